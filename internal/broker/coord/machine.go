@@ -21,16 +21,15 @@ type Txn struct {
 // NoTxn is the Txn of ordinary records.
 var NoTxn = Txn{ProducerID: NoProducerID, ProducerEpoch: -1}
 
-
 // Transactional tells whether t names a producer.
 func (t Txn) Transactional() bool { return t.ProducerID != NoProducerID }
 
 // Marker is a control marker that ends a transaction on the shard's partition.
 type Marker struct {
-	Txn                Txn
-	Commit             bool
+	Txn
 	CoordinatorEpoch   int32
-	TransactionVersion int16 // 2 = the epoch rule of KIP-890 (strictly greater), else the older one
+	TransactionVersion int8 // 2 = the epoch rule of KIP-890 (strictly greater), else the older one
+	Commit             bool
 }
 
 // Result is what a machine wants done after it has handled one input. The zero Result asks for
@@ -39,7 +38,8 @@ type Result struct {
 	// Records are appended in this order, in one batch, all or none. They come back through
 	// Machine.Replay before the next input is handled.
 	Records []Record
-	// Txn, if not nil, makes Records one transactional batch of that producer (TxnOffsetCommit).
+	// Txn, if not nil, makes Records one transactional batch of that producer (TxnOffsetCommit). It is
+	// a pointer because the zero Txn names producer 0, which exists.
 	Txn *Txn
 	// Marker, if not nil, is appended after Records and comes back through Machine.ReplayMarker.
 	Marker *Marker
