@@ -1,0 +1,207 @@
+package meta
+
+import (
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/logstead/logstead/internal/kit/base"
+)
+
+// Image is the cluster's metadata as of one offset of the metadata log.
+type Image struct {
+	// Offset and Epoch are of the last record applied; -1 before the first.
+	Offset    int64
+	Epoch     int32
+	ClusterID string
+
+	topics    map[string]*Topic
+	byID      map[base.TopicID]*Topic
+	configs   map[Resource]map[string]string
+	features  map[string]int16
+	quotas    map[string]*Quota
+	brokers   map[int32]*Broker
+	scram     map[ScramKey]*Scram
+	acls      map[base.TopicID]*ACL
+	partCount int
+
+	nextProducerID int64
+}
+
+// Empty is the image before the first record.
+func Empty(clusterID string) *Image {
+	return &Image{
+		Offset: -1, Epoch: -1, ClusterID: clusterID,
+		topics: map[string]*Topic{}, byID: map[base.TopicID]*Topic{},
+		configs: map[Resource]map[string]string{}, features: map[string]int16{},
+		quotas: map[string]*Quota{}, brokers: map[int32]*Broker{},
+		scram: map[ScramKey]*Scram{}, acls: map[base.TopicID]*ACL{},
+	}
+}
+
+// Topic is one topic. Partitions is indexed by partition.
+type Topic struct {
+	Name       string
+	ID         base.TopicID
+	Partitions []*Partition
+}
+
+// Partition is the state of one partition.
+type Partition struct {
+	Replicas, ISR    []int32
+	Removing, Adding []int32
+	Directories      []base.TopicID // by replica
+	Leader           int32          // -1 for none
+	LeaderEpoch      int32
+	PartitionEpoch   int32
+	RecoveryState    int8
+	ELR, LastELR     []int32
+}
+
+// Broker is one registered broker.
+type Broker struct {
+	ID                    int32
+	Epoch                 int64
+	Incarnation           base.TopicID
+	Endpoints             []Endpoint
+	Features              []BrokerFeature
+	Rack                  *string
+	Fenced                bool
+	InControlledShutdown  bool
+	LogDirs, CordonedDirs []base.TopicID
+}
+
+// Endpoint is an address that a broker advertises.
+type Endpoint struct {
+	Listener string
+	Host     string
+	Port     int32
+	Protocol int16 // 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL
+}
+
+// BrokerFeature is the range of a feature that a broker supports.
+type BrokerFeature struct {
+	Name     string
+	Min, Max int16
+}
+
+// ResourceType is the kind of thing a config belongs to, as Kafka numbers it.
+type ResourceType int8
+
+// The resource types with configs.
+const (
+	ResourceTopic         ResourceType = 2
+	ResourceBroker        ResourceType = 4
+	ResourceBrokerLogger  ResourceType = 8
+	ResourceClientMetrics ResourceType = 16
+	ResourceGroup         ResourceType = 32
+)
+
+// Resource names what a config belongs to; the broker "" is the default of all brokers.
+type Resource struct {
+	Type ResourceType
+	Name string
+}
+
+// Quota is the set of quotas of one client entity.
+type Quota struct {
+	Entity []EntityPart // sorted by type
+	Values map[string]float64
+}
+
+// EntityPart is one part of a client entity: its type (user, client-id, ip) and its name, nil for
+// the default of that type.
+type EntityPart struct {
+	Type string
+	Name *string
+}
+
+// ScramKey names one SCRAM credential.
+type ScramKey struct {
+	User      string
+	Mechanism int8
+}
+
+// Scram is one SCRAM credential.
+type Scram struct {
+	Salt, StoredKey, ServerKey []byte
+	Iterations                 int32
+}
+
+// ACL is one access control entry.
+type ACL struct {
+	ID             base.TopicID
+	ResourceType   int8
+	ResourceName   string
+	PatternType    int8
+	Principal      string
+	Host           string
+	Operation      int8
+	PermissionType int8
+}
+
+// Topic finds a topic by name, or nil.
+func (im *Image) Topic(name string) *Topic { return im.topics[name] }
+
+// TopicByID finds a topic by id, or nil.
+func (im *Image) TopicByID(id base.TopicID) *Topic { return im.byID[id] }
+
+// Topics visits every topic, in no particular order.
+func (im *Image) Topics() iter.Seq[*Topic] { return maps.Values(im.topics) }
+
+// TopicNames lists the topics, sorted.
+func (im *Image) TopicNames() []string { return slices.Sorted(maps.Keys(im.topics)) }
+
+// TopicCount and PartitionCount are the totals.
+func (im *Image) TopicCount() int { return len(im.topics) }
+
+// PartitionCount is the number of partitions of all topics.
+func (im *Image) PartitionCount() int { return im.partCount }
+
+// Configs are the dynamic configs of a resource, nil if it has none. The map must not be changed.
+func (im *Image) Configs(r Resource) map[string]string { return im.configs[r] }
+
+// ConfigResources visits every resource with dynamic configs, in no particular order.
+func (im *Image) ConfigResources() iter.Seq[Resource] { return maps.Keys(im.configs) }
+
+// Feature is the finalized level of a feature; 0 is not finalized.
+func (im *Image) Feature(name string) int16 { return im.features[name] }
+
+// Features are all finalized levels. The map must not be changed.
+func (im *Image) Features() map[string]int16 { return im.features }
+
+// Quotas visits the quotas of every client entity, in no particular order.
+func (im *Image) Quotas() iter.Seq[*Quota] { return maps.Values(im.quotas) }
+
+// Quota finds the quotas of exactly this entity, or nil.
+func (im *Image) Quota(entity []EntityPart) *Quota { return im.quotas[entityKey(entity)] }
+
+// Broker finds a registered broker, or nil.
+func (im *Image) Broker(id int32) *Broker { return im.brokers[id] }
+
+// Brokers lists the registered brokers by id.
+func (im *Image) Brokers() []*Broker {
+	all := slices.Collect(maps.Values(im.brokers))
+	slices.SortFunc(all, func(a, b *Broker) int { return int(a.ID) - int(b.ID) })
+	return all
+}
+
+// Scram finds a credential, or nil.
+func (im *Image) Scram(k ScramKey) *Scram { return im.scram[k] }
+
+// Scrams visits every credential, in no particular order.
+func (im *Image) Scrams() iter.Seq2[ScramKey, *Scram] { return maps.All(im.scram) }
+
+// ACLs visits every access control entry, in no particular order.
+func (im *Image) ACLs() iter.Seq[*ACL] { return maps.Values(im.acls) }
+
+// NextProducerID is the first producer id that no block has been given out of.
+func (im *Image) NextProducerID() int64 { return im.nextProducerID }
+
+// internalTopics are the topics that belong to coordinators.
+var internalTopics = map[string]bool{
+	"__consumer_offsets": true, "__transaction_state": true, "__share_group_state": true,
+}
+
+// IsInternal says whether a topic belongs to a coordinator.
+func IsInternal(topic string) bool { return internalTopics[topic] }
