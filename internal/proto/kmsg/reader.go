@@ -270,6 +270,14 @@ func (r *Reader) NullableString(flex, nullable bool, old *string) *string {
 	return old
 }
 
+// newString is the default of a nullable string that the version lacks.
+func (r *Reader) newString(v string) *string {
+	if !r.charge(int(unsafe.Sizeof(v))) {
+		return nil
+	}
+	return &v
+}
+
 // Bytes reads a byte string, aliasing the input; nil is null.
 func (r *Reader) Bytes(flex, nullable bool) []byte {
 	n := r.bytesLen(flex)

@@ -153,7 +153,7 @@ func (m *FindCoordinatorResponse) read(r *Reader, version int16) {
 	if version >= 1 && version <= 3 {
 		m.ErrorMessage = r.NullableString(flex, true, m.ErrorMessage)
 	} else {
-		m.ErrorMessage = new("")
+		m.ErrorMessage = r.newString("")
 	}
 	if version <= 3 {
 		m.NodeId = r.Int32()

@@ -289,7 +289,7 @@ func (m *DescribeConfigsResponseDescribeConfigsResourceResult) read(r *Reader, v
 	if version >= 3 {
 		m.Documentation = r.NullableString(flex, true, m.Documentation)
 	} else {
-		m.Documentation = new("")
+		m.Documentation = r.newString("")
 	}
 	if !flex {
 		return

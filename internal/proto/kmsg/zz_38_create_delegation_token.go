@@ -51,12 +51,12 @@ func (m *CreateDelegationTokenRequest) read(r *Reader, version int16) {
 	if version == 3 {
 		m.OwnerPrincipalType = r.NullableString(true, true, m.OwnerPrincipalType)
 	} else {
-		m.OwnerPrincipalType = new("")
+		m.OwnerPrincipalType = r.newString("")
 	}
 	if version == 3 {
 		m.OwnerPrincipalName = r.NullableString(true, true, m.OwnerPrincipalName)
 	} else {
-		m.OwnerPrincipalName = new("")
+		m.OwnerPrincipalName = r.newString("")
 	}
 	m.Renewers = sized(r, m.Renewers, r.arrayLen(flex, false, 3))
 	for i := range m.Renewers {

@@ -201,7 +201,7 @@ func (m *DescribeQuorumResponse) read(r *Reader, version int16) {
 	if version == 2 {
 		m.ErrorMessage = r.NullableString(true, true, m.ErrorMessage)
 	} else {
-		m.ErrorMessage = new("")
+		m.ErrorMessage = r.newString("")
 	}
 	m.Topics = sized(r, m.Topics, r.arrayLen(true, false, 3))
 	for i := range m.Topics {
@@ -311,7 +311,7 @@ func (m *DescribeQuorumResponsePartitionData) read(r *Reader, version int16) {
 	if version == 2 {
 		m.ErrorMessage = r.NullableString(true, true, m.ErrorMessage)
 	} else {
-		m.ErrorMessage = new("")
+		m.ErrorMessage = r.newString("")
 	}
 	m.LeaderId = r.Int32()
 	m.LeaderEpoch = r.Int32()

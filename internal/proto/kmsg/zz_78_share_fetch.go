@@ -30,7 +30,6 @@ type ShareFetchRequestAcknowledgementBatch struct {
 // ShareFetchRequestFetchPartition is part of ShareFetchRequest.
 type ShareFetchRequestFetchPartition struct {
 	PartitionIndex         int32                                   // v1+
-	PartitionMaxBytes      int32                                   // none
 	AcknowledgementBatches []ShareFetchRequestAcknowledgementBatch // v1+
 }
 
@@ -185,7 +184,6 @@ func (m *ShareFetchRequestFetchPartition) Default() {
 
 func (m *ShareFetchRequestFetchPartition) read(r *Reader, version int16) {
 	m.PartitionIndex = r.Int32()
-	m.PartitionMaxBytes = 0
 	m.AcknowledgementBatches = sized(r, m.AcknowledgementBatches, r.arrayLen(true, false, 18))
 	for i := range m.AcknowledgementBatches {
 		m.AcknowledgementBatches[i].read(r, version)

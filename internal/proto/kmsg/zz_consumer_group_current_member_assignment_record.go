@@ -78,7 +78,7 @@ type ConsumerGroupCurrentMemberAssignmentValue struct {
 type ConsumerGroupCurrentMemberAssignmentValueTopicPartitions struct {
 	TopicId          base.TopicID // v0
 	Partitions       []int32      // v0
-	AssignmentEpochs []int32      // v0, tag 0, nullable, default null
+	AssignmentEpochs []int32      // v0, tag 0, nullable
 }
 
 // RecordType is ConsumerGroupCurrentMemberAssignmentValueType.
@@ -156,7 +156,9 @@ func NewConsumerGroupCurrentMemberAssignmentValueTopicPartitions() (m ConsumerGr
 
 // Default sets every field to its default.
 func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartitions) Default() {
-	*m = ConsumerGroupCurrentMemberAssignmentValueTopicPartitions{}
+	*m = ConsumerGroupCurrentMemberAssignmentValueTopicPartitions{
+		AssignmentEpochs: []int32{},
+	}
 }
 
 func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartitions) read(r *Reader, version int16) {
@@ -168,7 +170,7 @@ func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartitions) read(r *Reade
 			break
 		}
 	}
-	m.AssignmentEpochs = nil
+	m.AssignmentEpochs = []int32{}
 	for n := r.tags(); n > 0 && r.err == nil; n-- {
 		tag, rest := r.tag()
 		switch {
@@ -194,14 +196,14 @@ func (m *ConsumerGroupCurrentMemberAssignmentValueTopicPartitions) append(w *Wri
 		w.Int32(m.Partitions[i])
 	}
 	tags := uint32(0)
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) != 0 {
 		tags++
 	}
 	w.Uvarint(tags)
 	if tags == 0 {
 		return
 	}
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) != 0 {
 		start := w.beginTag(0)
 		w.arrayLen(len(m.AssignmentEpochs), m.AssignmentEpochs == nil, true)
 		for i := range m.AssignmentEpochs {

@@ -69,7 +69,7 @@ type ConsumerGroupMemberMetadataValue struct {
 	SubscribedTopicRegex  *string                                                // v0, nullable
 	RebalanceTimeoutMs    int32                                                  // v0, default -1
 	ServerAssignor        *string                                                // v0, nullable
-	ClassicMemberMetadata *ConsumerGroupMemberMetadataValueClassicMemberMetadata // v0, tag 0, nullable, default null
+	ClassicMemberMetadata *ConsumerGroupMemberMetadataValueClassicMemberMetadata // v0, tag 0, nullable
 }
 
 // ConsumerGroupMemberMetadataValueClassicProtocol is part of ConsumerGroupMemberMetadataValue.
@@ -111,11 +111,12 @@ func NewConsumerGroupMemberMetadataValue() (m ConsumerGroupMemberMetadataValue) 
 // Default sets every field to its default.
 func (m *ConsumerGroupMemberMetadataValue) Default() {
 	*m = ConsumerGroupMemberMetadataValue{
-		InstanceId:           new(""),
-		RackId:               new(""),
-		SubscribedTopicRegex: new(""),
-		RebalanceTimeoutMs:   -1,
-		ServerAssignor:       new(""),
+		InstanceId:            new(""),
+		RackId:                new(""),
+		SubscribedTopicRegex:  new(""),
+		RebalanceTimeoutMs:    -1,
+		ServerAssignor:        new(""),
+		ClassicMemberMetadata: new(NewConsumerGroupMemberMetadataValueClassicMemberMetadata()),
 	}
 }
 
@@ -134,7 +135,7 @@ func (m *ConsumerGroupMemberMetadataValue) read(r *Reader, version int16) {
 	m.SubscribedTopicRegex = r.NullableString(true, true, m.SubscribedTopicRegex)
 	m.RebalanceTimeoutMs = r.Int32()
 	m.ServerAssignor = r.NullableString(true, true, m.ServerAssignor)
-	m.ClassicMemberMetadata = nil
+	m.ClassicMemberMetadata = new(NewConsumerGroupMemberMetadataValueClassicMemberMetadata())
 	for n := r.tags(); n > 0 && r.err == nil; n-- {
 		tag, rest := r.tag()
 		switch {
@@ -164,14 +165,14 @@ func (m *ConsumerGroupMemberMetadataValue) append(w *Writer, version int16) {
 	w.Int32(m.RebalanceTimeoutMs)
 	w.NullableString(m.ServerAssignor, true, true)
 	tags := uint32(0)
-	if m.ClassicMemberMetadata != nil {
+	if m.ClassicMemberMetadata == nil || !m.ClassicMemberMetadata.isDefault() {
 		tags++
 	}
 	w.Uvarint(tags)
 	if tags == 0 {
 		return
 	}
-	if m.ClassicMemberMetadata != nil {
+	if m.ClassicMemberMetadata == nil || !m.ClassicMemberMetadata.isDefault() {
 		start := w.beginTag(0)
 		if m.ClassicMemberMetadata == nil {
 			w.Uvarint(0)
@@ -215,6 +216,11 @@ func NewConsumerGroupMemberMetadataValueClassicMemberMetadata() (m ConsumerGroup
 // Default sets every field to its default.
 func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) Default() {
 	*m = ConsumerGroupMemberMetadataValueClassicMemberMetadata{}
+}
+
+func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) isDefault() bool {
+	return !(m.SessionTimeoutMs != 0 ||
+		len(m.SupportedProtocols) != 0)
 }
 
 func (m *ConsumerGroupMemberMetadataValueClassicMemberMetadata) read(r *Reader, version int16) {

@@ -80,7 +80,7 @@ type StreamsGroupCurrentMemberAssignmentValue struct {
 type StreamsGroupCurrentMemberAssignmentValueTaskIds struct {
 	SubtopologyId    string  // v0
 	Partitions       []int32 // v0
-	AssignmentEpochs []int32 // v0, tag 0, nullable, default null
+	AssignmentEpochs []int32 // v0, tag 0, nullable
 }
 
 // RecordType is StreamsGroupCurrentMemberAssignmentValueType.
@@ -202,7 +202,9 @@ func NewStreamsGroupCurrentMemberAssignmentValueTaskIds() (m StreamsGroupCurrent
 
 // Default sets every field to its default.
 func (m *StreamsGroupCurrentMemberAssignmentValueTaskIds) Default() {
-	*m = StreamsGroupCurrentMemberAssignmentValueTaskIds{}
+	*m = StreamsGroupCurrentMemberAssignmentValueTaskIds{
+		AssignmentEpochs: []int32{},
+	}
 }
 
 func (m *StreamsGroupCurrentMemberAssignmentValueTaskIds) read(r *Reader, version int16) {
@@ -214,7 +216,7 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskIds) read(r *Reader, versio
 			break
 		}
 	}
-	m.AssignmentEpochs = nil
+	m.AssignmentEpochs = []int32{}
 	for n := r.tags(); n > 0 && r.err == nil; n-- {
 		tag, rest := r.tag()
 		switch {
@@ -240,14 +242,14 @@ func (m *StreamsGroupCurrentMemberAssignmentValueTaskIds) append(w *Writer, vers
 		w.Int32(m.Partitions[i])
 	}
 	tags := uint32(0)
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) != 0 {
 		tags++
 	}
 	w.Uvarint(tags)
 	if tags == 0 {
 		return
 	}
-	if m.AssignmentEpochs != nil {
+	if m.AssignmentEpochs == nil || len(m.AssignmentEpochs) != 0 {
 		start := w.beginTag(0)
 		w.arrayLen(len(m.AssignmentEpochs), m.AssignmentEpochs == nil, true)
 		for i := range m.AssignmentEpochs {

@@ -61,7 +61,7 @@ type StreamsGroupMetadataValue struct {
 	Epoch                  int32                                           // v0
 	MetadataHash           int64                                           // v0
 	ValidatedTopologyEpoch int32                                           // v0, tag 0, default -1
-	LastAssignmentConfigs  []StreamsGroupMetadataValueLastAssignmentConfig // none, default null
+	LastAssignmentConfigs  []StreamsGroupMetadataValueLastAssignmentConfig // v0, tag 1, nullable
 }
 
 // StreamsGroupMetadataValueLastAssignmentConfig is part of StreamsGroupMetadataValue.
@@ -96,6 +96,7 @@ func NewStreamsGroupMetadataValue() (m StreamsGroupMetadataValue) {
 func (m *StreamsGroupMetadataValue) Default() {
 	*m = StreamsGroupMetadataValue{
 		ValidatedTopologyEpoch: -1,
+		LastAssignmentConfigs:  []StreamsGroupMetadataValueLastAssignmentConfig{},
 	}
 }
 
@@ -103,12 +104,21 @@ func (m *StreamsGroupMetadataValue) read(r *Reader, version int16) {
 	m.Epoch = r.Int32()
 	m.MetadataHash = r.Int64()
 	m.ValidatedTopologyEpoch = -1
-	m.LastAssignmentConfigs = m.LastAssignmentConfigs[:0]
+	m.LastAssignmentConfigs = []StreamsGroupMetadataValueLastAssignmentConfig{}
 	for n := r.tags(); n > 0 && r.err == nil; n-- {
 		tag, rest := r.tag()
 		switch {
 		case tag == 0:
 			m.ValidatedTopologyEpoch = r.Int32()
+			r.endTag(rest)
+		case tag == 1:
+			m.LastAssignmentConfigs = sized(r, m.LastAssignmentConfigs, r.arrayLen(true, true, 3))
+			for i := range m.LastAssignmentConfigs {
+				m.LastAssignmentConfigs[i].read(r, version)
+				if r.err != nil {
+					break
+				}
+			}
 			r.endTag(rest)
 		default:
 			r.skipTag(rest)
@@ -123,6 +133,9 @@ func (m *StreamsGroupMetadataValue) append(w *Writer, version int16) {
 	if m.ValidatedTopologyEpoch != -1 {
 		tags++
 	}
+	if m.LastAssignmentConfigs == nil || len(m.LastAssignmentConfigs) != 0 {
+		tags++
+	}
 	w.Uvarint(tags)
 	if tags == 0 {
 		return
@@ -130,6 +143,14 @@ func (m *StreamsGroupMetadataValue) append(w *Writer, version int16) {
 	if m.ValidatedTopologyEpoch != -1 {
 		start := w.beginTag(0)
 		w.Int32(m.ValidatedTopologyEpoch)
+		w.endTag(start)
+	}
+	if m.LastAssignmentConfigs == nil || len(m.LastAssignmentConfigs) != 0 {
+		start := w.beginTag(1)
+		w.arrayLen(len(m.LastAssignmentConfigs), m.LastAssignmentConfigs == nil, true)
+		for i := range m.LastAssignmentConfigs {
+			m.LastAssignmentConfigs[i].append(w, version)
+		}
 		w.endTag(start)
 	}
 }

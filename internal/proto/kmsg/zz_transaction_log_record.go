@@ -59,16 +59,16 @@ const TransactionLogValueType int16 = 0
 // TransactionLogValue has versions 0-1, flexible: v1.
 type TransactionLogValue struct {
 	ProducerId                       int64                                 // v0+
-	PreviousProducerId               int64                                 // none, default -1
-	NextProducerId                   int64                                 // none, default -1
+	PreviousProducerId               int64                                 // v1, tag 0, default -1
+	NextProducerId                   int64                                 // v1, tag 1, default -1
 	ProducerEpoch                    int16                                 // v0+
-	NextProducerEpoch                int16                                 // none, default -1
+	NextProducerEpoch                int16                                 // v1, tag 3, default -1
 	TransactionTimeoutMs             int32                                 // v0+
 	TransactionStatus                int8                                  // v0+
 	TransactionPartitions            []TransactionLogValuePartitionsSchema // v0+, nullable
 	TransactionLastUpdateTimestampMs int64                                 // v0+
 	TransactionStartTimestampMs      int64                                 // v0+
-	ClientTransactionVersion         int16                                 // none, default 0
+	ClientTransactionVersion         int16                                 // v1, tag 2, default 0
 }
 
 // TransactionLogValuePartitionsSchema is part of TransactionLogValue.
@@ -131,7 +131,25 @@ func (m *TransactionLogValue) read(r *Reader, version int16) {
 	if !flex {
 		return
 	}
-	r.skipTags()
+	for n := r.tags(); n > 0 && r.err == nil; n-- {
+		tag, rest := r.tag()
+		switch {
+		case tag == 0:
+			m.PreviousProducerId = r.Int64()
+			r.endTag(rest)
+		case tag == 1:
+			m.NextProducerId = r.Int64()
+			r.endTag(rest)
+		case tag == 2:
+			m.ClientTransactionVersion = r.Int16()
+			r.endTag(rest)
+		case tag == 3:
+			m.NextProducerEpoch = r.Int16()
+			r.endTag(rest)
+		default:
+			r.skipTag(rest)
+		}
+	}
 }
 
 func (m *TransactionLogValue) append(w *Writer, version int16) {
@@ -149,7 +167,43 @@ func (m *TransactionLogValue) append(w *Writer, version int16) {
 	if !flex {
 		return
 	}
-	w.Uvarint(0)
+	tags := uint32(0)
+	if m.PreviousProducerId != -1 {
+		tags++
+	}
+	if m.NextProducerId != -1 {
+		tags++
+	}
+	if m.ClientTransactionVersion != 0 {
+		tags++
+	}
+	if m.NextProducerEpoch != -1 {
+		tags++
+	}
+	w.Uvarint(tags)
+	if tags == 0 {
+		return
+	}
+	if m.PreviousProducerId != -1 {
+		start := w.beginTag(0)
+		w.Int64(m.PreviousProducerId)
+		w.endTag(start)
+	}
+	if m.NextProducerId != -1 {
+		start := w.beginTag(1)
+		w.Int64(m.NextProducerId)
+		w.endTag(start)
+	}
+	if m.ClientTransactionVersion != 0 {
+		start := w.beginTag(2)
+		w.Int16(m.ClientTransactionVersion)
+		w.endTag(start)
+	}
+	if m.NextProducerEpoch != -1 {
+		start := w.beginTag(3)
+		w.Int16(m.NextProducerEpoch)
+		w.endTag(start)
+	}
 }
 
 // NewTransactionLogValuePartitionsSchema returns one with defaults.

@@ -204,6 +204,8 @@ func (p *printer) setDefault(f *field) {
 	switch {
 	case f.strct != nil && !f.array && !f.isPointer():
 		p.f("%s.Default()", x)
+	case d != "" && f.isPointer() && f.elem == "string":
+		p.f("%s = r.newString(%q)", x, f.defaultText())
 	case d != "":
 		p.f("%s = %s", x, d)
 	case f.array && f.nullable.empty():

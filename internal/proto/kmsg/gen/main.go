@@ -62,6 +62,7 @@ func run(m2, version, out string) error {
 		files[name].message(m)
 	}
 	files["zz_tables.go"] = tables(ms)
+	files["zz_messages_test.go"] = testTables(ms)
 	return write(out, files)
 }
 
@@ -122,7 +123,7 @@ func write(dir string, files map[string]*printer) error {
 		return err
 	}
 	for _, f := range old {
-		if files[filepath.Base(f)] != nil || strings.HasSuffix(f, "_test.go") {
+		if files[filepath.Base(f)] != nil {
 			continue
 		}
 		if err := os.Remove(f); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -136,6 +137,8 @@ func (m *message) resolveFields(s *structDef) error {
 			return fmt.Errorf("field %s of %s: %w", f.Name, s.Name, err)
 		}
 	}
+	// Some fields were only ever in versions that are gone.
+	s.Fields = slices.DeleteFunc(s.Fields, func(f *field) bool { return f.versions.empty() })
 	return nil
 }
 
@@ -144,6 +147,9 @@ func (m *message) resolveField(s *structDef, f *field) error {
 	if n, ok := renamed[s.Name+"."+f.goName]; ok {
 		f.goName = n
 	}
+	if f.Versions == "" { // some coordinator records have tagged versions only
+		f.Versions = f.TaggedVersions
+	}
 	f.versions = parseVersions(f.Versions).and(s.versions)
 	f.nullable = parseVersions(f.NullableVersions).and(f.versions)
 	f.flexed = m.flexible
@@ -151,6 +157,9 @@ func (m *message) resolveField(s *structDef, f *field) error {
 		f.flexed = parseVersions(*f.FlexibleVersions).and(m.flexible)
 	}
 	f.tagged = parseVersions(f.TaggedVersions).and(f.versions)
+	if f.Versions == "" {
+		return fmt.Errorf("no versions")
+	}
 	if (f.Tag != nil) != (f.TaggedVersions != "") {
 		return fmt.Errorf("tag without taggedVersions or the other way round")
 	}
@@ -173,7 +182,7 @@ func (m *message) resolveField(s *structDef, f *field) error {
 	if f.strct == nil {
 		return fmt.Errorf("unknown type %s", f.Type)
 	}
-	if !f.tagged.empty() && !f.array && f.nullable.empty() {
+	if !f.tagged.empty() && !f.array && !f.nullDefault() {
 		f.strct.needZero = true
 	}
 	return nil

@@ -57,8 +57,15 @@ func (f *field) isScalar() bool {
 	return !f.array && f.strct == nil && primitives[f.elem].size > 0
 }
 
-// defaultText is the default as text: the definitions quote it or not, as they like.
-func (f *field) defaultText() string { return strings.Trim(string(f.Default), `"`) }
+// defaultText is the default as text: the definitions quote it or not, as they like. But a null
+// without quotes is no default at all for Kafka's generator, so that the field begins as an empty
+// value and a null is written out; logs written by Kafka depend on that.
+func (f *field) defaultText() string {
+	if string(f.Default) == "null" {
+		return ""
+	}
+	return strings.Trim(string(f.Default), `"`)
+}
 
 func (f *field) nullDefault() bool { return f.defaultText() == "null" }
 
