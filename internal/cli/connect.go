@@ -1,0 +1,380 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+)
+
+// conn is a connection to a cluster for the length of one command.
+type conn struct {
+	*kadm.Client
+	cl      *kgo.Client
+	app     *App
+	base    context.Context // ends on ctrl-c, and when no broker can be reached
+	cancel  context.CancelCauseFunc
+	timeout time.Duration
+	watch   *dialWatch
+	source  string
+}
+
+// dial builds a client for the effective settings. Nothing is sent before the first request. The
+// caller closes it.
+func (a *App) dial(cmd *cobra.Command, opts ...kgo.Opt) (*conn, error) {
+	return a.dialWith(cmd.Context(), true, opts...)
+}
+
+// dialPatient is dial for commands that wait for a cluster to come up.
+func (a *App) dialPatient(cmd *cobra.Command, opts ...kgo.Opt) (*conn, error) {
+	return a.dialWith(cmd.Context(), false, opts...)
+}
+
+func (a *App) dialWith(ctx context.Context, giveUp bool, opts ...kgo.Opt) (*conn, error) {
+	s, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.resolveSASL(ctx); err != nil {
+		return nil, err
+	}
+	base, cancel := context.WithCancelCause(ctx)
+	c := &conn{app: a, base: base, cancel: cancel, timeout: s.timeout, source: s.source}
+	c.watch = &dialWatch{seeds: len(s.props.bootstrap), source: s.source, addrs: s.props.bootstrap}
+	if giveUp {
+		c.watch.onHopeless = func(err error) { cancel(err) }
+	}
+	all, err := s.clientOptions()
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	all = append(all, kgo.WithHooks(c.watch))
+	cl, err := kgo.NewClient(append(all, opts...)...)
+	if err != nil {
+		cancel(nil)
+		return nil, usagef("client settings: %v", err)
+	}
+	c.cl, c.Client = cl, kadm.NewClient(cl)
+	c.SetTimeoutMillis(int32(min(s.timeout.Milliseconds(), 1<<30)))
+	a.debug("bootstrap %s (from %s)", strings.Join(s.props.bootstrap, ","), s.source)
+	return c, nil
+}
+
+func (c *conn) close() {
+	c.cl.Close()
+	c.cancel(nil)
+}
+
+// step is a context for one request: it ends at the deadline.
+func (c *conn) step() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.base, c.timeout)
+}
+
+// call runs one request under the deadline and explains its failure.
+func call[T any](c *conn, what string, fn func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := c.step()
+	defer cancel()
+	out, err := fn(ctx)
+	if err != nil {
+		return out, c.fault(what, err)
+	}
+	return out, nil
+}
+
+// fault explains a failed request; trouble in reaching brokers is told with the address and reason.
+func (c *conn) fault(what string, err error) error {
+	if cause := context.Cause(c.base); cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	if f, ok := errors.AsType[*Fault](err); ok {
+		return f
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		if why := c.watch.trouble(); why != nil {
+			return why
+		}
+		f := asFault(what, err)
+		f.Why = fmt.Sprintf("no answer within %s", humanDuration(c.timeout))
+		return f
+	}
+	f := asFault(what, err)
+	if f.Exit == exitUnreachable && f.Kafka == 0 {
+		f.Why += fmt.Sprintf(" (address from %s)", c.source)
+	}
+	return f
+}
+
+// dialWatch remembers what went wrong with connections, to explain a deadline that was missed and
+// to stop at once when there is no hope.
+type dialWatch struct {
+	seeds      int
+	addrs      []string
+	source     string
+	onHopeless func(error)
+
+	mu       sync.Mutex
+	ok       bool // some connection to a bootstrap address worked
+	okNodes  int  // connections to advertised addresses that worked
+	failed   map[string]error
+	advFails int
+}
+
+// OnBrokerConnect implements kgo.HookBrokerConnect.
+func (w *dialWatch) OnBrokerConnect(m kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seed := m.NodeID < 0
+	addr := net.JoinHostPort(m.Host, fmt.Sprint(m.Port))
+	if err == nil {
+		if seed {
+			w.ok = true
+		} else {
+			w.okNodes++
+		}
+		delete(w.failed, addr)
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	if w.failed == nil {
+		w.failed = map[string]error{}
+	}
+	w.failed[addr] = w.explain(m, addr, err)
+	if !seed {
+		w.advFails++
+	}
+	if w.onHopeless == nil {
+		return
+	}
+	if (!w.ok && w.okNodes == 0 && len(w.failed) >= w.seeds) || (w.okNodes == 0 && w.advFails >= 4) {
+		w.onHopeless(w.failed[addr])
+	}
+}
+
+func (w *dialWatch) explain(m kgo.BrokerMetadata, addr string, err error) error {
+	f := asFault("cannot connect to "+addr, err)
+	f.Exit = exitUnreachable
+	f.Why = dialReason(err)
+	if m.NodeID < 0 {
+		f.Why += fmt.Sprintf(" (address from %s)", w.source)
+		f.Try = dialFix(err, addr)
+		return f
+	}
+	f.What = fmt.Sprintf("cannot connect to broker %d at %s, the address it advertises", m.NodeID, addr)
+	f.Try = "advertised.listeners on that broker must be an address this machine can reach; logstead doctor " +
+		w.addrs[0] + " shows each"
+	return f
+}
+
+// trouble is the last failed connection, if none worked since.
+func (w *dialWatch) trouble() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, err := range w.failed {
+		return err
+	}
+	return nil
+}
+
+func dialReason(err error) string {
+	var (
+		dns      *net.DNSError
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		header   tls.RecordHeaderError
+		netErr   net.Error
+	)
+	switch {
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the name %q does not resolve", dns.Name)
+	case errors.As(err, &unknown):
+		return "its TLS certificate is signed by an authority that is not trusted here"
+	case errors.As(err, &hostname):
+		return "its TLS certificate is for another name: " + hostname.Error()
+	case errors.As(err, &invalid):
+		return "its TLS certificate is not valid: " + invalid.Error()
+	case errors.As(err, &header):
+		return "it does not speak TLS on that port"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return "no answer in time"
+	}
+	return innermost(err)
+}
+
+func dialFix(err error, addr string) string {
+	var (
+		unknown x509.UnknownAuthorityError
+		header  tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &unknown):
+		return "-X ssl.ca.location=ca.pem"
+	case errors.As(err, &header):
+		return "-X security.protocol=PLAINTEXT"
+	}
+	return "-b HOST:PORT with another address, or logstead doctor " + addr
+}
+
+// clientOptions turns the settings into options for the Kafka client.
+func (s *settings) clientOptions() ([]kgo.Opt, error) {
+	p := &s.props
+	id := p.clientID
+	if id == "" {
+		id = "logstead-cli"
+	}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(p.bootstrap...),
+		kgo.ClientID(id),
+		kgo.SoftwareNameAndVersion("logstead", clientVersion()),
+		kgo.RetryTimeout(s.timeout),
+		kgo.RequestTimeoutOverhead(min(max(s.timeout, time.Second), 10*time.Minute)),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+		kgo.DisableClientMetrics(),
+	}
+	if p.rack != "" {
+		opts = append(opts, kgo.Rack(p.rack))
+	}
+	tlsConf, err := s.tlsConfig()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: min(s.timeout, 5*time.Second)}
+	if tlsConf == nil {
+		opts = append(opts, kgo.Dialer(dialer.DialContext))
+	} else {
+		opts = append(opts, kgo.Dialer((&tls.Dialer{NetDialer: dialer, Config: tlsConf}).DialContext))
+	}
+	mech, err := s.saslMechanism()
+	if err != nil {
+		return nil, err
+	}
+	if mech != nil {
+		opts = append(opts, kgo.SASL(mech))
+	}
+	return opts, nil
+}
+
+// usesTLS follows security.protocol, and without one whether anything about TLS was set.
+func (s *settings) usesTLS() bool {
+	switch s.props.protocol {
+	case "SSL", "SASL_SSL":
+		return true
+	case "PLAINTEXT", "SASL_PLAINTEXT":
+		return false
+	}
+	t := s.props.tls
+	return s.tlsWanted || t.caFile != "" || t.caPEM != "" || t.certFile != "" || t.certPEM != ""
+}
+
+func (s *settings) tlsConfig() (*tls.Config, error) {
+	if !s.usesTLS() {
+		return nil, nil
+	}
+	t := s.props.tls
+	conf := &tls.Config{ServerName: t.serverName, InsecureSkipVerify: t.insecure, MinVersion: tls.VersionTLS12}
+	ca, err := pemOf(t.caPEM, t.caFile, "ssl.ca.location")
+	if err != nil {
+		return nil, err
+	}
+	if ca != nil {
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(ca) {
+			return nil, usagef("ssl.ca.location %s: no PEM certificate in it", t.caFile).
+				try("convert it with: openssl x509 -in FILE -out ca.pem, or keytool -exportcert -rfc")
+		}
+	}
+	if t.anyName && !t.insecure {
+		verifyChainOnly(conf)
+	}
+	return conf, t.addKeyPair(conf)
+}
+
+func (t tlsProps) addKeyPair(conf *tls.Config) error {
+	cert, err := pemOf(t.certPEM, t.certFile, "ssl.certificate.location")
+	if err != nil || cert == nil {
+		return err
+	}
+	key, err := pemOf(t.keyPEM, t.keyFile, "ssl.key.location")
+	if err != nil {
+		return err
+	}
+	if key == nil {
+		key = cert // one file with both, as a PEM keystore is
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return usagef("client certificate: %v", err)
+	}
+	conf.Certificates = []tls.Certificate{pair}
+	return nil
+}
+
+// verifyChainOnly checks the certificate chain and not the host name, which is what an empty
+// ssl.endpoint.identification.algorithm asks for.
+func verifyChainOnly(conf *tls.Config) {
+	roots := conf.RootCAs
+	conf.InsecureSkipVerify = true
+	conf.VerifyConnection = func(cs tls.ConnectionState) error {
+		if len(cs.PeerCertificates) == 0 {
+			return errors.New("the broker sent no certificate")
+		}
+		inter := x509.NewCertPool()
+		for _, c := range cs.PeerCertificates[1:] {
+			inter.AddCert(c)
+		}
+		_, err := cs.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: inter})
+		return err
+	}
+}
+
+func pemOf(inline, file, prop string) ([]byte, error) {
+	if inline != "" {
+		return []byte(inline), nil
+	}
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usagef("%s: %v", prop, err)
+	}
+	return b, nil
+}
+
+func (s *settings) saslMechanism() (sasl.Mechanism, error) {
+	p := s.props.sasl
+	wanted := strings.HasPrefix(s.props.protocol, "SASL_") || p.mechanism != "" || p.username != ""
+	if !wanted {
+		return nil, nil
+	}
+	if p.username == "" || p.password == "" {
+		return nil, usagef("SASL needs a user name and a password").
+			try("-X sasl.username=… -X sasl.password=…, or a context with sasl settings")
+	}
+	switch strings.ToUpper(p.mechanism) {
+	case "", "PLAIN":
+		return plain.Auth{User: p.username, Pass: p.password}.AsMechanism(), nil
+	case "SCRAM-SHA-256":
+		return scram.Auth{User: p.username, Pass: p.password}.AsSha256Mechanism(), nil
+	case "SCRAM-SHA-512":
+		return scram.Auth{User: p.username, Pass: p.password}.AsSha512Mechanism(), nil
+	}
+	return nil, usagef("SASL mechanism %q is not supported by this client", p.mechanism).
+		try("PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+}

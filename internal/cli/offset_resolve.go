@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// ends are the log start, the end and any looked-up times of many partitions.
+type ends struct {
+	start, end kadm.ListedOffsets
+	byTime     map[int64]kadm.ListedOffsets // by Unix milliseconds
+}
+
+// listEnds asks for what resolving r needs. stable takes the last stable offset as the end, which is
+// where a read-committed reader stops.
+func (c *conn) listEnds(topics []string, times []time.Time, stable bool) (ends, error) {
+	e := ends{byTime: map[int64]kadm.ListedOffsets{}}
+	var err error
+	e.start, err = call(c, "cannot read the start offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
+		return c.ListStartOffsets(ctx, topics...)
+	})
+	if err != nil {
+		return e, err
+	}
+	e.end, err = call(c, "cannot read the end offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
+		if stable {
+			return c.ListCommittedOffsets(ctx, topics...)
+		}
+		return c.ListEndOffsets(ctx, topics...)
+	})
+	if err != nil {
+		return e, err
+	}
+	for _, t := range times {
+		ms := t.UnixMilli()
+		if e.byTime[ms] != nil {
+			continue
+		}
+		found, err := call(c, "cannot look up offsets by time", func(ctx context.Context) (kadm.ListedOffsets, error) {
+			return c.ListOffsetsAfterMilli(ctx, ms, topics...)
+		})
+		if err != nil {
+			return e, err
+		}
+		e.byTime[ms] = found
+	}
+	return e, nil
+}
+
+// of gives one partition's ends; ok is false when the brokers did not tell, and err says why.
+func (e ends) of(topic string, partition int32) (logEnds, error) {
+	start, ok1 := e.start.Lookup(topic, partition)
+	end, ok2 := e.end.Lookup(topic, partition)
+	if start.Err != nil {
+		return logEnds{}, start.Err
+	}
+	if end.Err != nil {
+		return logEnds{}, end.Err
+	}
+	if !ok1 || !ok2 {
+		return logEnds{}, errNoOffsets
+	}
+	return logEnds{start: start.Offset, end: end.Offset, atTime: func(t time.Time) int64 {
+		o, ok := e.byTime[t.UnixMilli()].Lookup(topic, partition)
+		if !ok || o.Err != nil || o.Offset < 0 {
+			return end.Offset
+		}
+		return min(o.Offset, end.Offset)
+	}}, nil
+}
+
+var errNoOffsets = &Fault{What: "the brokers told no offsets for a partition", Exit: exitFailed,
+	Try: "logstead cluster health"}

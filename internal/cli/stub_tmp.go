@@ -1,0 +1,4 @@
+package cli
+
+type note struct{ Cause, Try string }
+var explanations = map[int16]note{}
