@@ -1,0 +1,147 @@
+package storage
+
+import (
+	"path"
+
+	"github.com/logstead/logstead/internal/proto/batch"
+)
+
+// commitLocked makes an appended batch count as stored, or has it made so.
+func (l *Log) commitLocked(_ batch.Batch, h *header, cfg *LogConfig) {
+	l.unflushed += int64(h.count)
+	switch {
+	case cfg.Durability == Replicated:
+		l.raiseSyncedLocked(h.last + 1)
+		if l.unflushed >= cfg.FlushMessages {
+			l.store.flusher.add(l)
+		}
+	case l.store.opts.Journal.Inline:
+		l.raiseSyncedLocked(h.last + 1)
+		l.store.notify.log(l)
+	default:
+		l.direct = h.last + 1
+		l.dir.commits.add(l)
+	}
+}
+
+// commit syncs the segments of a log whose appends wait for that, and tells who waits.
+func (l *Log) commit() {
+	l.flushMu.Lock()
+	rose, err := l.syncSegments()
+	l.flushMu.Unlock()
+	if err == nil && rose {
+		l.tellSynced()
+	}
+}
+
+// Sync puts everything appended so far on stable storage before it returns.
+func (l *Log) Sync() error {
+	l.flushMu.Lock()
+	rose, err := l.syncSegments()
+	l.flushMu.Unlock()
+	if rose {
+		l.store.notify.log(l)
+	}
+	return err
+}
+
+// syncPlan is what a sync has to do, fixed under Log.mu.
+type syncPlan struct {
+	end      int64
+	segs     []*segment
+	names    bool // new files in the directory
+	identity bool // the directory and its partition.metadata are new
+}
+
+func (l *Log) planSyncLocked() syncPlan {
+	p := syncPlan{end: l.end.Load(), identity: !l.durable}
+	for i := len(l.segs) - 1; i >= 0; i-- {
+		s := l.segs[i]
+		if !s.dirty && s.sealed.Load() {
+			break // what is older was synced before
+		}
+		if s.dirty {
+			s.dirty = false
+			p.segs = append(p.segs, s)
+		}
+		if s.newName {
+			s.newName, p.names = false, true
+		}
+	}
+	return p
+}
+
+// syncSegments syncs what was written to the segments, oldest first, and raises the synced end.
+// flushMu is held. An error has taken the directory offline.
+func (l *Log) syncSegments() (rose bool, err error) {
+	l.mu.Lock()
+	if err = l.usableLocked(); err != nil {
+		l.mu.Unlock()
+		return false, err
+	}
+	p := l.planSyncLocked()
+	l.mu.Unlock()
+	if err = l.runSync(&p); err != nil {
+		return false, l.dir.condemn(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.identity && (p.names || len(p.segs) > 0) {
+		l.durable = true
+	}
+	l.flushed = max(l.flushed, p.end)
+	l.unflushed, l.lastFlush = 0, l.store.opts.Clock.Now()
+	return l.raiseSyncedLocked(p.end), nil
+}
+
+func (l *Log) runSync(p *syncPlan) error {
+	for i := len(p.segs) - 1; i >= 0; i-- {
+		h, err := l.acquire(p.segs[i])
+		if err != nil {
+			return err
+		}
+		err = h.f.SyncData()
+		h.release()
+		if err != nil {
+			return err
+		}
+	}
+	if !p.names && len(p.segs) == 0 {
+		return nil
+	}
+	return l.syncNames(p.identity, p.names)
+}
+
+// syncNames makes the names of new files durable, and those of the directory itself if it is new.
+func (l *Log) syncNames(identity, names bool) error {
+	fsys := l.store.opts.FS
+	if identity {
+		if err := l.syncIdentity(); err != nil {
+			return err
+		}
+	}
+	if identity || names {
+		if err := fsys.SyncDir(l.path); err != nil {
+			return err
+		}
+	}
+	if identity {
+		return fsys.SyncDir(l.dir.path)
+	}
+	return nil
+}
+
+func (l *Log) syncIdentity() error {
+	if l.TopicID().IsZero() {
+		return nil
+	}
+	f, err := l.store.opts.FS.OpenReadWrite(path.Join(l.path, partitionMetadataFile))
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}

@@ -1,0 +1,154 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/logstead/logstead/internal/kit/base"
+)
+
+// dirState is what the files of a log directory say about the last run.
+type dirState struct {
+	clean    bool // it ended in order
+	recovery offsets
+	hw       offsets
+	start    offsets
+	cleaner  offsets
+}
+
+// load reads every log of the directory. After a clean shutdown that this program wrote, the
+// manifest says all and no log is touched; otherwise each log's directory is read, and what is
+// above the recovery point is scanned, several logs at a time.
+func (d *logDir) load(ctx context.Context) error {
+	st, err := d.readState()
+	if err != nil {
+		return err
+	}
+	entries, err := d.store.opts.FS.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	if err = d.dropCleanMark(st.clean); err != nil {
+		return err
+	}
+	var todo []base.TopicPartition
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if strings.HasSuffix(e.Name(), deleteDirSuffix) {
+			d.store.discard(path.Join(d.path, e.Name()), 0)
+			continue
+		}
+		if tp, ok := parsePartitionDir(e.Name()); ok {
+			todo = append(todo, tp)
+		}
+	}
+	return d.loadLogs(ctx, todo, &st)
+}
+
+// readState reads the checkpoints. One that cannot be read counts as absent: it costs scanning, not
+// records; but a failing disk is an error.
+func (d *logDir) readState() (st dirState, err error) {
+	fsys := d.store.opts.FS
+	for _, c := range []struct {
+		file string
+		to   *offsets
+	}{
+		{recoveryCheckpointFile, &st.recovery},
+		{hwCheckpointFile, &st.hw},
+		{startCheckpointFile, &st.start},
+		{cleanerCheckpointFile, &st.cleaner},
+	} {
+		*c.to, err = readOffsets(fsys, d.path, c.file)
+		if err != nil && isIO(err) {
+			return st, err
+		}
+		if err != nil {
+			d.store.log.Warn("checkpoint is damaged and ignored", "err", err)
+		}
+	}
+	_, st.clean, err = readOptional(fsys, path.Join(d.path, cleanShutdownFile), maxMetaBytes)
+	return st, err
+}
+
+// dropCleanMark removes the clean-shutdown mark, so that a crash from here on is seen as one.
+func (d *logDir) dropCleanMark(present bool) error {
+	if !present {
+		return nil
+	}
+	if err := d.store.opts.FS.Remove(path.Join(d.path, cleanShutdownFile)); err != nil {
+		return err
+	}
+	return d.store.opts.FS.SyncDir(d.path)
+}
+
+// progressStep is how many recovered logs make a line in the log.
+const progressStep = 500
+
+// loadLogs reads the logs with RecoveryThreads goroutines.
+func (d *logDir) loadLogs(ctx context.Context, todo []base.TopicPartition, st *dirState) error {
+	var (
+		wg     sync.WaitGroup
+		next   atomic.Int64
+		done   atomic.Int64
+		failed atomic.Pointer[error]
+	)
+	if !st.clean && len(todo) > 0 {
+		d.store.log.Info("recovering logs after an unclean shutdown", "dir", d.path, "logs", len(todo))
+	}
+	for range min(d.store.opts.RecoveryThreads, len(todo)) {
+		wg.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(len(todo)) || ctx.Err() != nil || failed.Load() != nil {
+					return
+				}
+				if err := d.loadLog(ctx, todo[i], st); err != nil {
+					err = fmt.Errorf("log %s: %w", todo[i], err)
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+				if n := done.Add(1); n%progressStep == 0 {
+					d.store.log.Info("reading logs", "dir", d.path, "done", n, "of", len(todo))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if p := failed.Load(); p != nil {
+		return *p
+	}
+	return ctx.Err()
+}
+
+// loadLog reads one log's directory and adds the log to the store.
+func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirState) error {
+	l := newLog(d.store, d, tp, d.store.opts.Defaults)
+	r := recoverer{l: l, clean: st.clean, point: st.recovery[tp], startPoint: st.start[tp]}
+	if err := r.run(ctx); err != nil {
+		return err
+	}
+	if cleaned, ok := st.cleaner[tp]; ok {
+		l.cleaned = cleaned
+	}
+	l.hw.Store(max(min(st.hw[tp], l.end.Load()), l.start.Load()))
+	if l.prodLoaded {
+		l.prod.onHighWatermark(l.hw.Load())
+		l.setUnstableLocked()
+	} else {
+		l.unstable.Store(unstableUnknown)
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if other, ok := d.store.mu.logs[tp]; ok {
+		return errors.New("it is also in log directory " + other.dir.path + "; remove one of them")
+	}
+	d.store.addLocked(l)
+	return nil
+}

@@ -1,0 +1,434 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// recoverer reads one log's directory at the start. It has the log for itself.
+type recoverer struct {
+	l          *Log
+	clean      bool
+	point      int64 // recovery point: everything below is sound
+	startPoint int64 // log start offset
+	names      map[string]bool
+	truncated  bool
+}
+
+func (r *recoverer) run(ctx context.Context) error {
+	l := r.l
+	id, err := readTopicID(l.store.opts.FS, l.path)
+	if err != nil {
+		return err
+	}
+	l.id.Store(&id)
+	if l.epochs, err = loadEpochs(l.store.opts.FS, l.path); err != nil {
+		if isIO(err) {
+			return err
+		}
+		l.store.log.Warn("leader epochs are damaged; they are read from the batches", "err", err)
+		l.epochs, r.point, r.clean = epochCache{dirty: true}, 0, false
+	}
+	if err = r.list(); err != nil {
+		return err
+	}
+	if err = r.findEnds(ctx); err != nil {
+		return err
+	}
+	return r.finish()
+}
+
+// list reads the directory: leftovers go, segments and snapshots are noted.
+func (r *recoverer) list() error {
+	l := r.l
+	entries, err := l.store.opts.FS.ReadDir(l.path)
+	if err != nil {
+		return err
+	}
+	r.names = make(map[string]bool, len(entries))
+	for _, e := range entries {
+		if !e.IsDir() {
+			r.names[e.Name()] = true
+		}
+	}
+	if err = r.settleSwaps(); err != nil {
+		return err
+	}
+	for name := range r.names {
+		if off, ok := parseOffsetName(name, snapshotSuffix); ok {
+			l.snaps = append(l.snaps, off)
+		}
+		if base, ok := parseOffsetName(name, logSuffix); ok {
+			if err = r.addSegment(base); err != nil {
+				return err
+			}
+		}
+	}
+	slices.Sort(l.snaps)
+	slices.SortFunc(l.segs, func(a, b *segment) int {
+		if a.base < b.base {
+			return -1
+		}
+		return 1
+	})
+	r.dropOrphans()
+	return nil
+}
+
+func (r *recoverer) addSegment(base int64) error {
+	info, err := r.l.store.opts.FS.Stat(path.Join(r.l.path, segmentName(base)+logSuffix))
+	if err != nil {
+		return err
+	}
+	s := newSegment(base, info.ModTime(), r.l.jitter())
+	s.idx.Store(nil)
+	s.size, s.exists, s.modified, s.firstTS = info.Size(), true, info.ModTime().UnixMilli(), unknownTS
+	s.indexed = r.names[segmentName(base)+indexSuffix] && r.names[segmentName(base)+timeSuffix]
+	r.l.segs = append(r.l.segs, s)
+	return nil
+}
+
+// dropOrphans removes index files without a segment.
+func (r *recoverer) dropOrphans() {
+	for name := range r.names {
+		for _, suffix := range [...]string{indexSuffix, timeSuffix, txnSuffix} {
+			if base, ok := parseOffsetName(name, suffix); ok && !r.names[segmentName(base)+logSuffix] {
+				r.l.store.log.Warn("index file without a segment; removing it", "path", path.Join(r.l.path, name))
+				r.l.removeFile(name)
+			}
+		}
+	}
+}
+
+// findEnds finds out where each segment ends and the log with them.
+func (r *recoverer) findEnds(ctx context.Context) error {
+	l := r.l
+	for i, s := range l.segs {
+		s.sealed.Store(i < len(l.segs)-1)
+		if s.sealed.Load() {
+			s.next = l.segs[i+1].base
+		}
+	}
+	if len(l.segs) == 0 {
+		s := newSegment(r.startPoint, l.store.opts.Clock.Now(), l.jitter())
+		l.segs = append(l.segs, s)
+		l.start.Store(r.startPoint)
+		return nil
+	}
+	l.start.Store(max(r.startPoint, l.segs[0].base))
+	if r.clean {
+		return r.trust()
+	}
+	return r.verify(ctx)
+}
+
+// trust takes the files as they are: a clean shutdown left them whole. Only the end of the last
+// segment is looked for.
+func (r *recoverer) trust() error {
+	for _, s := range r.l.segs {
+		if err := r.readTimes(s); err != nil {
+			return err
+		}
+	}
+	s := r.l.active()
+	if _, err := r.l.indexesOf(s); err != nil {
+		return err
+	}
+	f, err := r.l.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer f.release()
+	last, err := lastHeader(f, s)
+	if err != nil {
+		return err
+	}
+	s.next = s.base
+	if last != nil {
+		s.next = last.last + 1
+	}
+	return nil
+}
+
+// lastHeader finds the segment's last batch, from the last index entry on; nil if it is empty.
+func lastHeader(f *handle, s *segment) (*header, error) {
+	pos := int64(0)
+	if x := s.idx.Load(); x != nil && len(x.offs) > 0 {
+		pos = x.offs[len(x.offs)-1].pos()
+	}
+	sc := newScanner(f.f, s.size)
+	defer sc.free()
+	var last *header
+	_, err := sc.seek(pos, func(h *header) bool { c := *h; last = &c; return false })
+	return last, err
+}
+
+// readTimes learns a segment's greatest timestamp from the last entry of its time index.
+func (r *recoverer) readTimes(s *segment) error {
+	l := r.l
+	if !r.names[segmentName(s.base)+timeSuffix] {
+		return nil
+	}
+	f, err := l.store.opts.FS.Open(l.filePath(s, timeSuffix))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil || size < timeEntryBytes {
+		return err
+	}
+	var b [timeEntryBytes]byte
+	if _, err = f.ReadAt(b[:], size/timeEntryBytes*timeEntryBytes-timeEntryBytes); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if list, whole := parseTimes(b[:]); whole {
+		s.maxTS, s.maxTSOffset = list[0].ts, s.base+int64(list[0].rel)
+	}
+	return nil
+}
+
+// verify reads and checks every batch above the recovery point, and rebuilds the indexes and the
+// producer state from there on.
+func (r *recoverer) verify(ctx context.Context) error {
+	l := r.l
+	first := l.segmentAt(r.point)
+	for _, s := range l.segs[:first] {
+		if err := r.readTimes(s); err != nil {
+			return err
+		}
+	}
+	for i := first; i < len(l.segs) && !r.truncated; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.verifySegment(l.segs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifySegment checks one segment from the recovery point, or its beginning, to its end.
+func (r *recoverer) verifySegment(s *segment) error {
+	l := r.l
+	x, _, err := loadIndexes(l.store.opts.FS, l.path, s)
+	if err != nil {
+		return err
+	}
+	from := x.floor(r.point - s.base)
+	if r.point <= s.base {
+		from = 0
+	}
+	r.resumeIndexes(s, x, from)
+	f, err := l.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer f.release()
+	began := time.Now()
+	v := verifier{r: r, s: s, f: f, size: s.size}
+	if err = v.run(from); err != nil {
+		return err
+	}
+	if v.checked > 0 {
+		l.store.log.Info("scanned segment", "path", l.filePath(s, logSuffix), "from", from, "bytes", v.checked,
+			"took", time.Since(began))
+	}
+	s.dirty = true
+	return nil
+}
+
+// resumeIndexes keeps the index entries of batches before position from; later ones are made anew.
+func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) {
+	n := 0
+	for n < len(x.offs) && x.offs[n].pos() < from {
+		n++
+	}
+	rel := int64(0) // entries of batches before `from` have smaller offsets than the batch at from
+	if n < len(x.offs) && from > 0 {
+		rel = x.offs[n].rel()
+	}
+	x.truncate(rel, s.base+rel)
+	x.offs = x.offs[:min(n, len(x.offs))]
+	x.clampWritten()
+	s.maxTS, s.maxTSOffset = -1, s.base
+	if t := len(x.times); t > 0 {
+		s.maxTS, s.maxTSOffset = x.times[t-1].ts, s.base+int64(x.times[t-1].rel)
+	}
+	s.idx.Store(x)
+	s.indexed = false // files may be longer than what stands
+}
+
+// verifier checks the batches of one segment.
+type verifier struct {
+	r       *recoverer
+	s       *segment
+	f       *handle
+	size    int64 // of the file
+	buf     []byte
+	checked int64
+}
+
+func (v *verifier) run(from int64) error {
+	s := v.s
+	pos, next := from, s.base
+	s.size = from
+	interval := v.r.l.cfg.Load().IndexIntervalBytes
+	for pos < v.size {
+		b, h, bad, err := v.batch(pos, next)
+		if err != nil {
+			return err
+		}
+		if bad != nil {
+			return v.damaged(pos, next, bad)
+		}
+		s.note(&h, pos, interval)
+		if h.base >= v.r.point {
+			v.r.l.epochs.assignIfNewer(h.epoch, h.base)
+			v.checked += h.size
+		}
+		_ = b
+		pos += h.size
+		next = h.last + 1
+	}
+	s.size = pos
+	return nil
+}
+
+// batch reads the batch at pos and checks it; bad says what is wrong with the bytes.
+func (v *verifier) batch(pos, next int64) (b []byte, h header, bad, err error) {
+	sc := scanner{f: v.f.f, size: v.size, buf: v.window(scanWindow), at: -1}
+	head, err := sc.bytes(pos, minBatchBytes)
+	if err != nil {
+		return nil, h, nil, err
+	}
+	if h, bad = parseHeader(head, v.size-pos); bad != nil {
+		return nil, h, bad, nil
+	}
+	if h.base < next {
+		return nil, h, fmt.Errorf("base offset %d after offset %d", h.base, next-1), nil
+	}
+	b = v.window(int(h.size))[:h.size]
+	if n, err := v.f.f.ReadAt(b, pos); int64(n) < h.size {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, h, nil, err
+	}
+	return b, h, checkCRC(b), nil
+}
+
+func (v *verifier) window(n int) []byte {
+	if cap(v.buf) < n {
+		v.buf = make([]byte, max(n, 1<<20))
+	}
+	return v.buf[:n]
+}
+
+// damaged handles the first position of the segment at which there is no sound batch. Where nothing
+// sound follows it is a write that the crash cut short, and the tail goes.
+func (v *verifier) damaged(pos, next int64, bad error) error {
+	l := v.r.l
+	v.s.size = pos
+	l.store.log.Warn("cut a torn tail", "path", l.filePath(v.s, logSuffix), "position", pos,
+		"bytes", v.size-pos, "expected", "a batch at offset "+fmt.Sprint(next)+" or above", "found", bad.Error())
+	h, err := l.store.opts.FS.OpenReadWrite(l.filePath(v.s, logSuffix))
+	if err != nil {
+		return err
+	}
+	err = h.Truncate(pos)
+	if cerr := h.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// finish sets the log's figures.
+func (r *recoverer) finish() error {
+	l := r.l
+	s := l.active()
+	s.sealed.Store(false)
+	var bytes int64
+	for _, s := range l.segs {
+		bytes += s.size
+	}
+	l.bytes.Store(bytes)
+	l.end.Store(max(s.next, l.start.Load()))
+	if l.end.Load() > s.next && s.size > 0 {
+		return r.startAfresh()
+	}
+	s.next = l.end.Load()
+	l.epochs.truncateEnd(l.end.Load())
+	l.epochs.truncateStart(l.start.Load())
+	l.snaps = r.soundSnapshots()
+	if err := l.restoreProducersLocked(l.end.Load()); err != nil {
+		return err
+	}
+	l.prodLoaded = true
+	l.durable = true
+	l.synced.Store(l.end.Load())
+	l.flushed = l.end.Load()
+	l.recovery = l.end.Load()
+	if !r.clean {
+		l.recovery = min(r.point, l.end.Load())
+		return r.settle()
+	}
+	return nil
+}
+
+// settle writes what the scan has found, so that the next start need not repeat it.
+func (r *recoverer) settle() error {
+	if len(r.l.segs) == 1 && r.l.bytes.Load() == 0 {
+		return nil
+	}
+	return r.l.checkpoint(false)
+}
+
+// soundSnapshots leaves out snapshots of states that the log has not reached.
+func (r *recoverer) soundSnapshots() []int64 {
+	l := r.l
+	kept := l.snaps[:0:0]
+	for _, off := range l.snaps {
+		if off > l.end.Load() {
+			l.removeFile(segmentName(off) + snapshotSuffix)
+			continue
+		}
+		kept = append(kept, off)
+	}
+	return kept
+}
+
+// startAfresh: the log start is above everything stored (files were removed by hand), so the log
+// begins again, empty, at its start.
+func (r *recoverer) startAfresh() error {
+	l := r.l
+	l.store.log.Warn("the log start is above the log end; removing the segments below it",
+		"log", l.tp.String(), "start", l.start.Load(), "end", l.active().next)
+	for _, s := range l.segs {
+		for _, suffix := range [...]string{logSuffix, indexSuffix, timeSuffix, txnSuffix} {
+			l.removeFile(s.file(suffix))
+		}
+		l.store.files.drop(s)
+	}
+	l.segs = []*segment{newSegment(l.start.Load(), l.store.opts.Clock.Now(), l.jitter())}
+	l.epochs = epochCache{dirty: true}
+	return r.finish()
+}
+
+// settleSwaps removes what compaction or deletion left unfinished.
+func (r *recoverer) settleSwaps() error {
+	for name := range r.names {
+		if strings.HasSuffix(name, deletedSuffix) || strings.HasSuffix(name, cleanedSuffix) {
+			r.l.removeFile(name)
+			delete(r.names, name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package storage
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// DeleteRecords raises the start of the log to before, which may not be above the high watermark.
+// The segments that end below go with the next retention check. It returns the new start.
+func (l *Log) DeleteRecords(before int64) (newStart int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return -1, err
+	}
+	if hw := l.hw.Load(); before > hw || before < 0 {
+		return -1, refuse(kerr.OffsetOutOfRange, "cannot delete records of %s below offset %d: the high watermark is %d", l.tp, before, hw)
+	}
+	l.raiseStartLocked(before)
+	return l.start.Load(), nil
+}
+
+func (l *Log) raiseStartLocked(to int64) {
+	if to <= l.start.Load() {
+		return
+	}
+	l.start.Store(to)
+	l.recovery = max(l.recovery, min(to, l.flushed))
+	l.epochs.truncateStart(to)
+	l.prod.pending = slices.DeleteFunc(l.prod.pending, func(t txn) bool { return t.last < to })
+	if l.prodLoaded {
+		l.setUnstableLocked()
+	}
+	l.store.startsMoved.Store(true)
+}
+
+// Retain removes the segments that retention no longer keeps: those below the log start, those
+// beyond RetentionBytes and those older than Retention; nothing at or above the high watermark. It
+// returns how many went.
+func (l *Log) Retain(now time.Time) (int, error) {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	cfg := l.cfg.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return 0, err
+	}
+	start := l.start.Load()
+	n := l.expiredLocked(func(s *segment, i int) bool { return i+1 < len(l.segs) && l.segs[i+1].base <= start })
+	if cfg.Delete {
+		n = max(n, l.beyondSizeLocked(cfg.RetentionBytes), l.olderLocked(now, cfg.Retention))
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	return n, l.removeFirstLocked(n, now)
+}
+
+// expiredLocked counts the segments from the front that match and end at or below the high
+// watermark. An empty active segment always stays.
+func (l *Log) expiredLocked(match func(*segment, int) bool) int {
+	hw := l.hw.Load()
+	for i, s := range l.segs {
+		last := i == len(l.segs)-1
+		if s.next > hw || last && s.size == 0 || !match(s, i) {
+			return i
+		}
+	}
+	return len(l.segs)
+}
+
+func (l *Log) beyondSizeLocked(limit int64) int {
+	over := l.bytes.Load() - limit
+	if limit < 0 {
+		return 0
+	}
+	return l.expiredLocked(func(s *segment, _ int) bool { over -= s.size; return over >= 0 })
+}
+
+func (l *Log) olderLocked(now time.Time, age time.Duration) int {
+	if age < 0 {
+		return 0
+	}
+	limit := now.UnixMilli() - age.Milliseconds()
+	return l.expiredLocked(func(s *segment, _ int) bool { return s.largestTimestamp() < limit })
+}
+
+// removeFirstLocked takes the first n segments out. If those are all, a new active segment is begun
+// first, with its file, so that the log's end is never forgotten.
+func (l *Log) removeFirstLocked(n int, now time.Time) error {
+	if n == len(l.segs) {
+		if _, err := l.rollLocked(l.end.Load(), now); err != nil {
+			return err
+		}
+		if err := l.createActiveLocked(); err != nil {
+			return l.dir.fail(err)
+		}
+	}
+	gone := slices.Clone(l.segs[:n])
+	l.segs = slices.Clone(l.segs[n:])
+	l.raiseStartLocked(l.segs[0].base)
+	for _, s := range gone {
+		if err := l.retireLocked(s); err != nil {
+			return l.dir.fail(err)
+		}
+	}
+	l.store.log.Info("removed old segments", "log", l.tp.String(), "segments", n, "start", l.start.Load())
+	return nil
+}
+
+// retireLocked renames a segment's files to .deleted; they are removed after FileDeleteDelay. Those
+// who read the segment go on reading.
+func (l *Log) retireLocked(s *segment) error {
+	fsys := l.store.opts.FS
+	delay := l.cfg.Load().FileDeleteDelay
+	l.bytes.Add(-s.size)
+	suffixes := []string{logSuffix, indexSuffix, timeSuffix, txnSuffix}
+	if i, ok := slices.BinarySearch(l.snaps, s.base); ok {
+		l.snaps = slices.Delete(l.snaps, i, i+1)
+		suffixes = append(suffixes, snapshotSuffix)
+	}
+	l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset == s.base })
+	for _, suffix := range suffixes {
+		from := l.filePath(s, suffix)
+		switch err := fsys.Rename(from, from+deletedSuffix); {
+		case isNotExist(err):
+		case err != nil:
+			return err
+		default:
+			l.store.discard(from+deletedSuffix, delay)
+		}
+	}
+	s.sealed.Store(true)
+	s.suffix, s.dirty, s.newName = deletedSuffix, false, false
+	l.store.files.drop(s)
+	return nil
+}

@@ -1,0 +1,215 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path"
+	"sync"
+	"time"
+)
+
+// startWorkers begins the goroutines that live from Open to Close: those that commit appends and
+// those that tell about it.
+func (s *Store) startWorkers() {
+	s.workers.Go(func() { s.notify.work(s.stopNotify) })
+	for _, d := range s.dirs {
+		s.commits.Go(func() { d.commits.work(s.stop, (*Log).commit) })
+	}
+	s.commits.Go(func() {
+		s.flusher.work(s.stop, func(l *Log) { _ = l.checkpoint(false) }) // an error has taken the directory offline
+	})
+}
+
+// Run does what has to be done from time to time: retention, flushes, checkpoints, expiry of
+// producers, removal of deleted files. It blocks until ctx ends.
+func (s *Store) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	every := func(d time.Duration, do func(now time.Time)) {
+		wg.Go(func() {
+			t := time.NewTicker(d)
+			defer t.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-t.C:
+					do(s.opts.Clock.Now())
+				}
+			}
+		})
+	}
+	every(s.opts.RetentionInterval, s.RetainAll)
+	every(s.opts.FlushInterval, s.tick)
+	every(s.opts.CheckpointInterval, func(time.Time) { s.Checkpoint() })
+	every(s.opts.ProducerInterval, s.expireProducers)
+	wg.Wait()
+	return nil
+}
+
+// tick flushes what is older than its topic allows and removes what is due.
+func (s *Store) tick(now time.Time) {
+	for _, l := range s.Logs() {
+		if l.flushDue(now) {
+			_ = l.Sync() // an error has taken the directory offline
+		}
+	}
+	s.emptyTrash(now)
+}
+
+func (l *Log) flushDue(now time.Time) bool {
+	every := l.cfg.Load().FlushInterval
+	if every == Forever {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unflushed > 0 && now.Sub(l.lastFlush) >= every
+}
+
+// RetainAll applies retention to every log once.
+func (s *Store) RetainAll(now time.Time) {
+	for _, l := range s.Logs() {
+		_, _ = l.Retain(now) // an error has taken the directory offline
+	}
+	s.emptyTrash(now)
+}
+
+func (s *Store) expireProducers(now time.Time) {
+	for _, l := range s.Logs() {
+		l.mu.Lock()
+		l.prod.expire(now, l.cfg.Load().ProducerExpiration)
+		l.mu.Unlock()
+	}
+}
+
+// Checkpoint moves the recovery point of every log to its end and writes the offset checkpoints.
+func (s *Store) Checkpoint() {
+	for _, l := range s.Logs() {
+		_ = l.checkpoint(false) // an error has taken the directory offline
+	}
+	for _, d := range s.dirs {
+		if err := d.writeCheckpoints(); err != nil {
+			_ = d.fail(err)
+		}
+	}
+}
+
+// logsOf lists the logs of one directory.
+func (s *Store) logsOf(d *logDir) []*Log {
+	var list []*Log
+	for _, l := range s.Logs() {
+		if l.dir == d {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// writeCheckpoints writes the offset checkpoints of the directory.
+func (d *logDir) writeCheckpoints() error {
+	if d.offline() != nil {
+		return nil
+	}
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	logs, fsys := d.store.logsOf(d), d.store.opts.FS
+	err := writeOffsets(fsys, d.path, recoveryCheckpointFile, logs, func(l *Log) (int64, bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.recovery, true
+	})
+	if err == nil {
+		err = writeOffsets(fsys, d.path, hwCheckpointFile, logs, func(l *Log) (int64, bool) { return l.hw.Load(), true })
+	}
+	if err == nil {
+		err = d.writeStarts(logs)
+	}
+	return err
+}
+
+// writeStarts writes the log start offsets; as in Kafka only those that the first segment's name
+// does not say.
+func (d *logDir) writeStarts(logs []*Log) error {
+	return writeOffsets(d.store.opts.FS, d.path, startCheckpointFile, logs, func(l *Log) (int64, bool) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		start := l.start.Load()
+		return start, start > l.segs[0].base || start > 0 && !l.segs[0].exists
+	})
+}
+
+// Close ends the store in order: everything is synced, the checkpoints and the clean-shutdown mark
+// are written. A directory where that fails gets no mark and is recovered at the next start.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.closed = true
+	s.mu.Unlock()
+	close(s.stop)
+	s.commits.Wait()
+	var errs []error
+	for _, d := range s.dirs {
+		if err := d.close(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	close(s.stopNotify)
+	s.workers.Wait()
+	for _, l := range s.Logs() {
+		l.mu.Lock()
+		l.deleted = true
+		for _, seg := range l.segs {
+			s.files.drop(seg)
+		}
+		l.mu.Unlock()
+	}
+	for _, d := range s.dirs {
+		d.unlock()
+	}
+	return errors.Join(errs...)
+}
+
+// close brings the directory to rest and marks it clean.
+func (d *logDir) close() error {
+	if err := d.offline(); err != nil {
+		return offlineError(d.path, err)
+	}
+	for _, l := range d.store.logsOf(d) {
+		if err := l.checkpoint(true); err != nil {
+			return err
+		}
+	}
+	if err := d.writeCheckpoints(); err != nil {
+		return d.fail(err)
+	}
+	return d.markClean()
+}
+
+// cleanShutdown is the content of .kafka_cleanshutdown.
+type cleanShutdown struct {
+	Version     int   `json:"version"`
+	BrokerEpoch int64 `json:"brokerEpoch"`
+}
+
+func (d *logDir) markClean() error {
+	c := cleanShutdown{BrokerEpoch: -1}
+	if fn := d.store.opts.BrokerEpoch; fn != nil {
+		c.BrokerEpoch = fn()
+	}
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	fsys := d.store.opts.FS
+	if err = writeSynced(fsys, path.Join(d.path, cleanShutdownFile), data); err == nil {
+		err = fsys.SyncDir(d.path)
+	}
+	if err != nil {
+		return d.fail(err)
+	}
+	return nil
+}

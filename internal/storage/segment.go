@@ -1,0 +1,122 @@
+package storage
+
+import (
+	"math"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logstead/logstead/internal/kit/vfs"
+)
+
+// segment is one .log file and its indexes. But for the handle and the loaded indexes of a sealed
+// segment, Log.mu guards it.
+type segment struct {
+	base int64
+	size int64 // bytes of whole batches
+	next int64 // last offset + 1; base while empty
+
+	maxTS       int64 // greatest timestamp, -1 if none
+	maxTSOffset int64 // last offset of its batch
+	firstTS     int64 // greatest timestamp of the first batch; unknownTS until it is needed
+	created     time.Time
+	jitter      time.Duration
+	modified    int64 // ms; when the file was last written, as far as known
+
+	sinceIndex int64 // bytes since the last index entry
+	suffix     string
+	sealed     atomic.Bool
+	dirty      bool // written since the last sync
+	indexed    bool // its index files exist
+	exists     bool // the file is there
+	newName    bool // the file's name may not be durable yet
+
+	idx    atomic.Pointer[indexes] // nil: not loaded
+	handle atomic.Pointer[handle]
+	openMu sync.Mutex // opening the file, loading the indexes
+}
+
+const unknownTS = math.MinInt64
+
+func newSegment(base int64, now time.Time, jitter time.Duration) *segment {
+	s := &segment{base: base, next: base, maxTS: -1, maxTSOffset: base, firstTS: -1, created: now,
+		jitter: jitter, modified: now.UnixMilli()}
+	s.idx.Store(&indexes{})
+	return s
+}
+
+// file is the name of one of the segment's files.
+func (s *segment) file(suffix string) string { return segmentName(s.base) + suffix + s.suffix }
+
+// largestTimestamp is what retention goes by: the records', or the file's if they have none.
+func (s *segment) largestTimestamp() int64 {
+	if s.maxTS >= 0 {
+		return s.maxTS
+	}
+	return s.modified
+}
+
+// dropIndexes forgets the indexes of a sealed segment; they are read again when needed.
+func (s *segment) dropIndexes() {
+	if x := s.idx.Load(); x != nil && s.sealed.Load() && x.written() {
+		s.idx.CompareAndSwap(x, nil)
+	}
+}
+
+// note takes a batch of n bytes that was just written at pos into the indexes and figures.
+func (s *segment) note(h *header, pos int64, interval int32) {
+	x := s.idx.Load()
+	if h.maxTimestamp > s.maxTS {
+		s.maxTS, s.maxTSOffset = h.maxTimestamp, h.last
+	}
+	if pos == 0 {
+		s.firstTS = h.maxTimestamp
+	}
+	if s.sinceIndex > int64(interval) {
+		x.addOffset(h.last-s.base, pos)
+		x.addTime(s.maxTS, s.maxTSOffset-s.base)
+		s.sinceIndex = 0
+	}
+	s.sinceIndex += h.size
+	s.size = pos + h.size
+	s.next = h.last + 1
+}
+
+// closeTimeIndex adds the last point of the curve, as Kafka does when a segment ends.
+func (s *segment) closeTimeIndex() {
+	if x := s.idx.Load(); x != nil && s.maxTS >= 0 {
+		x.addTime(s.maxTS, s.maxTSOffset-s.base)
+	}
+}
+
+// full reports whether an index has reached its greatest size.
+func (s *segment) full(indexBytes int32) bool {
+	x := s.idx.Load()
+	return x != nil && (len(x.offs) >= int(indexBytes)/offsetEntryBytes || len(x.times) >= int(indexBytes)/timeEntryBytes)
+}
+
+// loadIndexes reads the segment's index files. whole is false when a file is absent or was cut
+// short by the check, so that the caller knows to rebuild.
+func loadIndexes(fsys vfs.FS, dir string, s *segment) (x *indexes, whole bool, err error) {
+	x = &indexes{}
+	name := path.Join(dir, segmentName(s.base))
+	b, hasOffs, err := readOptional(fsys, name+indexSuffix+s.suffix, maxIndexFileBytes)
+	if err != nil {
+		return nil, false, err
+	}
+	offs, wholeOffs := parseOffsets(b, s.size)
+	b, hasTimes, err := readOptional(fsys, name+timeSuffix+s.suffix, maxIndexFileBytes)
+	if err != nil {
+		return nil, false, err
+	}
+	times, wholeTimes := parseTimes(b)
+	b, _, err = readOptional(fsys, name+txnSuffix+s.suffix, maxIndexFileBytes)
+	if err != nil {
+		return nil, false, err
+	}
+	txns, wholeTxns := parseTxns(b, s.base)
+	x.offs, x.times, x.txns = offs, times, txns
+	x.offsWritten, x.timesWritten, x.txnsWritten = len(offs), len(times), len(txns)
+	return x, hasOffs && hasTimes && wholeOffs && wholeTimes && wholeTxns, nil
+}

@@ -1,0 +1,266 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/kit/base"
+)
+
+// Store is all logs of a node.
+type Store struct {
+	opts   Options
+	log    *slog.Logger
+	files  fileSet
+	dirs   []*logDir
+	guards atomic.Uint64
+
+	notify  *notifier
+	flusher *logQueue
+	workers sync.WaitGroup // the notifier
+	commits sync.WaitGroup // those that write
+
+	stop, stopNotify chan struct{}
+	startsMoved      atomic.Bool // a log start is not in its checkpoint yet
+
+	trashMu sync.Mutex
+	trash   []trash // what is to be removed later
+
+	mu struct {
+		sync.RWMutex
+		logs   map[base.TopicPartition]*Log
+		perDir map[*logDir]int
+		closed bool
+	}
+}
+
+// Open locks and reads the log directories and recovers what the last run left. After a clean
+// shutdown no log is opened or scanned. A directory that fails goes offline; Open fails if none is
+// left, if one is locked, or if one belongs to another node or cluster.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	opts.setDefaults()
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	s := &Store{opts: opts, log: opts.Logger, stop: make(chan struct{}), stopNotify: make(chan struct{})}
+	s.files.fs, s.files.max = opts.FS, opts.MaxOpenFiles
+	s.mu.logs = make(map[base.TopicPartition]*Log)
+	s.mu.perDir = make(map[*logDir]int)
+	s.notify, s.flusher = newNotifier(), newLogQueue(queueFlush)
+	if err := s.open(ctx); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	s.startWorkers()
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) error {
+	for _, p := range s.opts.Dirs {
+		d := &logDir{path: path.Clean(p), store: s, commits: newLogQueue(queueCommit)}
+		s.dirs = append(s.dirs, d)
+		if err := d.claim(&s.opts); err != nil {
+			return err
+		}
+	}
+	if err := s.identify(); err != nil {
+		return err
+	}
+	for _, d := range s.dirs {
+		if d.offline() != nil {
+			continue
+		}
+		if err := d.load(ctx); err != nil {
+			if ctx.Err() != nil || !isIO(err) {
+				return fmt.Errorf("load log directory %s: %w", d.path, err)
+			}
+			_ = d.condemn(err)
+		}
+	}
+	for _, d := range s.dirs {
+		if d.offline() == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no log directory is usable: %w", s.dirs[0].offline())
+}
+
+// identify makes sure that all directories belong to one cluster, and formats the new ones.
+func (s *Store) identify() error {
+	cluster := s.opts.ClusterID
+	for _, d := range s.dirs {
+		switch id := d.meta.ClusterID; {
+		case id == "":
+		case cluster == "":
+			cluster = id
+		case cluster != id:
+			return fmt.Errorf("log directory %s belongs to cluster %s, expected %s; fix log.dirs or the cluster id", d.path, id, cluster)
+		}
+	}
+	if cluster == "" {
+		cluster = base.NewTopicID().String()
+	}
+	s.opts.ClusterID = cluster
+	for _, d := range s.dirs {
+		if d.offline() != nil || d.meta.ClusterID != "" && !d.meta.DirectoryID.IsZero() {
+			continue
+		}
+		d.meta = MetaProperties{ClusterID: cluster, NodeID: s.opts.NodeID, DirectoryID: base.NewTopicID()}
+		if err := WriteMeta(s.opts.FS, d.path, d.meta); err != nil {
+			_ = d.condemn(err)
+		}
+	}
+	return nil
+}
+
+// abandon undoes a failed Open.
+func (s *Store) abandon() {
+	for _, d := range s.dirs {
+		d.unlock()
+	}
+}
+
+// ClusterID is the cluster that the directories belong to.
+func (s *Store) ClusterID() string { return s.opts.ClusterID }
+
+// Log finds a log.
+func (s *Store) Log(tp base.TopicPartition) (*Log, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l, ok := s.mu.logs[tp]
+	return l, ok
+}
+
+// Logs lists all logs, by topic and partition.
+func (s *Store) Logs() []*Log {
+	s.mu.RLock()
+	list := make([]*Log, 0, len(s.mu.logs))
+	for _, l := range s.mu.logs {
+		list = append(list, l)
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(list, func(a, b *Log) int {
+		if c := strings.Compare(a.tp.Topic, b.tp.Topic); c != 0 {
+			return c
+		}
+		return int(a.tp.Partition) - int(b.tp.Partition)
+	})
+	return list
+}
+
+// Dirs describes the log directories, in the order of Options.Dirs.
+func (s *Store) Dirs() []DirStatus {
+	list := make([]DirStatus, len(s.dirs))
+	for i, d := range s.dirs {
+		list[i] = d.status()
+		s.mu.RLock()
+		list[i].Logs = s.mu.perDir[d]
+		s.mu.RUnlock()
+	}
+	return list
+}
+
+// OpenFiles is how many segment files are open.
+func (s *Store) OpenFiles() int { return s.files.open() }
+
+// Create makes an empty log in the log directory dir, or where there are fewest logs if dir is
+// empty. A log of the same partition and topic id is returned as it is; of another id it is an
+// error, for it must be deleted first.
+func (s *Store) Create(tp base.TopicPartition, id base.TopicID, cfg LogConfig, dir string) (*Log, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return nil, errClosed
+	}
+	if l, ok := s.mu.logs[tp]; ok {
+		return l, l.adopt(id, cfg)
+	}
+	d, err := s.pickLocked(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := newLog(s, d, tp, cfg)
+	if err := s.opts.FS.MkdirAll(l.path); err != nil {
+		return nil, d.fail(err)
+	}
+	if !id.IsZero() {
+		if err := writeTopicID(s.opts.FS, l.path, id); err != nil {
+			return nil, d.fail(err)
+		}
+		l.id.Store(&id)
+	}
+	l.segs = []*segment{newSegment(0, s.opts.Clock.Now(), l.jitter())}
+	l.prodLoaded = true
+	s.addLocked(l)
+	return l, nil
+}
+
+var errClosed = errors.New("the store is closed")
+
+func (s *Store) addLocked(l *Log) {
+	s.mu.logs[l.tp] = l
+	s.mu.perDir[l.dir]++
+}
+
+// pickLocked is the directory called dir, or the usable one with the fewest logs.
+func (s *Store) pickLocked(dir string) (*logDir, error) {
+	var best *logDir
+	for _, d := range s.dirs {
+		if dir != "" && d.path != path.Clean(dir) {
+			continue
+		}
+		if err := d.offline(); err != nil {
+			if dir != "" {
+				return nil, offlineError(d.path, err)
+			}
+			continue
+		}
+		if best == nil || s.mu.perDir[d] < s.mu.perDir[best] {
+			best = d
+		}
+	}
+	switch {
+	case best != nil:
+		return best, nil
+	case dir != "":
+		return nil, refuse(kerr.LogDirNotFound, "%s is not one of the log directories", dir)
+	default:
+		return nil, refuse(kerr.KafkaStorageError, "every log directory is offline")
+	}
+}
+
+func newLog(s *Store, d *logDir, tp base.TopicPartition, cfg LogConfig) *Log {
+	l := &Log{tp: tp, store: s, dir: d, name: tp.String(), cleaned: -1, lastFlush: s.opts.Clock.Now()}
+	l.path = path.Join(d.path, l.name)
+	l.cfg.Store(&cfg)
+	l.unstable.Store(noUnstable)
+	return l
+}
+
+// adopt gives an existing log the topic id and settings that Create was asked for.
+func (l *Log) adopt(id base.TopicID, cfg LogConfig) error {
+	have := l.TopicID()
+	switch {
+	case have.IsZero() && !id.IsZero():
+		if err := writeTopicID(l.store.opts.FS, l.path, id); err != nil {
+			return l.dir.fail(err)
+		}
+		l.id.Store(&id)
+	case have != id && !id.IsZero():
+		return refuse(kerr.InconsistentTopicID, "the log of %s has topic id %s, not %s", l.tp, have, id)
+	}
+	l.SetConfig(cfg)
+	return nil
+}

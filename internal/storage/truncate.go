@@ -1,0 +1,162 @@
+package storage
+
+import (
+	"slices"
+)
+
+// Truncate cuts the log so that it ends at to, because another leader's log differs from there on.
+// The high watermark comes down with it if it must.
+func (l *Log) Truncate(to int64) error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	switch {
+	case to >= l.end.Load():
+		l.epochs.truncateEnd(l.end.Load())
+		return nil
+	case to <= l.segs[0].base:
+		return l.restartLocked(to)
+	}
+	if err := l.cutLocked(to); err != nil {
+		return l.dir.fail(err)
+	}
+	return l.cutStateLocked(to)
+}
+
+// TruncateFully drops every record and has the log begin, empty, at offset start.
+func (l *Log) TruncateFully(start int64) error {
+	l.flushMu.Lock()
+	defer l.flushMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	return l.restartLocked(start)
+}
+
+// cutLocked removes the segments above to and cuts the one that holds it.
+func (l *Log) cutLocked(to int64) error {
+	i := l.segmentAt(to)
+	for _, s := range l.segs[i+1:] {
+		if err := l.retireLocked(s); err != nil {
+			return err
+		}
+	}
+	l.segs = slices.Clone(l.segs[:i+1])
+	s := l.segs[i]
+	if s.idx.Load() == nil {
+		if _, err := l.indexesOf(s); err != nil {
+			return err
+		}
+	}
+	l.store.files.drop(s) // it may be open for reading only
+	s.sealed.Store(false)
+	f, err := l.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer f.release()
+	sc := newScanner(f.f, s.size)
+	defer sc.free()
+	if _, err = sc.seek(s.idx.Load().floor(to-s.base), func(h *header) bool { return h.last >= to }); err != nil {
+		return err
+	}
+	l.bytes.Add(sc.pos - s.size)
+	if err = f.f.Truncate(sc.pos); err != nil {
+		return err
+	}
+	if err = f.f.Sync(); err != nil {
+		return err
+	}
+	return l.cutSegmentLocked(s, sc, to)
+}
+
+// cutSegmentLocked brings the segment's figures and indexes to its new end.
+func (l *Log) cutSegmentLocked(s *segment, sc *scanner, to int64) error {
+	x := s.idx.Load()
+	if x.truncate(to-s.base, to) {
+		s.indexed = false
+	}
+	s.size, s.next, s.sinceIndex = sc.pos, to, 0
+	s.maxTS, s.maxTSOffset = -1, s.base
+	from := int64(0)
+	if n := len(x.times); n > 0 {
+		s.maxTS, s.maxTSOffset = x.times[n-1].ts, s.base+int64(x.times[n-1].rel)
+		from = x.floor(int64(x.times[n-1].rel))
+	}
+	sc.size = s.size
+	_, err := sc.seek(from, func(h *header) bool {
+		if h.maxTimestamp > s.maxTS {
+			s.maxTS, s.maxTSOffset = h.maxTimestamp, h.last
+		}
+		return false
+	})
+	if s.size == 0 {
+		s.firstTS = -1
+	}
+	return err
+}
+
+// cutStateLocked brings offsets, epochs and producers to the new end.
+func (l *Log) cutStateLocked(to int64) error {
+	l.recent.clear()
+	l.end.Store(to)
+	l.lowerLocked(to)
+	for i := len(l.snaps) - 1; i >= 0 && l.snaps[i] > to; i-- {
+		l.removeFile(segmentName(l.snaps[i]) + snapshotSuffix)
+		l.snaps = l.snaps[:i]
+	}
+	l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset > to })
+	if err := l.restoreProducersLocked(to); err != nil {
+		return l.readFailedLocked(err)
+	}
+	l.prodLoaded = true
+	l.setUnstableLocked()
+	return nil
+}
+
+// lowerLocked brings every offset that may not pass the log's end down to it.
+func (l *Log) lowerLocked(end int64) {
+	l.epochs.truncateEnd(end)
+	l.start.Store(min(l.start.Load(), end))
+	l.hw.Store(min(l.hw.Load(), end))
+	l.synced.Store(min(l.synced.Load(), end))
+	l.flushed = min(l.flushed, end)
+	l.recovery = min(l.recovery, end)
+	l.direct = min(l.direct, end)
+	l.cleaned = min(l.cleaned, end)
+}
+
+// restartLocked drops every segment and begins again at start.
+func (l *Log) restartLocked(start int64) error {
+	for _, s := range l.segs {
+		if err := l.retireLocked(s); err != nil {
+			return l.dir.fail(err)
+		}
+	}
+	for _, off := range l.snaps {
+		l.removeFile(segmentName(off) + snapshotSuffix)
+	}
+	l.snaps, l.due = nil, nil
+	l.segs = []*segment{newSegment(start, l.store.opts.Clock.Now(), l.jitter())}
+	l.recent.clear()
+	l.epochs = epochCache{dirty: true}
+	l.prod.reset(start)
+	l.prodLoaded = true
+	l.start.Store(start)
+	l.end.Store(start)
+	l.hw.Store(start)
+	l.synced.Store(start)
+	l.flushed, l.recovery, l.direct = start, start, 0
+	l.setUnstableLocked()
+	l.store.startsMoved.Store(true)
+	if err := l.createActiveLocked(); err != nil {
+		return l.dir.fail(err)
+	}
+	return nil
+}
