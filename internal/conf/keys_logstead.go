@@ -1,0 +1,42 @@
+package conf
+
+const (
+	docDurability = "What acknowledged means: fsync is on stable storage of the in-sync replicas, replicated is in " +
+		"their memory, as in Apache Kafka."
+	docValidation = "How deep a produced batch is checked: full is every record, header is the batch header and " +
+		"checksum, sampled is header plus a share of the compressed batches."
+)
+
+// logsteadKeys are logstead's own broker keys; Kafka has none that begin with logstead.
+var logsteadKeys = []row{
+	{"logstead.auto.format", Boolean, "false", anyValue, ReadOnly, Medium, Honoured,
+		"Format an empty data directory at the start instead of refusing it."},
+	{"logstead.connection.budget.bytes", Long, "134217728", atLeast(1048576), ReadOnly, Medium, Honoured,
+		"Bytes of requests and answers that one connection may have in flight before it is read no further."},
+	{"logstead.durability", String, "fsync", oneOf("fsync", "replicated"), ClusterWide, High, Honoured, docDurability},
+	{"logstead.http.listeners", List, "127.0.0.1:9644", distinct, ReadOnly, High, Honoured,
+		"Addresses of the HTTP port with health and metrics: host:port,...; empty is no HTTP port."},
+	{"logstead.journal.file.bytes", Int, "67108864", between(1048576, 1073741824), ReadOnly, Low, Honoured,
+		"Size of one file of the journal that groups syncs."},
+	{"logstead.journal.direct.bytes", Int, "1048576", atLeast(4096), ReadOnly, Low, Honoured,
+		"From this many bytes in one request the segment is synced directly, without the journal."},
+	{"logstead.log.format", String, "auto", oneOf("auto", "text", "json"), ReadOnly, Medium, Honoured,
+		"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."},
+	{"logstead.log.level", String, "info", oneOf("debug", "info", "warn", "error"), ReadOnly, Medium, Honoured,
+		"Lowest level that is logged; changed while running through the broker loggers."},
+	{"logstead.max.open.files", Int, "0", atLeast(0), ReadOnly, Medium, Honoured,
+		"Most segment files open at a time; 0 is half of what the system allows the process."},
+	{"logstead.memory.budget.bytes", Long, "0", atLeast(0), ReadOnly, High, Honoured,
+		"Memory for requests and answers of all connections together; 0 is a quarter of the machine's."},
+	{"logstead.shutdown.timeout.ms", Long, "30000", atLeast(0), ReadOnly, Medium, Honoured,
+		"How long a stop waits for connections to finish what they began."},
+	{"logstead.validation", String, "sampled", oneOf("full", "header", "sampled"), ClusterWide, Medium, Honoured,
+		docValidation},
+}
+
+// logsteadTopicKeys are logstead's own topic keys.
+var logsteadTopicKeys = []row{
+	{"logstead.durability", String, "fsync", oneOf("fsync", "replicated"), ClusterWide, Medium, Honoured, docDurability},
+	{"logstead.validation", String, "sampled", oneOf("full", "header", "sampled"), ClusterWide, Medium, Honoured,
+		docValidation},
+}
