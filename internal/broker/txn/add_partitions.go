@@ -30,13 +30,19 @@ type AddReply func(err error, missing []base.TopicPartition)
 
 // AddPartitions adds partitions to the transaction of a producer, and begins one if none is open.
 func (m *Machine) AddPartitions(now time.Time, a Add, reply AddReply) coord.Result {
-	t, err := m.owned(a.TransactionalID, a.ProducerID, a.ProducerEpoch)
+	t := m.txns[a.TransactionalID]
+	// The ending comes before the owner: the caller may be the producer id that takes over with it.
+	if t != nil && t.state.prepared() && !a.VerifyOnly {
+		if a.Wait == 0 {
+			return answerAdd(kerr.ConcurrentTransactions, reply)
+		}
+		m.waiters.add(t, now, a, reply)
+		return coord.Result{}
+	}
+	err := t.ownedBy(a.TransactionalID, a.ProducerID, a.ProducerEpoch)
 	switch {
 	case err != nil:
 		return answerAdd(err, reply)
-	case t.state.prepared() && a.Wait > 0 && !a.VerifyOnly:
-		m.waiters.add(t, now, a, reply)
-		return coord.Result{}
 	case t.state.prepared():
 		return answerAdd(kerr.ConcurrentTransactions, reply)
 	case a.VerifyOnly:
@@ -83,17 +89,15 @@ func answerAdd(err error, reply AddReply) coord.Result {
 	return answer(func(lost error) { reply(cmp.Or(lost, err), nil) })
 }
 
-// owned finds a transactional id and checks that the caller is its producer.
-func (m *Machine) owned(id string, producerID int64, epoch int16) (*txn, error) {
-	if id == "" {
-		return nil, kerr.InvalidRequest
-	}
-	t := m.txns[id]
+// ownedBy checks that the caller is the producer of t, which is nil for an unknown id.
+func (t *txn) ownedBy(id string, producerID int64, epoch int16) error {
 	switch {
+	case id == "":
+		return kerr.InvalidRequest
 	case t == nil || t.producerID != producerID:
-		return nil, kerr.InvalidProducerIDMapping
+		return kerr.InvalidProducerIDMapping
 	case t.epoch != epoch:
-		return nil, kerr.ProducerFenced
+		return kerr.ProducerFenced
 	}
-	return t, nil
+	return nil
 }

@@ -108,7 +108,7 @@ func (d *decision) checkPlain(req *kmsg.EndTxnRequest) error {
 	case Ongoing:
 		return nil
 	case PrepareCommit, PrepareAbort:
-		return d.whilePrepared()
+		return kerr.ConcurrentTransactions
 	case CompleteCommit, CompleteAbort:
 		d.retry = d.commit == (t.state == CompleteCommit)
 		if d.retry {
@@ -119,19 +119,14 @@ func (d *decision) checkPlain(req *kmsg.EndTxnRequest) error {
 	return kerr.InvalidTxnState
 }
 
-// whilePrepared answers a request while the markers are on their way.
-func (d *decision) whilePrepared() error {
-	if d.commit == (d.t.state == PrepareCommit) {
-		return kerr.ConcurrentTransactions
-	}
-	return kerr.InvalidTxnState
-}
-
 // checkBumping holds the rules of transaction version 2 (KIP-890). The epoch tells a retry, which
 // still has the one before, from the end of the next transaction. Aborting what was never begun is
 // allowed: the client cannot know whether its first write arrived.
 func (d *decision) checkBumping(req *kmsg.EndTxnRequest) error {
 	t := d.t
+	if t.state.prepared() {
+		return kerr.ConcurrentTransactions // before all else: the caller may be the producer id that takes over
+	}
 	overflowed := t.prevProducerID == req.ProducerId && req.ProducerEpoch == maxEpoch && t.epoch == 0
 	if t.producerID != req.ProducerId && !overflowed {
 		return kerr.InvalidProducerIDMapping
@@ -144,11 +139,6 @@ func (d *decision) checkBumping(req *kmsg.EndTxnRequest) error {
 			return kerr.ProducerFenced
 		}
 		return nil
-	case PrepareCommit, PrepareAbort:
-		if !bumped {
-			return kerr.ProducerFenced
-		}
-		return d.whilePrepared()
 	case CompleteCommit, CompleteAbort:
 		if !current && !bumped && !overflowed {
 			return kerr.ProducerFenced
@@ -167,7 +157,7 @@ func (d *decision) checkBumping(req *kmsg.EndTxnRequest) error {
 		if !d.commit {
 			return nil
 		}
-	case Dead, PrepareEpochFence:
+	case PrepareCommit, PrepareAbort, Dead, PrepareEpochFence:
 	}
 	return kerr.InvalidTxnState
 }

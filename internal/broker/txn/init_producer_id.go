@@ -106,11 +106,11 @@ func (m *Machine) nextProducer(now time.Time, t *txn, req *kmsg.InitProducerIdRe
 	if t == nil {
 		return m.firstProducer(now, req)
 	}
-	if err := t.checkExpected(req); err != nil {
-		return meta{}, err
-	}
 	if !t.state.idle() {
 		return meta{}, kerr.ConcurrentTransactions
+	}
+	if err := t.checkExpected(req); err != nil {
+		return meta{}, err
 	}
 	expects := req.ProducerId != noProducerID
 	next := t.transit(Empty, now.UnixMilli())

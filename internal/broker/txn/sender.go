@@ -20,8 +20,9 @@ type SenderOptions struct {
 	// Write appends the marker to the partition and calls done once it is committed there, from any
 	// goroutine. A partition that exists no longer counts as done.
 	Write func(tp base.TopicPartition, m coord.Marker, done func(error))
-	// Complete has Machine.MarkersWritten called on the shard that sent m.
-	Complete func(m Markers)
+	// Complete has Machine.MarkersWritten called on the shard that sent m, or failed when the shard
+	// cannot be told now.
+	Complete func(m Markers, failed func(error))
 	// Backoff is the pause before the partitions that failed are tried again.
 	Backoff time.Duration
 }
@@ -211,8 +212,23 @@ func (s *MarkerSender) finish(j *markerJob) {
 	}
 	s.mu.Unlock()
 	if complete {
-		s.o.Complete(j.m)
+		s.o.Complete(j.m, func(err error) { s.notTold(j, err) })
 	} else if over {
 		s.signal()
 	}
+}
+
+// notTold tries a completion again that its shard was too busy to take. A shard that is gone or loads
+// sends its markers again by itself.
+func (s *MarkerSender) notTold(j *markerJob, err error) {
+	if !errors.Is(err, kerr.CoordinatorNotAvailable) {
+		return
+	}
+	s.mu.Lock()
+	if !j.dropped {
+		s.mu.jobs[j] = struct{}{}
+		s.mu.retry = append(s.mu.retry, j)
+	}
+	s.mu.Unlock()
+	s.signal()
 }
