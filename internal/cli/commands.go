@@ -5,17 +5,17 @@ import "github.com/spf13/cobra"
 // rootCommands is the list of top-level commands, in the order of the help.
 func rootCommands(a *App) []*cobra.Command {
 	return []*cobra.Command{
-//		inGroup(groupData, produceCmd(a)),
-//		inGroup(groupData, consumeCmd(a)),
+		inGroup(groupData, produceCmd(a)),
+		inGroup(groupData, consumeCmd(a)),
 		inGroup(groupAdmin, topicCmd(a)),
-//		inGroup(groupAdmin, groupCmd(a)),
-//		inGroup(groupAdmin, txnCmd(a)),
+		//		inGroup(groupAdmin, groupCmd(a)),
+		//		inGroup(groupAdmin, txnCmd(a)),
 		inGroup(groupAdmin, configCmd(a)),
-//		inGroup(groupAdmin, clusterCmd(a)),
-//		inGroup(groupTools, benchCmd(a)),
-//		inGroup(groupTools, doctorCmd(a)),
-//		inGroup(groupTools, errorsCmd(a)),
-//		inGroup(groupTools, ctxCmd(a)),
+		//		inGroup(groupAdmin, clusterCmd(a)),
+		//		inGroup(groupTools, benchCmd(a)),
+		//		inGroup(groupTools, doctorCmd(a)),
+		//		inGroup(groupTools, errorsCmd(a)),
+		//		inGroup(groupTools, ctxCmd(a)),
 		inGroup(groupTools, completionCmd()),
 		inGroup(groupTools, versionCmd(a)),
 	}

@@ -160,4 +160,3 @@ func withPrefix(names []string, prefix string) []string {
 	}
 	return out
 }
-

@@ -117,4 +117,3 @@ func valueText(v *string) string {
 	}
 	return *v
 }
-

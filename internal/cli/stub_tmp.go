@@ -1,4 +1,5 @@
 package cli
 
 type note struct{ Cause, Try string }
+
 var explanations = map[int16]note{}
