@@ -1,0 +1,26 @@
+package parity
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestRecord asks the Kafka broker named by PARITY_RECORD and writes its answers down.
+func TestRecord(t *testing.T) {
+	addr := os.Getenv("PARITY_RECORD")
+	if addr == "" {
+		t.Skip("set PARITY_RECORD to the address of Apache Kafka to record its answers")
+	}
+	for _, s := range Scripts {
+		t.Run(s.Name, func(t *testing.T) {
+			got, err := Execute(s, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join("testdata", s.Name+".txt"), []byte(got), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
