@@ -56,7 +56,7 @@ func (l *Log) Append(b batch.Batch, o AppendOptions) (AppendInfo, error) {
 }
 
 func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) {
-	if err := l.usableLocked(); err != nil {
+	if err := l.appendableLocked(); err != nil {
 		return AppendInfo{}, err
 	}
 	cfg := l.cfg.Load()
@@ -86,13 +86,24 @@ func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) 
 		return AppendInfo{}, err
 	}
 	l.applyLocked(&h, m)
-	l.commitLocked(b, &h, cfg)
+	l.commitLocked(b, &h, l.active().size-h.size, cfg)
 	info := AppendInfo{BaseOffset: h.base, LastOffset: h.last, StartOffset: l.start.Load(), AppendTime: base.NoTimestamp}
 	if cfg.TimestampType == LogAppendTime {
 		info.AppendTime = h.maxTimestamp
 	}
 	info.SyncedOffset = l.synced.Load()
 	return info, nil
+}
+
+// appendableLocked says why nothing can be appended now.
+func (l *Log) appendableLocked() error {
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	if l.frozen || l.store.closing.Load() {
+		return refuse(kerr.NotLeaderForPartition, "the log of %s takes no writes now", l.tp)
+	}
+	return nil
 }
 
 func (l *Log) duplicateInfo(dup *producerBatch) AppendInfo {

@@ -6,20 +6,26 @@ import (
 	"github.com/logstead/logstead/internal/proto/batch"
 )
 
-// commitLocked makes an appended batch count as stored, or has it made so.
-func (l *Log) commitLocked(_ batch.Batch, h *header, cfg *LogConfig) {
+// commitLocked makes an appended batch count as stored, or has it made so. What goes to the journal
+// must follow on something that is in the journal or synced, or else a replay would leave a hole.
+func (l *Log) commitLocked(b batch.Batch, h *header, pos int64, cfg *LogConfig) {
 	l.unflushed += int64(h.count)
+	j, end := l.dir.journal, h.last+1
 	switch {
 	case cfg.Durability == Replicated:
-		l.raiseSyncedLocked(h.last + 1)
+		l.direct = end
+		l.raiseSynced(end, l.cuts.Load())
 		if l.unflushed >= cfg.FlushMessages {
 			l.store.flusher.add(l)
 		}
 	case l.store.opts.Journal.Inline:
-		l.raiseSyncedLocked(h.last + 1)
+		l.direct = end
+		l.raiseSynced(end, l.cuts.Load())
 		l.store.notify.log(l)
+	case j != nil && len(b) < j.opts.DirectBytes && l.direct <= l.flushed && j.add(l, l.active().base, pos, h, b):
+		l.journaled = true
 	default:
-		l.direct = h.last + 1
+		l.direct = end
 		l.dir.commits.add(l)
 	}
 }
@@ -91,7 +97,7 @@ func (l *Log) syncSegments() (rose bool, err error) {
 	}
 	l.flushed = max(l.flushed, p.end)
 	l.unflushed, l.lastFlush = 0, l.store.opts.Clock.Now()
-	return l.raiseSyncedLocked(p.end), nil
+	return l.raiseSynced(p.end, l.cuts.Load()), nil
 }
 
 func (l *Log) runSync(p *syncPlan) error {

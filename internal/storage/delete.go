@@ -66,18 +66,31 @@ func (s *Store) Delete(tp base.TopicPartition) error {
 }
 
 func (l *Log) remove() error {
+	l.mu.Lock()
+	gone := l.deleted
+	l.deleted = true
+	l.mu.Unlock()
+	if gone {
+		return nil
+	}
+	if err := l.dir.offline(); err != nil {
+		return offlineError(l.dir.path, err)
+	}
+	// From here on nothing is appended. The note need not be waited for: if it is lost, so may be the
+	// rename, and the log is found as it was.
+	if j := l.dir.journal; j != nil {
+		if _, err := j.post(entryGone, l, 0); err != nil {
+			return err
+		}
+	}
+	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)))
+}
+
+func (l *Log) rename(to string) error {
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.deleted {
-		return nil
-	}
-	l.deleted = true
-	if err := l.dir.offline(); err != nil {
-		return offlineError(l.dir.path, err)
-	}
-	to := path.Join(l.dir.path, deleteDirName(l.tp))
 	if err := l.store.opts.FS.Rename(l.path, to); err != nil {
 		return l.dir.fail(err)
 	}

@@ -27,6 +27,7 @@ type logDir struct {
 	cause atomic.Pointer[error]
 
 	commits *logQueue // logs that wait for a sync of their segments
+	journal *journal  // nil: off
 
 	checkpointMu sync.Mutex // one writer of the checkpoint files at a time
 }

@@ -29,6 +29,23 @@ func (d *logDir) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	journal, err := d.replayJournal(&st)
+	if err != nil {
+		return err
+	}
+	if err = d.loadAll(ctx, &st); err != nil {
+		return err
+	}
+	if !st.clean {
+		if err = d.writeCheckpoints(); err != nil {
+			return err
+		}
+	}
+	return d.openJournal(journal)
+}
+
+// loadAll reads every partition directory.
+func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
 	entries, err := d.store.opts.FS.ReadDir(d.path)
 	if err != nil {
 		return err
@@ -49,7 +66,7 @@ func (d *logDir) load(ctx context.Context) error {
 			todo = append(todo, tp)
 		}
 	}
-	return d.loadLogs(ctx, todo, &st)
+	return d.loadLogs(ctx, todo, st)
 }
 
 // readState reads the checkpoints. One that cannot be read counts as absent: it costs scanning, not

@@ -35,6 +35,12 @@ type Log struct {
 
 	flushMu sync.Mutex // one flush, checkpoint or replacement at a time
 	mu      sync.Mutex
+	syncMu  sync.Mutex    // leaf: a rise or fall of synced
+	cuts    atomic.Uint32 // how often the log was truncated
+
+	// Guarded by journal.mu.
+	unitNumber uint64
+	unitIndex  int
 
 	// Guarded by mu.
 	segs    []*segment // by base offset; the last one is active; never empty
@@ -54,7 +60,9 @@ type Log struct {
 	lastFlush  time.Time
 	durable    bool  // directory and partition.metadata are on stable storage
 	syncQueued bool  // in the commit queue
-	direct     int64 // end of the last append that waits for a sync of the segment, 0 if none
+	direct     int64 // end of the last append that is not in the journal
+	journaled  bool  // the journal has or had entries of this log
+	frozen     bool  // being truncated
 	unflushed  int64 // records since the last flush
 }
 
@@ -101,7 +109,7 @@ func (l *Log) SetConfig(c LogConfig) {
 	l.cfg.Store(&c)
 	if c.Durability == Replicated {
 		l.mu.Lock()
-		l.raiseSyncedLocked(l.end.Load())
+		l.raiseSynced(l.end.Load(), l.cuts.Load())
 		l.mu.Unlock()
 		l.store.notify.log(l)
 	}
@@ -180,14 +188,25 @@ func (l *Log) OnSynced(fn func(synced int64)) {
 	l.onSynced.Store(&fn)
 }
 
-// raiseSyncedLocked lifts SyncedOffset; it reports whether it rose.
-func (l *Log) raiseSyncedLocked(to int64) bool {
-	to = min(to, l.end.Load())
-	if to <= l.synced.Load() {
+// raiseSynced lifts SyncedOffset to an end that the log had when it had been cut `cut` times; it
+// reports whether it rose.
+func (l *Log) raiseSynced(to int64, cut uint32) bool {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if l.cuts.Load() != cut || to <= l.synced.Load() {
 		return false
 	}
 	l.synced.Store(to)
 	return true
+}
+
+// lowerSynced brings SyncedOffset down with the end of a log that is being cut; what is on its way
+// to stable storage does not count any more.
+func (l *Log) lowerSynced(to int64) {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.cuts.Add(1)
+	l.synced.Store(min(to, l.synced.Load()))
 }
 
 func (l *Log) tellSynced() {

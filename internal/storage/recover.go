@@ -218,10 +218,11 @@ func (r *recoverer) verify(ctx context.Context) error {
 // verifySegment checks one segment from the recovery point, or its beginning, to its end.
 func (r *recoverer) verifySegment(s *segment) error {
 	l := r.l
-	x, _, err := loadIndexes(l.store.opts.FS, l.path, s)
+	x, whole, err := loadIndexes(l.store.opts.FS, l.path, s)
 	if err != nil {
 		return err
 	}
+	onDisk := x.clone()
 	from := x.floor(r.point - s.base)
 	if r.point <= s.base {
 		from = 0
@@ -236,6 +237,11 @@ func (r *recoverer) verifySegment(s *segment) error {
 	v := verifier{r: r, s: s, f: f, size: s.size}
 	if err = v.run(from); err != nil {
 		return err
+	}
+	if whole && !v.cut && v.checked == 0 {
+		s.idx.Store(&onDisk) // nothing above the recovery point: all of the files stands
+		s.indexed = true
+		return nil
 	}
 	if v.checked > 0 {
 		l.store.log.Info("scanned segment", "path", l.filePath(s, logSuffix), "from", from, "bytes", v.checked,
@@ -273,7 +279,8 @@ type verifier struct {
 	f       *handle
 	size    int64 // of the file
 	buf     []byte
-	checked int64
+	checked int64 // bytes above the recovery point
+	cut     bool
 }
 
 func (v *verifier) run(from int64) error {
@@ -290,7 +297,7 @@ func (v *verifier) run(from int64) error {
 			return v.damaged(pos, next, bad)
 		}
 		s.note(&h, pos, interval)
-		if h.base >= v.r.point {
+		if h.last >= v.r.point {
 			v.r.l.epochs.assignIfNewer(h.epoch, h.base)
 			v.checked += h.size
 		}
@@ -336,7 +343,7 @@ func (v *verifier) window(n int) []byte {
 // sound follows it is a write that the crash cut short, and the tail goes.
 func (v *verifier) damaged(pos, next int64, bad error) error {
 	l := v.r.l
-	v.s.size = pos
+	v.s.size, v.cut = pos, true
 	l.store.log.Warn("cut a torn tail", "path", l.filePath(v.s, logSuffix), "position", pos,
 		"bytes", v.size-pos, "expected", "a batch at offset "+fmt.Sprint(next)+" or above", "found", bad.Error())
 	h, err := l.store.opts.FS.OpenReadWrite(l.filePath(v.s, logSuffix))
@@ -372,7 +379,7 @@ func (r *recoverer) finish() error {
 		return err
 	}
 	l.prodLoaded = true
-	l.durable = true
+	l.durable = r.clean // else a name may be in the cache only
 	l.synced.Store(l.end.Load())
 	l.flushed = l.end.Load()
 	l.recovery = l.end.Load()

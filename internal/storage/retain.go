@@ -8,18 +8,44 @@ import (
 )
 
 // DeleteRecords raises the start of the log to before, which may not be above the high watermark.
-// The segments that end below go with the next retention check. It returns the new start.
+// The segments that end below go with the next retention check. It returns the new start, which is
+// durable where the log has a journal.
 func (l *Log) DeleteRecords(before int64) (newStart int64, err error) {
+	if err = l.checkStart(before); err != nil {
+		return -1, err
+	}
+	if before > l.start.Load() {
+		if err = l.note(entryStart, before); err != nil {
+			return -1, err
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return -1, err
 	}
-	if hw := l.hw.Load(); before > hw || before < 0 {
-		return -1, refuse(kerr.OffsetOutOfRange, "cannot delete records of %s below offset %d: the high watermark is %d", l.tp, before, hw)
-	}
-	l.raiseStartLocked(before)
+	l.raiseStartLocked(min(before, l.hw.Load()))
 	return l.start.Load(), nil
+}
+
+func (l *Log) checkStart(before int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	if hw := l.hw.Load(); before > hw || before < 0 {
+		return refuse(kerr.OffsetOutOfRange, "cannot delete records of %s below offset %d: the high watermark is %d", l.tp, before, hw)
+	}
+	return nil
+}
+
+// note puts a note about the log into the journal and waits until it is durable. No lock may be held.
+func (l *Log) note(kind entryKind, offset int64) error {
+	if j := l.dir.journal; j != nil {
+		return j.note(kind, l, offset)
+	}
+	return nil
 }
 
 func (l *Log) raiseStartLocked(to int64) {
@@ -33,30 +59,51 @@ func (l *Log) raiseStartLocked(to int64) {
 	if l.prodLoaded {
 		l.setUnstableLocked()
 	}
-	l.store.startsMoved.Store(true)
 }
 
 // Retain removes the segments that retention no longer keeps: those below the log start, those
 // beyond RetentionBytes and those older than Retention; nothing at or above the high watermark. It
 // returns how many went.
 func (l *Log) Retain(now time.Time) (int, error) {
+	n, start, err := l.expired(now)
+	if n == 0 || err != nil {
+		return 0, err
+	}
+	if err = l.note(entryStart, start); err != nil {
+		return 0, err
+	}
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
-	cfg := l.cfg.Load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.usableLocked(); err != nil {
 		return 0, err
 	}
-	start := l.start.Load()
-	n := l.expiredLocked(func(s *segment, i int) bool { return i+1 < len(l.segs) && l.segs[i+1].base <= start })
-	if cfg.Delete {
-		n = max(n, l.beyondSizeLocked(cfg.RetentionBytes), l.olderLocked(now, cfg.Retention))
-	}
+	// What has been truncated or retained in between is not counted again.
+	n = l.expiredLocked(func(s *segment, _ int) bool { return s.next <= start })
 	if n == 0 {
 		return 0, nil
 	}
 	return n, l.removeFirstLocked(n, now)
+}
+
+// expired counts the segments from the front that retention does not keep, and where the log will
+// start without them.
+func (l *Log) expired(now time.Time) (n int, newStart int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.usableLocked(); err != nil {
+		return 0, 0, err
+	}
+	cfg, start := l.cfg.Load(), l.start.Load()
+	n = l.expiredLocked(func(s *segment, i int) bool { return i+1 < len(l.segs) && l.segs[i+1].base <= start })
+	if cfg.Delete {
+		n = max(n, l.beyondSizeLocked(cfg.RetentionBytes), l.olderLocked(now, cfg.Retention))
+	}
+	if n == 0 {
+		return 0, 0, nil
+	}
+	return n, l.segs[n-1].next, nil
 }
 
 // expiredLocked counts the segments from the front that match and end at or below the high

@@ -15,6 +15,9 @@ func (s *Store) startWorkers() {
 	s.workers.Go(func() { s.notify.work(s.stopNotify) })
 	for _, d := range s.dirs {
 		s.commits.Go(func() { d.commits.work(s.stop, (*Log).commit) })
+		if d.journal != nil {
+			d.journal.start()
+		}
 	}
 	s.commits.Go(func() {
 		s.flusher.work(s.stop, func(l *Log) { _ = l.checkpoint(false) }) // an error has taken the directory offline
@@ -149,6 +152,7 @@ func (s *Store) Close() error {
 	}
 	s.mu.closed = true
 	s.mu.Unlock()
+	s.closing.Store(true)
 	close(s.stop)
 	s.commits.Wait()
 	var errs []error
@@ -175,6 +179,9 @@ func (s *Store) Close() error {
 
 // close brings the directory to rest and marks it clean.
 func (d *logDir) close() error {
+	if d.journal != nil {
+		d.journal.stop()
+	}
 	if err := d.offline(); err != nil {
 		return offlineError(d.path, err)
 	}
@@ -185,6 +192,11 @@ func (d *logDir) close() error {
 	}
 	if err := d.writeCheckpoints(); err != nil {
 		return d.fail(err)
+	}
+	if d.journal != nil {
+		if err := d.journal.retire(); err != nil {
+			return d.condemn(err)
+		}
 	}
 	return d.markClean()
 }

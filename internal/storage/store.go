@@ -30,7 +30,7 @@ type Store struct {
 	commits sync.WaitGroup // those that write
 
 	stop, stopNotify chan struct{}
-	startsMoved      atomic.Bool // a log start is not in its checkpoint yet
+	closing          atomic.Bool
 
 	trashMu sync.Mutex
 	trash   []trash // what is to be removed later

@@ -2,33 +2,55 @@ package storage
 
 import (
 	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Truncate cuts the log so that it ends at to, because another leader's log differs from there on.
-// The high watermark comes down with it if it must.
+// The high watermark comes down with it if it must. Appends are refused meanwhile.
 func (l *Log) Truncate(to int64) error {
-	l.flushMu.Lock()
-	defer l.flushMu.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usableLocked(); err != nil {
-		return err
-	}
-	switch {
-	case to >= l.end.Load():
-		l.epochs.truncateEnd(l.end.Load())
-		return nil
-	case to <= l.segs[0].base:
-		return l.restartLocked(to)
-	}
-	if err := l.cutLocked(to); err != nil {
-		return l.dir.fail(err)
-	}
-	return l.cutStateLocked(to)
+	return l.frozenCut(to, func() error {
+		switch {
+		case to >= l.end.Load():
+			l.epochs.truncateEnd(l.end.Load())
+			return nil
+		case to <= l.segs[0].base:
+			return l.restartLocked(to)
+		}
+		if err := l.cutLocked(to); err != nil {
+			return l.dir.fail(err)
+		}
+		return l.cutStateLocked(to)
+	})
 }
 
 // TruncateFully drops every record and has the log begin, empty, at offset start.
 func (l *Log) TruncateFully(start int64) error {
+	if err := l.frozenCut(0, func() error { return l.restartLocked(start) }); err != nil {
+		return err
+	}
+	return l.note(entryStart, start)
+}
+
+// frozenCut notes the cut in the journal, makes it, and writes the recovery point down with it.
+func (l *Log) frozenCut(from int64, cut func() error) error {
+	if err := l.freeze(true); err != nil {
+		return err
+	}
+	defer func() { _ = l.freeze(false) }()
+	if err := l.note(entryCut, from); err != nil {
+		return err
+	}
+	if err := l.cutWith(cut); err != nil {
+		return err
+	}
+	if err := l.dir.writeCheckpoints(); err != nil {
+		return l.dir.fail(err)
+	}
+	return nil
+}
+
+func (l *Log) cutWith(cut func() error) error {
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
@@ -36,7 +58,17 @@ func (l *Log) TruncateFully(start int64) error {
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	return l.restartLocked(start)
+	return cut()
+}
+
+func (l *Log) freeze(on bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if on && l.frozen {
+		return refuse(kerr.NotLeaderForPartition, "the log of %s is being truncated", l.tp)
+	}
+	l.frozen = on
+	return l.usableLocked()
 }
 
 // cutLocked removes the segments above to and cuts the one that holds it.
@@ -125,7 +157,7 @@ func (l *Log) lowerLocked(end int64) {
 	l.epochs.truncateEnd(end)
 	l.start.Store(min(l.start.Load(), end))
 	l.hw.Store(min(l.hw.Load(), end))
-	l.synced.Store(min(l.synced.Load(), end))
+	l.lowerSynced(end)
 	l.flushed = min(l.flushed, end)
 	l.recovery = min(l.recovery, end)
 	l.direct = min(l.direct, end)
@@ -151,10 +183,10 @@ func (l *Log) restartLocked(start int64) error {
 	l.start.Store(start)
 	l.end.Store(start)
 	l.hw.Store(start)
+	l.lowerSynced(0)
 	l.synced.Store(start)
 	l.flushed, l.recovery, l.direct = start, start, 0
 	l.setUnstableLocked()
-	l.store.startsMoved.Store(true)
 	if err := l.createActiveLocked(); err != nil {
 		return l.dir.fail(err)
 	}

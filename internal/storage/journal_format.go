@@ -1,0 +1,218 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"unsafe"
+
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+)
+
+// A journal file is a header block and then units, each beginning at a multiple of 4096 and written
+// by one write. A unit holds entries back to back. All integers are big-endian; docs/format/journal.md.
+const (
+	journalBlock   = 4096
+	journalMagic   = "LSTDJRNL"
+	journalVersion = 1
+
+	// header block: magic 8, version 4, generation 8, CRC-32C of the 20 bytes before 4
+	journalHeadBytes = 24
+
+	unitMagic = 0x4c534a55 // "LSJU"
+	// unit: magic 4, CRC-32C of all that follows 4, generation 8, number 8, length of the entries 4,
+	// count of entries 4
+	unitHeadBytes = 32
+
+	// entry: kind 1, length of topic 1, partition 4, topic id 16, offset 8; of data also the
+	// segment's base offset 8, position 4, length 4. Topic and data follow.
+	entryHeadBytes = 30
+	entryDataBytes = 16
+)
+
+// entryKind says what a journal entry means.
+type entryKind uint8
+
+const (
+	// entryData: the batch that was written at a position of a segment.
+	entryData entryKind = 1
+	// entryStart: the log start has moved to offset; nothing of the log below it is replayed.
+	entryStart entryKind = 2
+	// entryStable: all below offset is durable in the segments, which may look different by now;
+	// nothing below it is replayed.
+	entryStable entryKind = 3
+	// entryCut: the log was cut at offset; nothing from before this entry at or above it is replayed.
+	entryCut entryKind = 4
+	// entryGone: the log was deleted; nothing from before this entry is replayed.
+	entryGone entryKind = 5
+)
+
+// journalEntry is one decoded entry.
+type journalEntry struct {
+	kind    entryKind
+	tp      base.TopicPartition
+	topicID base.TopicID
+	offset  int64 // data: base offset of the batch
+	segment int64
+	pos     int64
+	data    []byte
+}
+
+func appendEntryHead(b []byte, kind entryKind, l *Log, offset int64) []byte {
+	id := l.TopicID()
+	b = append(b, byte(kind), byte(len(l.tp.Topic)))
+	b = binary.BigEndian.AppendUint32(b, uint32(l.tp.Partition))
+	b = append(b, id[:]...)
+	return binary.BigEndian.AppendUint64(b, uint64(offset))
+}
+
+func appendData(b []byte, l *Log, segment, pos int64, h *header, data []byte) []byte {
+	b = appendEntryHead(b, entryData, l, h.base)
+	b = binary.BigEndian.AppendUint64(b, uint64(segment))
+	b = binary.BigEndian.AppendUint32(b, uint32(pos))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(data)))
+	b = append(b, l.tp.Topic...)
+	return append(b, data...)
+}
+
+func appendNote(b []byte, kind entryKind, l *Log, offset int64) []byte {
+	return append(appendEntryHead(b, kind, l, offset), l.tp.Topic...)
+}
+
+var errEntry = errors.New("a journal entry that goes past the end of its unit")
+
+// parseEntry reads the entry at the front of b; data aliases b.
+func parseEntry(b []byte) (e journalEntry, rest []byte, err error) {
+	if len(b) < entryHeadBytes {
+		return e, nil, errEntry
+	}
+	e.kind = entryKind(b[0])
+	topic := int(b[1])
+	e.tp.Partition = int32(binary.BigEndian.Uint32(b[2:]))
+	copy(e.topicID[:], b[6:])
+	e.offset = int64(binary.BigEndian.Uint64(b[22:]))
+	b = b[entryHeadBytes:]
+	n := 0
+	if e.kind == entryData {
+		if len(b) < entryDataBytes {
+			return e, nil, errEntry
+		}
+		e.segment = int64(binary.BigEndian.Uint64(b))
+		e.pos = int64(binary.BigEndian.Uint32(b[8:]))
+		n = int(binary.BigEndian.Uint32(b[12:]))
+		b = b[entryDataBytes:]
+	}
+	switch {
+	case e.kind < entryData || e.kind > entryGone:
+		return e, nil, fmt.Errorf("a journal entry of unknown kind %d", e.kind)
+	case n < 0 || n > math.MaxInt32 || topic+n > len(b):
+		return e, nil, errEntry
+	case topic == 0 || e.tp.Partition < 0 || e.offset < 0 || e.segment < 0:
+		return e, nil, errors.New("a journal entry with impossible values")
+	}
+	e.tp.Topic = string(b[:topic])
+	e.data = b[topic : topic+n]
+	return e, b[topic+n:], nil
+}
+
+// putUnitHead fills the head of a unit whose entries are in place.
+func putUnitHead(u []byte, generation, number uint64, entries uint32) {
+	binary.BigEndian.PutUint32(u, unitMagic)
+	binary.BigEndian.PutUint64(u[8:], generation)
+	binary.BigEndian.PutUint64(u[16:], number)
+	binary.BigEndian.PutUint32(u[24:], uint32(len(u)-unitHeadBytes))
+	binary.BigEndian.PutUint32(u[28:], entries)
+	binary.BigEndian.PutUint32(u[4:], crc32.Checksum(u[8:], castagnoli))
+}
+
+func putJournalHead(b []byte, generation uint64) {
+	clear(b[:journalBlock])
+	copy(b, journalMagic)
+	binary.BigEndian.PutUint32(b[8:], journalVersion)
+	binary.BigEndian.PutUint64(b[12:], generation)
+	binary.BigEndian.PutUint32(b[20:], crc32.Checksum(b[:20], castagnoli))
+}
+
+// parseJournalHead reads the header block; ok is false for a file that holds nothing of use: one
+// that was retired, never used, or torn while it was being taken into use.
+func parseJournalHead(b []byte) (generation uint64, ok bool, err error) {
+	if len(b) < journalHeadBytes || string(b[:8]) != journalMagic {
+		return 0, false, nil
+	}
+	if binary.BigEndian.Uint32(b[20:]) != crc32.Checksum(b[:20], castagnoli) {
+		return 0, false, nil
+	}
+	if v := binary.BigEndian.Uint32(b[8:]); v != journalVersion {
+		return 0, false, fmt.Errorf("journal version %d, want %d; start the version that wrote it once, and stop it cleanly", v, journalVersion)
+	}
+	generation = binary.BigEndian.Uint64(b[12:])
+	return generation, generation > 0, nil
+}
+
+// journalReader walks the units of one journal file.
+type journalReader struct {
+	f          vfs.File
+	size       int64
+	generation uint64
+	pos        int64
+	number     uint64
+	buf        []byte
+}
+
+// next returns the entries of the next unit, or nil at the end: the first block that is not the
+// unit that must follow.
+func (r *journalReader) next() ([]byte, error) {
+	head, err := r.read(r.pos, unitHeadBytes)
+	if err != nil || head == nil {
+		return nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(head[24:]))
+	if binary.BigEndian.Uint32(head) != unitMagic || binary.BigEndian.Uint64(head[8:]) != r.generation ||
+		binary.BigEndian.Uint64(head[16:]) != r.number || r.pos+unitHeadBytes+n > r.size {
+		return nil, nil
+	}
+	u, err := r.read(r.pos, unitHeadBytes+n)
+	if err != nil || u == nil {
+		return nil, err
+	}
+	if binary.BigEndian.Uint32(u[4:]) != crc32.Checksum(u[8:], castagnoli) {
+		return nil, nil
+	}
+	r.pos += roundUp(int64(len(u)), journalBlock)
+	r.number++
+	return u[unitHeadBytes:], nil
+}
+
+// read gives n bytes at pos, nil if the file ends before.
+func (r *journalReader) read(pos, n int64) ([]byte, error) {
+	if pos+n > r.size {
+		return nil, nil
+	}
+	if int64(cap(r.buf)) < n {
+		r.buf = alignedBuffer(int(max(roundUp(n, journalBlock), 64<<10)))
+	}
+	m, err := r.f.ReadAt(r.buf[:n], pos)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if int64(m) < n {
+		return nil, nil
+	}
+	return r.buf[:n], nil
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }
+
+// alignedBuffer returns n bytes whose address is a multiple of journalBlock.
+func alignedBuffer(n int) []byte {
+	b := make([]byte, n+journalBlock)
+	skip := 0
+	if over := int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % journalBlock); over != 0 {
+		skip = journalBlock - over
+	}
+	return b[skip : skip+n : skip+n]
+}
