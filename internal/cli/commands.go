@@ -8,7 +8,7 @@ func rootCommands(a *App) []*cobra.Command {
 		inGroup(groupData, produceCmd(a)),
 		inGroup(groupData, consumeCmd(a)),
 		inGroup(groupAdmin, topicCmd(a)),
-		//		inGroup(groupAdmin, groupCmd(a)),
+		inGroup(groupAdmin, groupCmd(a)),
 		//		inGroup(groupAdmin, txnCmd(a)),
 		inGroup(groupAdmin, configCmd(a)),
 		//		inGroup(groupAdmin, clusterCmd(a)),
