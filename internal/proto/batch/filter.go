@@ -51,7 +51,9 @@ func (f *Filter) Apply(b Batch, o FilterOptions, keep func(offset int64, r *Reco
 }
 
 // choose asks keep for each record.
-func (f *Filter) choose(b Batch, o *FilterOptions, keep func(int64, *Record) bool) (res Filtered, tombstone bool, err error) {
+func (f *Filter) choose(b Batch, o *FilterOptions, keep func(int64, *Record) bool) (
+	res Filtered, tombstone bool, err error,
+) {
 	f.kept = f.kept[:0]
 	if err := f.reader.Reset(b, o.Limits); err != nil {
 		return res, false, err

@@ -93,13 +93,13 @@ func Validate(b Batch, o ValidateOptions) (Result, error) {
 	recompress := o.Recompress && o.Codec != codec
 	maxTimestamp := b.MaxTimestamp()
 	if deep(b, &o, recompress) {
-		w := walker{b: b, o: &o}
-		if err := w.run(codec, recompress); err != nil {
+		w := walker{b: b}
+		if err := w.run(&o, codec, recompress); err != nil {
 			return Result{}, err
 		}
 		maxTimestamp = w.maxTimestamp
 		if recompress {
-			return w.recompressed()
+			return w.recompressed(&o)
 		}
 	}
 	return finish(b, &o, maxTimestamp), nil
@@ -114,7 +114,8 @@ func checkOuter(b Batch, o *ValidateOptions) error {
 		return tooLarge(len(b), o)
 	}
 	if want, got := b.CRC(), b.ComputeCRC(); want != got {
-		return refuse(kerr.CorruptMessage, "the batch for %v says its CRC is %08x, its bytes give %08x", o.Partition, want, got)
+		return refuse(kerr.CorruptMessage, "the batch for %v says its CRC is %08x, its bytes give %08x",
+			o.Partition, want, got)
 	}
 	codec := b.Codec()
 	if codec > Zstd {
@@ -124,7 +125,8 @@ func checkOuter(b Batch, o *ValidateOptions) error {
 }
 
 func tooLarge(size int, o *ValidateOptions) error {
-	return refuse(kerr.MessageTooLarge, "batch of %d bytes for %v: max.message.bytes is %d", size, o.Partition, o.MaxMessageBytes)
+	return refuse(kerr.MessageTooLarge, "batch of %d bytes for %v: max.message.bytes is %d",
+		size, o.Partition, o.MaxMessageBytes)
 }
 
 // checkHeader is what the header alone can get wrong.
@@ -136,7 +138,8 @@ func checkHeader(b Batch, o *ValidateOptions) error {
 	case count <= 0:
 		return refuse(kerr.InvalidRecord, "record count %d for %v: it must be 1 or more", count, o.Partition)
 	case int64(last)+1 != int64(count):
-		return refuse(kerr.InvalidRecord, "last offset delta %d with %d records for %v: they must match", last, count, o.Partition)
+		return refuse(kerr.InvalidRecord, "last offset delta %d with %d records for %v: they must match",
+			last, count, o.Partition)
 	case b.IsControl():
 		return refuse(kerr.InvalidRecord, "control batch for %v: only brokers write those", o.Partition)
 	case b.ProducerID() >= 0 && b.BaseSequence() < 0:
@@ -212,6 +215,7 @@ func recordErrors(records []RecordError, total int, times bool, o *ValidateOptio
 	}
 	return &Error{
 		Kerr: kerr.InvalidRecord, Records: records,
-		Msg: fmt.Sprintf("%d records for %v are refused, the first of them: %s", total, o.Partition, strings.Join(shown, "; ")),
+		Msg: fmt.Sprintf("%d records for %v are refused, the first of them: %s",
+			total, o.Partition, strings.Join(shown, "; ")),
 	}
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/logstead/logstead/internal/kit/base"
 )
 
-// walker reads every record of one batch once.
+// walker reads every record of one batch once. It does not hold the options: they would move to
+// the heap with it.
 type walker struct {
 	b       Batch
-	o       *ValidateOptions
 	records []byte
 	pooled  *[]byte
 
@@ -28,11 +28,11 @@ var inflatePool = sync.Pool{New: func() any { return new([]byte) }}
 const maxPooled = 4 << 20
 
 // run checks all records. When keep is set, the decompressed records stay until recompressed.
-func (w *walker) run(codec Codec, keep bool) (err error) {
+func (w *walker) run(o *ValidateOptions, codec Codec, keep bool) (err error) {
 	w.records = w.b.RecordsBytes()
 	if codec != None {
 		w.pooled = inflatePool.Get().(*[]byte)
-		out, err := decompress(*w.pooled, codec, w.records, w.o.Limits.decompressed())
+		out, err := decompress(*w.pooled, codec, w.records, o.Limits.decompressed())
 		*w.pooled = out
 		if err != nil {
 			w.release()
@@ -40,7 +40,7 @@ func (w *walker) run(codec Codec, keep bool) (err error) {
 		}
 		w.records = out
 	}
-	if err = w.walk(); err != nil || !keep {
+	if err = w.walk(o); err != nil || !keep {
 		w.release()
 	}
 	return err
@@ -57,36 +57,36 @@ func (w *walker) release() {
 }
 
 // walk is the hot loop: one pass, no allocation while the records are good.
-func (w *walker) walk() error {
+func (w *walker) walk(o *ValidateOptions) error {
 	var v view
 	b, at, count := w.records, 0, w.b.Count()
 	baseTimestamp, appended := w.b.BaseTimestamp(), w.b.TimestampType() == LogAppendTime
-	createTime := w.o.TimestampType == CreateTime
-	oldest, newest := w.o.timeRange()
+	createTime := o.TimestampType == CreateTime
+	oldest, newest := o.timeRange()
 	w.maxTimestamp = base.NoTimestamp
 	for i := range count {
 		next := v.parse(b, at)
 		if next < 0 {
 			return refuse(kerr.InvalidRecord, "record %d of %d for %v is malformed at byte %d of %d",
-				i, count, w.o.Partition, at, len(b))
+				i, count, o.Partition, at, len(b))
 		}
 		at = next
 		if v.offsetDelta != i {
 			return refuse(kerr.InvalidRecord, "record %d for %v has offset delta %d: deltas must count from 0 without gaps",
-				i, w.o.Partition, v.offsetDelta)
+				i, o.Partition, v.offsetDelta)
 		}
 		ts := baseTimestamp + v.timestampDelta
 		if appended {
 			ts = w.b.MaxTimestamp()
 		}
-		if w.o.Compacted && v.keyLen < 0 {
+		if o.Compacted && v.keyLen < 0 {
 			w.refuse(i, false, "no key, but the topic is compacted by key")
 			continue
 		}
 		if createTime && ts != base.NoTimestamp {
 			if ts < oldest || ts > newest {
-				w.refuse(i, true, "timestamp %d is out of range, %d to %d is taken (message.timestamp.before.max.ms, .after.max.ms)",
-					ts, oldest, newest)
+				w.refuse(i, true, "timestamp %d is out of range: message.timestamp.before.max.ms and .after.max.ms "+
+					"allow %d to %d", ts, oldest, newest)
 			}
 		} else if appended {
 			w.refuse(i, true, "timestamp type LogAppendTime: only the broker sets that")
@@ -94,10 +94,11 @@ func (w *walker) walk() error {
 		w.maxTimestamp = max(w.maxTimestamp, ts)
 	}
 	if at != len(b) {
-		return refuse(kerr.InvalidRecord, "%d bytes follow the %d records that the header for %v counts", len(b)-at, count, w.o.Partition)
+		return refuse(kerr.InvalidRecord, "%d bytes follow the %d records that the header for %v counts",
+			len(b)-at, count, o.Partition)
 	}
 	if w.badCount > 0 {
-		return recordErrors(w.bad, w.badCount, w.badTime, w.o)
+		return recordErrors(w.bad, w.badCount, w.badTime, o)
 	}
 	return nil
 }
@@ -111,9 +112,8 @@ func (w *walker) refuse(i int32, times bool, format string, args ...any) {
 }
 
 // recompressed builds the batch anew with the topic's codec.
-func (w *walker) recompressed() (Result, error) {
+func (w *walker) recompressed(o *ValidateOptions) (Result, error) {
 	defer w.release()
-	o := w.o
 	level := o.Level
 	if level == 0 {
 		level = o.Codec.DefaultLevel()
