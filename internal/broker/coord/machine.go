@@ -41,6 +41,9 @@ type Result struct {
 	// Txn, if not nil, makes Records one transactional batch of that producer (TxnOffsetCommit). It is
 	// a pointer because the zero Txn names producer 0, which exists.
 	Txn *Txn
+	// Guard goes with a transactional batch to Partition.Append (KIP-890): it is what the log gave
+	// before the transaction coordinator was asked. 0 is none.
+	Guard uint64
 	// Marker, if not nil, is appended after Records and comes back through Machine.ReplayMarker.
 	Marker *Marker
 	// Done is called in order on the shard's goroutine, exactly once each: with nil when Records and
