@@ -3,6 +3,7 @@ package kmsg
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"runtime"
 	"slices"
@@ -213,4 +214,60 @@ func FuzzRequests(f *testing.F) {
 			t.Fatal("second encoding differs")
 		}
 	})
+}
+
+// FuzzRecords feeds any bytes to the decoders of what is stored: metadata records and the
+// coordinators' keys and values.
+func FuzzRecords(f *testing.F) {
+	for _, text := range metadataGolden {
+		f.Add(byte(0), mustHex(text))
+	}
+	for _, g := range coordinatorGolden {
+		f.Add(byte(1), mustHex(g.k))
+		f.Add(byte(2), mustHex(g.v))
+	}
+	f.Fuzz(func(t *testing.T, kind byte, b []byte) {
+		switch kind % 3 {
+		case 0:
+			rec, version, err := ReadMetadataRecord(b)
+			if err != nil {
+				return
+			}
+			if _, _, err := ReadMetadataRecord(AppendMetadataRecord(nil, rec, version)); err != nil {
+				t.Fatal(err)
+			}
+		case 1:
+			kt, err := KeyType(b)
+			if err != nil {
+				return
+			}
+			for _, fn := range []func(int16) (Record, int16){NewGroupKey, NewTransactionKey, NewShareKey} {
+				if key, _ := fn(kt); key != nil && ReadKey(b, key) == nil {
+					if err := ReadKey(AppendKey(nil, key), key); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		case 2:
+			for kt := range int16(30) {
+				value, _ := NewGroupValue(kt)
+				if value == nil {
+					continue
+				}
+				if version, err := ReadVersioned(b, value); err == nil {
+					if _, err := ReadVersioned(AppendVersioned(nil, version, value), value); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+	})
+}
+
+func mustHex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }

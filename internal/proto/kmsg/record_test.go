@@ -2,7 +2,6 @@ package kmsg
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,19 +31,10 @@ var metadataGolden = map[string]string{
 	"RemoveTopicRecord v0": "0109006e97a3812db54fe7aeeeaa8ef228958e00",
 }
 
-func unhex(t *testing.T, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestMetadataGolden(t *testing.T) {
 	for name, text := range metadataGolden {
 		t.Run(name, func(t *testing.T) {
-			b := unhex(t, text)
+			b := mustHex(text)
 			rec, version, err := ReadMetadataRecord(b)
 			if err != nil {
 				t.Fatal(err)
@@ -69,7 +59,7 @@ func TestMetadataFrameErrors(t *testing.T) {
 		"0114000000":       ErrLength,
 		"011400":           ErrShort,
 	} {
-		if _, _, err := ReadMetadataRecord(unhex(t, text)); !errors.Is(err, want) {
+		if _, _, err := ReadMetadataRecord(mustHex(text)); !errors.Is(err, want) {
 			t.Errorf("%q: got %v, want %v", text, err, want)
 		}
 	}
@@ -105,7 +95,7 @@ var coordinatorGolden = []struct {
 func TestCoordinatorGolden(t *testing.T) {
 	for _, tt := range coordinatorGolden {
 		t.Run(tt.name, func(t *testing.T) {
-			k, v := unhex(t, tt.k), unhex(t, tt.v)
+			k, v := mustHex(tt.k), mustHex(tt.v)
 			kind, err := KeyType(k)
 			if err != nil {
 				t.Fatal(err)
