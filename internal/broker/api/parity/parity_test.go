@@ -24,3 +24,26 @@ func TestRecord(t *testing.T) {
 		})
 	}
 }
+
+// TestCheck compares the broker at PARITY_CHECK with the records.
+func TestCheck(t *testing.T) {
+	addr := os.Getenv("PARITY_CHECK")
+	if addr == "" {
+		t.Skip("set PARITY_CHECK to the address of a broker to compare it with the records")
+	}
+	for _, s := range Scripts {
+		t.Run(s.Name, func(t *testing.T) {
+			got, err := Execute(s, addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := os.ReadFile(filepath.Join("testdata", s.Name+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range Differences(string(want), got) {
+				t.Error(d)
+			}
+		})
+	}
+}
