@@ -57,36 +57,65 @@ func longVarint(b []byte, at int) (v int64, next int) {
 
 // parse reads the structure of the record at b[at:] into v and returns where the next one begins,
 // or -1 if the bytes are no record. It allocates nothing and looks at every length.
+//
+// Numbers of one byte are decoded in place: a call for each of the six numbers of a record was two
+// fifths of the time that a batch of small records took to validate.
 func (v *view) parse(b []byte, at int) int {
 	v.start = at
 	size, at := varint(b, at)
 	if at < 0 || size < minRecordSize-1 || size > int64(len(b)-at) {
 		return -1
 	}
-	end := at + int(size)
-	b = b[:end]
+	b = b[:at+int(size)]
 	v.attributes = int8(b[at])
-	if v.timestampDelta, at = varint(b, at+1); at < 0 {
+	at++
+	if c := b[at]; c < 0x80 {
+		v.timestampDelta, at = int64(c>>1)^-int64(c&1), at+1
+	} else if v.timestampDelta, at = longVarint(b, at); at < 0 {
 		return -1
 	}
-	delta, at := varint(b, at)
-	if at < 0 || delta != int64(int32(delta)) {
+	if at >= len(b) {
 		return -1
 	}
-	v.offsetDelta = int32(delta)
-	if v.keyAt, v.keyLen, at = span(b, at); at < 0 {
+	if c := b[at]; c < 0x80 {
+		v.offsetDelta, at = int32(c>>1)^-int32(c&1), at+1
+	} else {
+		var delta int64
+		if delta, at = longVarint(b, at); at < 0 || delta != int64(int32(delta)) {
+			return -1
+		}
+		v.offsetDelta = int32(delta)
+	}
+	if at < len(b) && b[at] == nullByte {
+		v.keyAt, v.keyLen, at = at+1, -1, at+1
+	} else if v.keyAt, v.keyLen, at = span(b, at); at < 0 {
 		return -1
 	}
 	if v.valueAt, v.valLen, at = span(b, at); at < 0 {
 		return -1
 	}
+	if at == len(b)-1 && b[at] == 0 {
+		v.headers, v.headersAt = 0, at+1
+		return at + 1
+	}
 	return v.parseHeaders(b, at)
 }
 
+// nullByte is the encoded length of null.
+const nullByte = 1
+
 // span reads a length and steps over that many bytes; a negative length is null.
 func span(b []byte, at int) (start, n, next int) {
-	length, at := varint(b, at)
-	if at < 0 || length > int64(len(b)-at) || length < math.MinInt32 {
+	var length int64
+	if at < len(b) && b[at] < 0x80 {
+		length, at = int64(b[at]>>1)^-int64(b[at]&1), at+1
+	} else if at+1 < len(b) && b[at+1] < 0x80 {
+		u := int64(b[at]&0x7f) | int64(b[at+1])<<7
+		length, at = u>>1^-(u&1), at+2
+	} else if length, at = longVarint(b, at); at < 0 {
+		return 0, 0, -1
+	}
+	if length > int64(len(b)-at) || length < math.MinInt32 {
 		return 0, 0, -1
 	}
 	if length < 0 {
