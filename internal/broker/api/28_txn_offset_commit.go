@@ -52,7 +52,7 @@ func (b *Broker) txnOffsetCommit(c *Call, req *kmsg.TxnOffsetCommitRequest) {
 		return
 	}
 	w := &txnWrite{part: part, producerID: req.ProducerId, epoch: req.ProducerEpoch, sequence: base.NoSequence}
-	b.verifyOrAdd(c.Start, req.TransactionalId, []*txnWrite{w}, commitTxnSupport(c.Version), func() {
+	b.verifyCommit(c, req.TransactionalId, w, func() {
 		if w.err != nil {
 			t.fail(w.err)
 			return

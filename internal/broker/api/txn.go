@@ -75,11 +75,10 @@ func newTxnWrite(p *partition.Partition, b batch.Batch) *txnWrite {
 	return &txnWrite{part: p, producerID: b.ProducerID(), epoch: b.ProducerEpoch(), sequence: b.BaseSequence()}
 }
 
-// verifyOrAdd settles for each write whether it may go on: the log has the transaction open already,
-// or the coordinator knows the partition, or adds it. All writes are of one producer. done is called
-// once, perhaps on another goroutine, when every guard and err is filled in.
-func (b *Broker) verifyOrAdd(now time.Time, id string, writes []*txnWrite, support txnSupport, done func()) {
-	add := txn.Add{TransactionalID: id, VerifyOnly: support != txnAdd}
+// startVerification takes a guard for each write whose transaction the log does not have open, and
+// says what to ask the coordinator about them; ask is false when there is nothing to ask.
+func (b *Broker) startVerification(now time.Time, id string, writes []*txnWrite, support txnSupport) (add txn.Add, ask bool) {
+	add = txn.Add{TransactionalID: id, VerifyOnly: support != txnAdd}
 	if support == txnAdd {
 		add.ClientVersion, add.Wait = 2, b.Txn.AddWait
 	}
@@ -93,17 +92,30 @@ func (b *Broker) verifyOrAdd(now time.Time, id string, writes []*txnWrite, suppo
 			add.Partitions = append(add.Partitions, w.part.TP)
 		}
 	}
-	if len(add.Partitions) == 0 {
+	return add, len(add.Partitions) > 0
+}
+
+// askCoordinator has partitions added to a transaction or verified.
+func (b *Broker) askCoordinator(add txn.Add, reply txn.AddReply) {
+	b.Txn.Shards.Submit(b.Txn.Shards.PartitionFor(add.TransactionalID),
+		func(m *txn.Machine, now time.Time) coord.Result { return m.AddPartitions(now, add, reply) },
+		func(err error) { reply(err, nil) })
+}
+
+// verifyCommit settles whether offsets may be written for a transaction. done is called once, perhaps
+// on another goroutine, when the write's guard and err are filled in.
+func (b *Broker) verifyCommit(c *Call, id string, w *txnWrite, done func()) {
+	support := commitTxnSupport(c.Version)
+	writes := []*txnWrite{w}
+	add, ask := b.startVerification(c.Start, id, writes, support)
+	if !ask {
 		done()
 		return
 	}
-	reply := func(err error, missing []base.TopicPartition) {
+	b.askCoordinator(add, func(err error, missing []base.TopicPartition) {
 		fillVerdicts(writes, support, err, missing)
 		done()
-	}
-	b.Txn.Shards.Submit(b.Txn.Shards.PartitionFor(id), func(m *txn.Machine, now time.Time) coord.Result {
-		return m.AddPartitions(now, add, reply)
-	}, func(err error) { reply(err, nil) })
+	})
 }
 
 // fillVerdicts gives each write that asked its share of the coordinator's answer.
@@ -128,29 +140,48 @@ func fillVerdicts(writes []*txnWrite, support txnSupport, err error, missing []b
 	}
 }
 
+// verdict is the coordinator's answer about a request's writes.
+type verdict struct {
+	err     error
+	missing []base.TopicPartition
+}
+
 // verifyProduce settles the transactional batches of one Produce request before they are appended.
 // It waits for the coordinator: a connection's requests are in order, and a producer has nothing
 // else to do until its partition is in the transaction.
 func (b *Broker) verifyProduce(c *Call, id string, writes []*txnWrite) {
 	support := produceTxnSupport(c.Version)
-	settled := make(chan struct{})
-	// The writes of a request that ran into the time limit are left to the late answer.
-	mine := make([]*txnWrite, len(writes))
-	for i, w := range writes {
-		mine[i] = &txnWrite{part: w.part, producerID: w.producerID, epoch: w.epoch, sequence: w.sequence}
+	for _, w := range writes {
+		if w.producerID != writes[0].producerID || w.epoch != writes[0].epoch {
+			failWrites(writes, kerr.InvalidProducerIDMapping) // one request is of one producer
+			return
+		}
 	}
-	b.verifyOrAdd(c.Start, id, mine, support, func() { close(settled) })
+	if add, ask := b.startVerification(c.Start, id, writes, support); ask {
+		answer := make(chan verdict, 1)
+		b.askCoordinator(add, func(err error, missing []base.TopicPartition) { answer <- verdict{err, missing} })
+		v := b.awaitVerdict(answer)
+		fillVerdicts(writes, support, v.err, v.missing)
+	}
+	for _, w := range writes {
+		w.err = produceTxnError(w.err, support)
+	}
+}
+
+func failWrites(writes []*txnWrite, err error) {
+	for _, w := range writes {
+		w.err = err
+	}
+}
+
+func (b *Broker) awaitVerdict(answer <-chan verdict) verdict {
 	limit := time.NewTimer(b.Txn.VerifyTimeout)
 	defer limit.Stop()
 	select {
-	case <-settled:
-		for i, w := range mine {
-			writes[i].guard, writes[i].err = w.guard, produceTxnError(w.err, support)
-		}
+	case v := <-answer:
+		return v
 	case <-limit.C:
-		for _, w := range writes {
-			w.err = produceTxnError(kerr.NetworkException, support)
-		}
+		return verdict{err: kerr.NetworkException}
 	}
 }
 
