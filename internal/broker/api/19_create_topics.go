@@ -1,0 +1,79 @@
+package api
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// CreateTopics (key 19), versions 2 to 7.
+//
+// Each topic succeeds or fails alone. A topic that is answered exists: its partitions take records.
+//
+//	v4  -1 partitions and replicas are the broker's defaults
+//	v5  the answer has the topic's configs
+//	v7  and its id
+var _ = register(kmsg.KeyCreateTopics, (*Broker).createTopics)
+
+func (b *Broker) createTopics(c *Call, req *kmsg.CreateTopicsRequest) {
+	failed := func(e itemError) *kmsg.CreateTopicsResponse {
+		resp := kmsg.NewCreateTopicsResponse()
+		for _, t := range req.Topics {
+			res := kmsg.NewCreateTopicsResponseCreatableTopicResult()
+			res.Name, res.ErrorCode, res.ErrorMessage = t.Name, e.code, e.text
+			resp.Topics = append(resp.Topics, res)
+		}
+		return &resp
+	}
+	if req.TimeoutMs <= 0 {
+		c.Reply(failed(outOfTime))
+		return
+	}
+	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) {
+		return m.CreateTopics(controller.Request{}, req)
+	}, failed)
+}
+
+// autoCreate makes topics that a client asked for by name. It returns why it did not.
+func (b *Broker) autoCreate(names []string, allowed bool) map[string]error {
+	failed := map[string]error{}
+	settings, _ := b.Admin.Conf().Broker().Capped(len(b.Image().Brokers()))
+	req := kmsg.NewCreateTopicsRequest()
+	for _, name := range names {
+		if err := controller.CheckTopicName(name); err != nil {
+			failed[name] = err
+		} else if allowed && settings.AutoCreateTopics {
+			req.Topics = append(req.Topics, controller.AutoTopic(name, settings))
+		}
+	}
+	if len(req.Topics) == 0 {
+		return failed
+	}
+	resp, err := b.createNow(&req)
+	for _, t := range req.Topics {
+		if err != nil {
+			failed[t.Name] = err
+		}
+	}
+	if err == nil {
+		for _, t := range resp.Topics {
+			if t.ErrorCode != 0 {
+				failed[t.Name] = kerr.ErrorForCode(t.ErrorCode)
+			}
+		}
+	}
+	return failed
+}
+
+// createNow creates topics and waits until they exist.
+func (b *Broker) createNow(req *kmsg.CreateTopicsRequest) (resp *kmsg.CreateTopicsResponse, err error) {
+	err = b.Admin.Controller.Await(context.Background(), func(m *controller.Machine) ([]kmsg.Record, error) {
+		var records []kmsg.Record
+		records, resp = m.CreateTopics(controller.Request{}, req)
+		return records, nil
+	})
+	return resp, err
+}

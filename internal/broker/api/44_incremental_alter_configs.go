@@ -1,0 +1,65 @@
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// IncrementalAlterConfigs (key 44), versions 0 and 1.
+//
+// Sets, removes, appends to or subtracts from single configs. Log levels are this process's own and
+// never reach the metadata; everything else is the controller's.
+var _ = register(kmsg.KeyIncrementalAlterConfigs, (*Broker).incrementalAlterConfigs)
+
+type (
+	alterResource = kmsg.IncrementalAlterConfigsRequestAlterConfigsResource
+	alterResult   = kmsg.IncrementalAlterConfigsResponseAlterConfigsResourceResponse
+)
+
+func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConfigsRequest) {
+	var own []alterResult
+	rest := *req
+	rest.Resources = nil
+	loggers := 0
+	for i := range req.Resources {
+		if isLogger(&req.Resources[i]) {
+			loggers++
+		}
+	}
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		if !isLogger(r) {
+			rest.Resources = append(rest.Resources, *r)
+			continue
+		}
+		err := refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
+		if loggers == 1 {
+			err = b.alterLoggers(r, req.ValidateOnly)
+		}
+		own = append(own, alterResult{
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+		})
+	}
+	failed := func(e itemError) *kmsg.IncrementalAlterConfigsResponse {
+		resp := kmsg.NewIncrementalAlterConfigsResponse()
+		resp.Responses = own
+		for _, r := range rest.Resources {
+			resp.Responses = append(resp.Responses, alterResult{
+				ErrorCode: e.code, ErrorMessage: e.text, ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+			})
+		}
+		return &resp
+	}
+	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.IncrementalAlterConfigsResponse) {
+		records, resp := m.IncrementalAlterConfigs(&rest)
+		resp.Responses = append(resp.Responses, own...)
+		return records, resp
+	}, failed)
+}
+
+func isLogger(r *alterResource) bool {
+	return meta.ResourceType(r.ResourceType) == meta.ResourceBrokerLogger
+}
