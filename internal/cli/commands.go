@@ -11,11 +11,11 @@ func rootCommands(a *App) []*cobra.Command {
 		inGroup(groupAdmin, groupCmd(a)),
 		inGroup(groupAdmin, txnCmd(a)),
 		inGroup(groupAdmin, configCmd(a)),
-		//		inGroup(groupAdmin, clusterCmd(a)),
+		inGroup(groupAdmin, clusterCmd(a)),
 		//		inGroup(groupTools, benchCmd(a)),
 		//		inGroup(groupTools, doctorCmd(a)),
 		inGroup(groupTools, errorsCmd(a)),
-		//		inGroup(groupTools, ctxCmd(a)),
+		inGroup(groupTools, ctxCmd(a)),
 		inGroup(groupTools, completionCmd()),
 		inGroup(groupTools, versionCmd(a)),
 	}

@@ -45,8 +45,12 @@ func (ds txnDescriptions) sections(bool) []section {
 			{"Timeout", humanDuration(time.Duration(d.TimeoutMs) * time.Millisecond)},
 		}
 		if d.Started != nil && d.OpenMs != nil {
-			facts = append(facts, fact{"Open since", fmt.Sprintf("%s (%s)", d.Started.Format(time.RFC3339),
-				humanDuration(time.Duration(*d.OpenMs)*time.Millisecond))})
+			name := "Last begun"
+			if d.open() {
+				name = "Open since"
+			}
+			facts = append(facts, fact{name, fmt.Sprintf("%s (%s)", d.Started.Format(time.RFC3339),
+				ago(*d.Started, d.Started.Add(time.Duration(*d.OpenMs)*time.Millisecond)))})
 		}
 		sec := section{facts: facts}
 		if len(d.Partitions) > 0 {
@@ -55,6 +59,15 @@ func (ds txnDescriptions) sections(bool) []section {
 		out = append(out, sec)
 	}
 	return out
+}
+
+// open says that the transaction has not been ended, so that readers wait for it.
+func (d txnDescription) open() bool {
+	switch d.State {
+	case "Ongoing", "PrepareCommit", "PrepareAbort":
+		return true
+	}
+	return false
 }
 
 func txnDescribeCmd(a *App) *cobra.Command {
