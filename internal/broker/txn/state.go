@@ -133,6 +133,7 @@ func encode(id string, t *meta, serverVersion int16) coord.Record {
 	v.TransactionLastUpdateTimestampMs = t.updatedMs
 	v.TransactionStartTimestampMs = t.startMs
 	v.ClientTransactionVersion = t.clientVersion
+	v.TransactionPartitions = nil
 	if t.state != Empty {
 		v.TransactionPartitions = []kmsg.TransactionLogValuePartitionsSchema{}
 		for _, tp := range t.partitions {
