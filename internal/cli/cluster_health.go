@@ -140,7 +140,8 @@ func (a *App) tellHealth(h clusterHealth, fl healthFlags) error {
 func (a *App) checkHealth(ctx context.Context, strict bool) (clusterHealth, error) {
 	down := func(err error) (clusterHealth, error) {
 		h := clusterHealth{Controller: -1, Checked: a.Now().UTC()}
-		h.add(issueUnreachable, err.Error())
+		f := asFault("cannot check the cluster", err)
+		h.add(issueUnreachable, f.What+", "+f.Why)
 		h.judge()
 		if strict || ctx.Err() != nil {
 			return h, err

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -153,7 +154,7 @@ func (c *conn) addVersion(info *clusterInfo) {
 	}
 	for _, v := range vs.Sorted() {
 		if v.Err == nil {
-			info.Version = v.VersionGuess()
+			info.Version = strings.TrimPrefix(v.VersionGuess(), "v")
 			return
 		}
 	}

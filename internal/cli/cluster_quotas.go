@@ -200,6 +200,9 @@ func (a *App) changeQuotas(cmd *cobra.Command, fl quotaFlags, ops []kadm.AlterCl
 		if op.Remove {
 			row.Status = "removed"
 		}
+		if fl.dryRun {
+			row.Status = "would be " + row.Status
+		}
 		rows = append(rows, row)
 	}
 	return a.emit(rows)

@@ -79,9 +79,9 @@ func (p *printer) choose(name string, decodeJSON bool) error {
 		_, err := p.w.WriteString(envelopeShape)
 		return err
 	default:
-		f := usagef("format %q is not one of %s, and has no %%", name, strings.Join(consumeFormats, ", "))
-		f.Similar = similar(name, consumeFormats)
-		return f.try("logstead help formats")
+		f := usagef("%q is neither an offset nor one of the formats %s, and has no %%", name, strings.Join(consumeFormats, ", "))
+		f.Similar = similar(name, append([]string{"start", "end"}, consumeFormats...))
+		return f.try("logstead help offsets, logstead help formats")
 	}
 	return nil
 }
