@@ -115,6 +115,7 @@ func (g *classicGroup) groupID() string   { return g.id }
 func (g *classicGroup) kind() string      { return "classic" }
 func (g *classicGroup) protocol() string  { return g.protocolType }
 func (g *classicGroup) stateName() string { return g.state.String() }
+func (g *classicGroup) size() int         { return len(g.members) }
 func (g *classicGroup) empty() bool       { return g.state == classicEmpty }
 
 func (g *classicGroup) tombstones(out *output) { out.dropClassic(g.id) }

@@ -205,6 +205,7 @@ func newConsumerGroup(id string) *consumerGroup {
 func (g *consumerGroup) groupID() string  { return g.id }
 func (g *consumerGroup) kind() string     { return "consumer" }
 func (g *consumerGroup) protocol() string { return consumerProtocolType }
+func (g *consumerGroup) size() int        { return len(g.members) }
 func (g *consumerGroup) empty() bool      { return len(g.members) == 0 }
 
 func (g *consumerGroup) stateName() string {

@@ -76,6 +76,7 @@ type group interface {
 	kind() string
 	protocol() string
 	stateName() string
+	size() int
 	empty() bool
 	// subscribed reports whether a member may be reading the topic, so its offsets must stay.
 	subscribed(topic string) bool
