@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/segmentio/kafka-go"
+)
+
+type segmentio struct{}
+
+var segmentioCodecs = map[string]kafka.Compression{"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}
+
+func segmentioWriter(topic, codec string) *kafka.Writer {
+	return &kafka.Writer{
+		Addr: kafka.TCP(bootstrap), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
+		Compression: segmentioCodecs[codec], BatchTimeout: 5 * time.Millisecond, BatchSize: 1000, BatchBytes: 20_000_000,
+	}
+}
+
+func (segmentio) produce(ctx context.Context) error {
+	rows, err := input()
+	if err != nil {
+		return err
+	}
+	w := segmentioWriter(args["topic"], args["codec"])
+	for from := 0; from < len(rows); from += 1000 {
+		var ms []kafka.Message
+		for _, row := range rows[from:min(len(rows), from+1000)] {
+			ms = append(ms, kafka.Message{Key: []byte(row[0]), Value: []byte(row[1])})
+		}
+		if err := w.WriteMessages(ctx, ms...); err != nil {
+			return err
+		}
+	}
+	fmt.Println("acked", len(rows))
+	return w.Close()
+}
+
+func segmentioGroup(group, topic string) *kafka.Reader {
+	return kafka.NewReader(kafka.ReaderConfig{
+		Brokers: []string{bootstrap}, GroupID: group, Topic: topic, StartOffset: kafka.FirstOffset, MaxWait: 200 * time.Millisecond,
+		HeartbeatInterval: 500 * time.Millisecond, JoinGroupBackoff: 100 * time.Millisecond, WatchPartitionChanges: true,
+		CommitInterval: 200 * time.Millisecond,
+	})
+}
+
+func (segmentio) consume(ctx context.Context) error {
+	r := segmentioGroup(args["group"], args["topic"])
+	for {
+		m, err := r.ReadMessage(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		printRecord(int32(m.Partition), m.Offset, m.Key, m.Value)
+		if m.Offset+1 >= m.HighWaterMark {
+			flush()
+		}
+	}
+	flush()
+	return r.Close()
+}
+
+func segmentioTopic(ctx context.Context, name string, partitions int, entries ...kafka.ConfigEntry) string {
+	t := args["prefix"] + "-" + name
+	cl := &kafka.Client{Addr: kafka.TCP(bootstrap)}
+	resp := must1(cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{
+		{Topic: t, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries},
+	}}))
+	must(resp.Errors[t])
+	until(t+" to be served", func() bool {
+		o, err := cl.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{t: {kafka.LastOffsetOf(partitions - 1)}}})
+		return err == nil && len(o.Topics[t]) == 1 && o.Topics[t][0].Error == nil
+	})
+	return t
+}
+
+func segmentioSend(ctx context.Context, t, codec string, values []string) {
+	w := segmentioWriter(t, codec)
+	defer w.Close()
+	var ms []kafka.Message
+	for _, v := range values {
+		ms = append(ms, kafka.Message{Value: []byte(v)})
+	}
+	must(w.WriteMessages(ctx, ms...))
+}
+
+func segmentioRead(ctx context.Context, t string, n int) []string {
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: t, MaxWait: 200 * time.Millisecond, MaxBytes: 20_000_000})
+	defer r.Close()
+	var out []string
+	for len(out) < n {
+		out = append(out, string(must1(r.ReadMessage(ctx)).Value))
+	}
+	return out
+}
+
+func (s segmentio) smoke() {
+	check("codecs", func(ctx context.Context) {
+		for _, codec := range codecs {
+			t := segmentioTopic(ctx, "codec-"+codec, 1)
+			segmentioSend(ctx, t, codec, numbers(500))
+			wantAll(codec, segmentioRead(ctx, t, 500), numbers(500))
+		}
+	})
+	check("large-messages", func(ctx context.Context) {
+		t := segmentioTopic(ctx, "large", 1, kafka.ConfigEntry{ConfigName: "max.message.bytes", ConfigValue: "10000000"})
+		big := make([]byte, 5_000_000)
+		rand.NewChaCha8([32]byte{1}).Read(big)
+		segmentioSend(ctx, t, "none", []string{string(big)})
+		want("value", segmentioRead(ctx, t, 1)[0] == string(big), true)
+	})
+	check("seek-by-time", func(ctx context.Context) {
+		t := segmentioTopic(ctx, "times", 1)
+		w := segmentioWriter(t, "lz4")
+		var ms []kafka.Message
+		for i := range 100 {
+			ms = append(ms, kafka.Message{Value: []byte(strconv.Itoa(i)), Time: time.UnixMilli(1_600_000_000_000 + int64(i)*1000)})
+		}
+		must(w.WriteMessages(ctx, ms...))
+		must(w.Close())
+		r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: t, MaxWait: 200 * time.Millisecond})
+		defer r.Close()
+		must(r.SetOffsetAt(ctx, time.UnixMilli(1_600_000_041_001)))
+		want("first record", string(must1(r.ReadMessage(ctx)).Value), "42")
+	})
+	check("admin", func(ctx context.Context) {
+		t := segmentioTopic(ctx, "admin", 2)
+		cl := &kafka.Client{Addr: kafka.TCP(bootstrap)}
+		again := must1(cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: t, NumPartitions: 1, ReplicationFactor: 1}}}))
+		want("create again", errors.Is(again.Errors[t], kafka.TopicAlreadyExists), true)
+		grow := must1(cl.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: t, Count: 4}}}))
+		must(grow.Errors[t])
+		until("4 partitions", func() bool {
+			return len(must1(cl.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{t}})).Topics[0].Partitions) == 4
+		})
+		must1(cl.DescribeConfigs(ctx, &kafka.DescribeConfigsRequest{Resources: []kafka.DescribeConfigRequestResource{
+			{ResourceType: kafka.ResourceTypeTopic, ResourceName: t},
+		}}))
+		must1(cl.ListGroups(ctx, &kafka.ListGroupsRequest{}))
+		del := must1(cl.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{t}}))
+		must(del.Errors[t])
+	})
+	check("group-classic", s.group)
+}
+
+func (segmentio) group(ctx context.Context) {
+	t, g := segmentioTopic(ctx, "group", 6), args["prefix"]+"-group"
+	segmentioSend(ctx, t, "zstd", numbers(600))
+	seen := make(chan string, 10_000)
+	join := func() (*kafka.Reader, chan error) {
+		r, done := segmentioGroup(g, t), make(chan error, 1)
+		go func() {
+			for {
+				m, err := r.ReadMessage(ctx)
+				if err != nil {
+					done <- err
+					return
+				}
+				seen <- fmt.Sprint(m.Partition, "/", m.Offset)
+			}
+		}()
+		return r, done
+	}
+	all := map[string]bool{}
+	collect := func(n int) {
+		for len(all) < n {
+			select {
+			case s := <-seen:
+				all[s] = true
+			case <-ctx.Done():
+				panic(fmt.Sprintf("%d of %d records", len(all), n))
+			}
+		}
+	}
+	leave := func(r *kafka.Reader, done chan error) {
+		must(r.Close())
+		if err := <-done; !errors.Is(err, io.EOF) {
+			panic(err)
+		}
+	}
+	a, aDone := join()
+	collect(600)
+	b, bDone := join()
+	segmentioSend(ctx, t, "none", numbers(600))
+	collect(1200)
+	leave(a, aDone)
+	segmentioSend(ctx, t, "none", numbers(600))
+	collect(1800)
+	leave(b, bDone)
+}

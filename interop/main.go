@@ -1,0 +1,150 @@
+// Command interop runs real Kafka clients, Kafka's own tools and Kafka's own frameworks against a broker and
+// prints one line for each thing tried.
+//
+//	go run ./interop [flags] [suite...]
+//
+// It owns the running of foreign programs: installing them (setup.sh), starting them with a time limit, and
+// reading what they print. It must not know anything of the broker's insides: the target is an address, and where
+// a suite must kill or restart the broker, a process with a data directory. Without a target it builds and starts
+// logstead; `-target kafka` starts Apache Kafka, against which every suite must pass too; `-target HOST:PORT`
+// takes what listens there and leaves out the suites that restart it.
+//
+// Concurrency: suites run one after another; within a suite, members of a group run side by side.
+//
+// Invariants:
+//  1. a check that did not run is not a pass: a suite that cannot be set up is a failed row
+//  2. every foreign program has a time limit, and its whole process tree ends with it
+//  3. nothing is written into the repository
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// suite is a named group of checks.
+type suite struct {
+	name string
+	// parts are what setup.sh must have installed.
+	parts []string
+	// long suites run only when they are named, or with -long.
+	long bool
+	// restarts says that the suite kills or restarts the broker or reads its files.
+	restarts bool
+	run      func(context.Context, *Run)
+}
+
+func suites() []suite {
+	all := []suite{
+		{name: "tools", parts: []string{"java"}, run: tools},
+		{name: "flights", parts: []string{"java", "data", "python", "node", "go", "kcat"}, run: flights},
+	}
+	for _, d := range drivers() {
+		all = append(all, suite{name: "smoke-" + d.name, parts: []string{d.part}, long: d.long, run: smoke(d)})
+	}
+	return append(all,
+		suite{name: "kcat", parts: []string{"kcat"}, run: kcat},
+		suite{name: "kaskade", parts: []string{"kaskade"}, run: kaskade},
+		suite{name: "streams", parts: []string{"java"}, run: streams},
+		suite{name: "connect", parts: []string{"java"}, run: connect},
+		suite{name: "mirror", parts: []string{"java"}, long: true, run: mirror},
+		suite{name: "files", parts: []string{"java"}, restarts: true, run: files},
+	)
+}
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	targetFlag := flag.String("target", os.Getenv("INTEROP_BOOTSTRAP"), "logstead (built and started), kafka, or HOST:PORT")
+	long := flag.Bool("long", false, "run the long suites too")
+	list := flag.Bool("list", false, "list the suites")
+	keep := flag.Bool("keep", false, "keep the data directory and the logs")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: interop [flags] [suite or pattern, as in 'smoke-*']...")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	chosen := choose(flag.Args(), *long)
+	if *list {
+		for _, s := range suites() {
+			fmt.Println(s.name)
+		}
+		return 0
+	}
+	if len(chosen) == 0 {
+		fmt.Fprintf(os.Stderr, "interop: no suite matches %q; -list prints them\n", flag.Args())
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := newRun()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 2
+	}
+	defer r.close(*keep)
+	if err := r.setup(ctx, chosen); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 2
+	}
+	r.target, err = newTarget(ctx, r, *targetFlag)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 2
+	}
+	defer r.target.stop()
+	fmt.Printf("target %s at %s\n", r.target.name, r.target.addr)
+	fmt.Printf("%-16s %-34s %-6s %8s\n", "client", "scenario", "result", "seconds")
+	for _, s := range chosen {
+		if ctx.Err() != nil {
+			break
+		}
+		if s.restarts && !r.target.restartable() {
+			fmt.Printf("%-16s %-34s %-6s\n", s.name, "needs a broker of our own", "left")
+			continue
+		}
+		s.run(ctx, r)
+	}
+	return r.summary()
+}
+
+// choose returns the suites whose names match the patterns; without patterns all, the long ones with long only.
+func choose(patterns []string, long bool) []suite {
+	return slices.DeleteFunc(suites(), func(s suite) bool {
+		if len(patterns) == 0 {
+			return s.long && !long
+		}
+		return !slices.ContainsFunc(patterns, func(p string) bool {
+			ok, err := path.Match(p, s.name)
+			return err == nil && ok
+		})
+	})
+}
+
+// summary prints what failed and the closing counts, and returns the exit code.
+func (r *Run) summary() int {
+	var failed []row
+	for _, row := range r.rows {
+		if row.err != nil {
+			failed = append(failed, row)
+		}
+	}
+	for _, f := range failed {
+		fmt.Printf("\nFAILED %s %s\n  %s\n", f.client, f.name, strings.ReplaceAll(f.err.Error(), "\n", "\n  "))
+	}
+	fmt.Printf("\n%d passed, %d failed in %.0f s\n", len(r.rows)-len(failed), len(failed), time.Since(r.start).Seconds())
+	if len(failed) > 0 || len(r.rows) == 0 {
+		return 1
+	}
+	return 0
+}
