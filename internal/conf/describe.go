@@ -54,6 +54,42 @@ func (l *Live) DescribeClientMetrics(overrides map[string]string) []Entry {
 	return l.describeResource(ScopeClientMetrics, SourceClientMetrics, overrides)
 }
 
+// DescribeNewTopic describes a topic as CreateTopics answers it: without synonyms, and with a key's
+// source also where it was set in another unit (log.retention.hours), which DescribeConfigs of
+// Apache Kafka passes over.
+func (l *Live) DescribeNewTopic(overrides map[string]string) []Entry {
+	entries := l.DescribeTopic(overrides)
+	for i := range entries {
+		e := &entries[i]
+		if e.Source != SourceTopic {
+			k, _ := Lookup(ScopeTopic, e.Name)
+			e.Source = l.highest(k.synonyms)
+		}
+		e.Synonyms = nil
+	}
+	return entries
+}
+
+// highest is the level that sets one of the synonyms, the highest if several do.
+func (l *Live) highest(synonyms []synonym) SourceLevel {
+	levels := []struct {
+		source SourceLevel
+		get    func(string) (string, bool)
+	}{
+		{SourceDynamicBroker, func(n string) (string, bool) { v, ok := l.own[n]; return v, ok }},
+		{SourceDynamicDefault, func(n string) (string, bool) { v, ok := l.cluster[n]; return v, ok }},
+		{SourceStaticBroker, l.staticText},
+	}
+	for _, level := range levels {
+		for _, s := range synonyms {
+			if _, ok := level.get(s.name); ok {
+				return level.source
+			}
+		}
+	}
+	return SourceDefault
+}
+
 func (l *Live) describeResource(scope Scope, level SourceLevel, overrides map[string]string) []Entry {
 	var out []Entry
 	for _, k := range tables()[scope].sorted {

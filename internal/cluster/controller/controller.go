@@ -1,0 +1,480 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/clock"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// Bounds of the shell.
+const (
+	mailboxSize = 1024
+	opsPerSync  = 256     // operations that share one sync of the log
+	maxOpBytes  = 8 << 20 // a batch that Kafka still reads
+)
+
+// Options are what Open needs.
+type Options struct {
+	Config Config
+	// Store holds the metadata log; Dir is the log directory of the store that it belongs in, empty
+	// for the first.
+	Store     *storage.Store
+	Dir       string
+	FS        vfs.FS
+	ClusterID string
+	Clock     clock.Clock  // default clock.System
+	Logger    *slog.Logger // default: none
+	// SnapshotBytes and SnapshotInterval say when a snapshot is due
+	// (metadata.log.max.record.bytes.between.snapshots and ...max.snapshot.interval.ms); an interval
+	// of 0 is never by time.
+	SnapshotBytes    int64
+	SnapshotInterval time.Duration
+	SegmentBytes     int32 // of the log, default 1 GiB
+}
+
+// Controller runs the Machine over the metadata log.
+type Controller struct {
+	opts  Options
+	log   *storage.Log
+	dir   string // of the log and its snapshots
+	epoch int32  // of the leader, one higher each time that Open succeeds
+
+	image atomic.Pointer[meta.Image]
+	end   atomic.Int64 // the offset after the last published record
+
+	ops     chan operation
+	stopped chan struct{}
+	submits sync.RWMutex // held for reading by who may be putting an operation into the mailbox
+
+	subs struct {
+		sync.Mutex
+		list []func(old, now *meta.Image, d meta.Delta)
+	}
+
+	// What follows belongs to the goroutine of Run (to Open, before that).
+	machine       *Machine
+	builder       *batch.Builder
+	snapshotEnd   int64 // of the newest snapshot
+	sinceSnapshot int64 // bytes
+	snapshotTime  time.Time
+}
+
+// Outcome is what an operation does: records to write, and whom to tell when that is durable and
+// published, or failed. Done may be nil.
+type Outcome struct {
+	Records []kmsg.Record
+	Done    func(error)
+}
+
+type operation func(m *Machine, now time.Time) Outcome
+
+// Open loads the metadata and claims the next leader epoch. A log without metadata begins a cluster
+// with what the directory was formatted with.
+func Open(ctx context.Context, o Options) (*Controller, error) {
+	if o.Clock == nil {
+		o.Clock = clock.System{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Controller{
+		opts: o, ops: make(chan operation, mailboxSize), stopped: make(chan struct{}),
+		builder: batch.NewBuilder(batch.Options{}), snapshotTime: o.Clock.Now(),
+	}
+	if err := c.openLog(); err != nil {
+		return nil, err
+	}
+	im, bytes, err := c.loadImage()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.sinceSnapshot = bytes
+	c.machine = NewMachine(o.Config, im)
+	if err := c.claim(); err != nil {
+		return nil, fmt.Errorf("claim the metadata log in %s: %w", c.dir, err)
+	}
+	return c, nil
+}
+
+// openLog opens the log and makes all of it durable: what a crash left is part of it from now on.
+func (c *Controller) openLog() error {
+	tp := base.TopicPartition{Topic: MetadataTopic}
+	cfg := logConfig(&c.opts)
+	log, ok := c.opts.Store.Log(tp)
+	if !ok {
+		dir := c.opts.Dir
+		if dir == "" {
+			dir = c.opts.Store.Dirs()[0].Path
+		}
+		var err error
+		if log, err = c.opts.Store.Create(tp, metadataTopicID, cfg, dir); err != nil {
+			return fmt.Errorf("create the metadata log: %w", err)
+		}
+	}
+	log.SetConfig(cfg)
+	if err := log.Sync(); err != nil {
+		return fmt.Errorf("sync the metadata log: %w", err)
+	}
+	log.SetHighWatermark(log.EndOffset())
+	c.log, c.dir = log, log.Path()
+	return nil
+}
+
+func logConfig(o *Options) storage.LogConfig {
+	cfg := storage.DefaultLogConfig()
+	cfg.Delete, cfg.Compact = false, false // what a snapshot replaces goes with the start of the log
+	cfg.Retention, cfg.RetentionBytes = -1, -1
+	cfg.MaxMessageBytes = maxOpBytes
+	if o.SegmentBytes > 0 {
+		cfg.SegmentBytes = o.SegmentBytes
+	}
+	return cfg
+}
+
+// claim begins a leader epoch and, in a new cluster, the metadata.
+func (c *Controller) claim() error {
+	epoch, err := readQuorumEpoch(c.opts.FS, c.dir)
+	if err != nil {
+		return err
+	}
+	if latest, ok := c.log.LatestEpoch(); ok {
+		epoch = max(epoch, latest)
+	}
+	c.epoch = epoch + 1
+	node := c.opts.Config.NodeID
+	if err := writeQuorumState(c.opts.FS, c.dir, node, c.epoch); err != nil {
+		return err
+	}
+	c.log.AssignEpoch(c.epoch)
+	now := c.opts.Clock.Now()
+	voters := []kmsg.LeaderChangeMessageVoter{{VoterId: node}}
+	change := &kmsg.LeaderChangeMessage{LeaderId: node, Voters: voters, GrantingVoters: voters}
+	if _, err := c.append(controlBatch(batch.LeaderChange, 0, c.epoch, now.UnixMilli(), change, 0), now); err != nil {
+		return err
+	}
+	if c.machine.image().Feature(MetadataVersion) == 0 {
+		records, err := c.firstRecords()
+		if err != nil {
+			return err
+		}
+		if err := c.write(records, now); err != nil {
+			return err
+		}
+	}
+	return c.commit()
+}
+
+// append puts one batch at the end of the log.
+func (c *Controller) append(b batch.Batch, now time.Time) (storage.AppendInfo, error) {
+	info, err := c.log.Append(b, storage.AppendOptions{LeaderEpoch: c.epoch, Now: now, Origin: storage.Coordinator})
+	if err == nil {
+		c.sinceSnapshot += int64(len(b))
+	}
+	return info, err
+}
+
+// encode makes one batch of an operation's records.
+func (c *Controller) encode(records []kmsg.Record, now time.Time) (batch.Batch, error) {
+	level := c.machine.image().Feature(MetadataVersion)
+	c.builder.Reset(batch.Options{LeaderEpoch: c.epoch})
+	var buf []byte
+	for _, rec := range records {
+		if f, ok := rec.(*kmsg.FeatureLevelRecord); ok && f.Name == MetadataVersion {
+			level = f.FeatureLevel
+		}
+		buf = kmsg.AppendMetadataRecord(buf[:0], rec, recordVersion(rec, level))
+		c.builder.Append(now.UnixMilli(), nil, buf)
+		if c.builder.Size() > maxOpBytes {
+			return nil, refuse(kerr.PolicyViolation,
+				"The request changes more metadata than fits into %d bytes: split it.", maxOpBytes)
+		}
+	}
+	return c.builder.Build()
+}
+
+// write appends and applies the records of one operation. Nothing of them is published yet.
+func (c *Controller) write(records []kmsg.Record, now time.Time) error {
+	b, err := c.encode(records, now)
+	if err != nil {
+		return err
+	}
+	if _, err := c.append(b, now); err != nil {
+		return &brokenError{err}
+	}
+	for _, rec := range records {
+		if err := c.machine.Apply(rec); err != nil {
+			return &brokenError{fmt.Errorf("apply own record: %w", err)}
+		}
+	}
+	return nil
+}
+
+// brokenError is after what the machine and the log may disagree: nothing more is decided.
+type brokenError struct{ err error }
+
+func (e *brokenError) Error() string { return e.err.Error() }
+func (e *brokenError) Unwrap() error { return e.err }
+
+// commit makes everything written durable and publishes the image.
+func (c *Controller) commit() error {
+	if err := c.log.Sync(); err != nil {
+		return &brokenError{err}
+	}
+	end := c.log.EndOffset()
+	c.log.SetHighWatermark(end)
+	old := c.image.Load()
+	im, delta := c.machine.Cut(end-1, c.epoch)
+	c.image.Store(im)
+	c.end.Store(end)
+	if old == nil {
+		return nil
+	}
+	c.subs.Lock()
+	list := c.subs.list
+	c.subs.Unlock()
+	for _, fn := range list {
+		fn(old, im, delta)
+	}
+	return nil
+}
+
+// Run carries out operations until ctx ends or the log fails.
+func (c *Controller) Run(ctx context.Context) error {
+	defer c.refuseRest()
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case op := <-c.ops:
+			if err := c.runOps(op); err != nil {
+				return fmt.Errorf("metadata log in %s: %w", c.dir, err)
+			}
+		case <-tick.C:
+		}
+		c.maybeSnapshot()
+	}
+}
+
+// runOps carries out an operation and those that wait behind it, with one sync for all.
+func (c *Controller) runOps(op operation) error {
+	now := c.opts.Clock.Now()
+	var done []func(error)
+	wrote := false
+	for n := 1; ; n++ {
+		out := op(c.machine, now)
+		if len(out.Records) > 0 {
+			err := c.write(out.Records, now)
+			var broken *brokenError
+			if errors.As(err, &broken) {
+				tell(append(done, out.Done), kerr.KafkaStorageError)
+				return err
+			}
+			if err != nil {
+				tell([]func(error){out.Done}, err)
+				out.Done = nil
+			} else {
+				wrote = true
+			}
+		}
+		done = append(done, out.Done)
+		if op = c.nextOp(n); op == nil {
+			break
+		}
+	}
+	if wrote {
+		if err := c.commit(); err != nil {
+			tell(done, kerr.KafkaStorageError)
+			return err
+		}
+	}
+	tell(done, nil)
+	return nil
+}
+
+// nextOp is an operation that waits, nil for none or after n in a row.
+func (c *Controller) nextOp(n int) operation {
+	if n >= opsPerSync {
+		return nil
+	}
+	select {
+	case op := <-c.ops:
+		return op
+	default:
+		return nil
+	}
+}
+
+func tell(done []func(error), err error) {
+	for _, fn := range done {
+		if fn != nil {
+			fn(err)
+		}
+	}
+}
+
+// refuseRest ends the mailbox.
+func (c *Controller) refuseRest() {
+	close(c.stopped)
+	c.submits.Lock() // whoever was on the way in is in, or has turned back
+	defer c.submits.Unlock()
+	for {
+		select {
+		case op := <-c.ops:
+			// The operation is asked for whom to tell; its records go nowhere.
+			tell([]func(error){op(c.machine, c.opts.Clock.Now()).Done}, kerr.NotController)
+		default:
+			return
+		}
+	}
+}
+
+// Submit has an operation carried out on the goroutine of Run. It waits for room in the mailbox; an
+// error means that the operation will not run.
+func (c *Controller) Submit(op func(m *Machine, now time.Time) Outcome) error {
+	c.submits.RLock()
+	defer c.submits.RUnlock()
+	select {
+	case <-c.stopped:
+		return kerr.NotController
+	default:
+	}
+	select {
+	case c.ops <- op:
+		return nil
+	case <-c.stopped:
+		return kerr.NotController
+	}
+}
+
+// Do submits an operation of the Machine and gives its answer to reply, on the goroutine of Run,
+// once it is durable and published; with an error if that did not come about.
+func Do[Resp any](c *Controller, op func(m *Machine) ([]kmsg.Record, Resp), reply func(Resp, error)) {
+	err := c.Submit(func(m *Machine, _ time.Time) Outcome {
+		records, resp := op(m)
+		return Outcome{Records: records, Done: func(err error) { reply(resp, err) }}
+	})
+	if err != nil {
+		var none Resp
+		reply(none, err)
+	}
+}
+
+// Await submits an operation and waits for its outcome.
+func (c *Controller) Await(ctx context.Context, op func(m *Machine) ([]kmsg.Record, error)) error {
+	result := make(chan error, 1)
+	err := c.Submit(func(m *Machine, _ time.Time) Outcome {
+		records, err := op(m)
+		return Outcome{Records: records, Done: func(failed error) {
+			if failed == nil {
+				failed = err
+			}
+			result <- failed
+		}}
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopped:
+	}
+	select { // the answer may have come with the stop
+	case err := <-result:
+		return err
+	default:
+		return kerr.NotController
+	}
+}
+
+// Register enters this broker and begins a leader epoch on its partitions.
+func (c *Controller) Register(ctx context.Context, r Registration) error {
+	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return m.Register(c.log.EndOffset(), r) })
+}
+
+// AllocateProducerIDs reserves a block of producer ids; it returns when that is durable.
+func (c *Controller) AllocateProducerIDs(ctx context.Context) (first int64, count int32, err error) {
+	block := &struct { // its own variables: who gave up waiting must not see them change
+		first int64
+		count int32
+	}{}
+	err = c.Await(ctx, func(m *Machine) (records []kmsg.Record, err error) {
+		records, block.first, block.count, err = m.AllocateProducerIDs()
+		return records, err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	return block.first, block.count, nil
+}
+
+// Image is the newest published image.
+func (c *Controller) Image() *meta.Image { return c.image.Load() }
+
+// Subscribe has fn called with every image published from now on, in order, before the answers that
+// belong to it are given. fn must not wait for the controller.
+func (c *Controller) Subscribe(fn func(old, now *meta.Image, d meta.Delta)) {
+	c.subs.Lock()
+	defer c.subs.Unlock()
+	c.subs.list = append(c.subs.list[:len(c.subs.list):len(c.subs.list)], fn)
+}
+
+// Epoch is the leader epoch of this run.
+func (c *Controller) Epoch() int32 { return c.epoch }
+
+// EndOffset is the offset after the last published record.
+func (c *Controller) EndOffset() int64 { return c.end.Load() }
+
+// maybeSnapshot writes a snapshot if one is due. A failure is logged: the log has everything.
+func (c *Controller) maybeSnapshot() {
+	now := c.opts.Clock.Now()
+	due := c.opts.SnapshotBytes > 0 && c.sinceSnapshot >= c.opts.SnapshotBytes ||
+		c.opts.SnapshotInterval > 0 && c.sinceSnapshot > 0 && now.Sub(c.snapshotTime) >= c.opts.SnapshotInterval
+	if !due {
+		return
+	}
+	c.snapshotTime = now
+	if err := c.snapshot(now); err != nil {
+		c.opts.Logger.Error("metadata snapshot failed", "dir", c.dir, "err", err)
+	}
+}
+
+// snapshot writes what the log has come to and lets the log begin after it.
+func (c *Controller) snapshot(now time.Time) error {
+	im := c.image.Load()
+	id := snapshotID{im.Offset + 1, im.Epoch}
+	data, err := encodeSnapshot(im.Records, im.Feature(MetadataVersion), im.Epoch, now)
+	if err != nil {
+		return err
+	}
+	if err := vfs.WriteFile(c.opts.FS, path.Join(c.dir, id.fileName()), data); err != nil {
+		return err
+	}
+	c.snapshotEnd, c.sinceSnapshot = id.end, 0
+	if _, err := c.log.DeleteRecords(id.end); err != nil {
+		return err
+	}
+	return removeSnapshots(c.opts.FS, c.dir, id.end)
+}

@@ -1,0 +1,120 @@
+package controller
+
+import (
+	"strconv"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// MaxRecordsPerOp is the most partitions that one request may create, as in Kafka.
+const MaxRecordsPerOp = 10_000
+
+// Config is what a Machine is made for.
+type Config struct {
+	NodeID int32
+	Static *conf.Static
+	// NewID makes the ids of topics; nil is base.NewTopicID.
+	NewID func() base.TopicID
+}
+
+// Request is the circumstances of an operation that the caller has looked at.
+type Request struct {
+	// Describable says whether the client may see the configs of a topic it creates; nil is always.
+	Describable func(topic string) bool
+	// Charge asks the quota of partition changes for n of them; its error is the item's. nil is free.
+	Charge func(n int) error
+}
+
+func (r Request) describable(topic string) bool { return r.Describable == nil || r.Describable(topic) }
+
+func (r Request) charge(n int) error {
+	if r.Charge == nil {
+		return nil
+	}
+	return r.Charge(n)
+}
+
+// Machine decides. Its operations read the state and return records; Apply changes the state.
+type Machine struct {
+	cfg  Config
+	im   *meta.Image // as of the last Cut
+	edit *meta.Edit  // what was applied since, nil for nothing
+
+	live       *conf.Live
+	liveStale  bool
+	colliding  map[string]map[string]bool // topics with '.' or '_', by their name with '_' for both
+	nextPlaced int
+}
+
+// NewMachine goes on from an image.
+func NewMachine(cfg Config, im *meta.Image) *Machine {
+	if cfg.NewID == nil {
+		cfg.NewID = base.NewTopicID
+	}
+	m := &Machine{cfg: cfg, im: im, liveStale: true, colliding: map[string]map[string]bool{}}
+	for t := range im.Topics() {
+		m.noteName(t.Name)
+	}
+	return m
+}
+
+// image is the state with everything that was applied. It must not be kept.
+func (m *Machine) image() *meta.Image {
+	if m.edit != nil {
+		return m.edit.Peek()
+	}
+	return m.im
+}
+
+// config is the configuration that the metadata gives this node.
+func (m *Machine) config() *conf.Live {
+	if m.liveStale {
+		im := m.image()
+		m.live = conf.NewLive(m.cfg.Static,
+			im.Configs(meta.Resource{Type: meta.ResourceBroker}),
+			im.Configs(meta.Resource{Type: meta.ResourceBroker, Name: m.nodeName()}))
+		m.liveStale = false
+	}
+	return m.live
+}
+
+func (m *Machine) nodeName() string { return strconv.Itoa(int(m.cfg.NodeID)) }
+
+// Apply takes in one record.
+func (m *Machine) Apply(rec kmsg.Record) error {
+	if m.edit == nil {
+		m.edit = m.im.Edit()
+	}
+	gone := ""
+	switch r := rec.(type) {
+	case *kmsg.RemoveTopicRecord:
+		if t := m.image().TopicByID(r.TopicId); t != nil {
+			gone = t.Name
+		}
+	case *kmsg.ConfigRecord:
+		m.liveStale = m.liveStale || meta.ResourceType(r.ResourceType) == meta.ResourceBroker
+	}
+	if err := m.edit.Apply(rec); err != nil {
+		return err
+	}
+	if t, ok := rec.(*kmsg.TopicRecord); ok {
+		m.noteName(t.Name)
+	}
+	if gone != "" {
+		m.forgetName(gone)
+	}
+	return nil
+}
+
+// Cut ends what was applied since the last Cut and returns it as an image, with what changed.
+func (m *Machine) Cut(offset int64, epoch int32) (*meta.Image, meta.Delta) {
+	if m.edit == nil {
+		m.edit = m.im.Edit()
+	}
+	im, delta := m.edit.Image(offset, epoch)
+	m.im, m.edit = im, nil
+	return im, delta
+}

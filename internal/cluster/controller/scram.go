@@ -1,0 +1,113 @@
+package controller
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/sha512"
+	"hash"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Bounds of the iterations of a SCRAM credential.
+const (
+	minScramIterations = 4096
+	maxScramIterations = 16384
+)
+
+// scramHash is the hash of a SCRAM mechanism by its number, nil for an unknown one.
+func scramHash(mechanism int8) func() hash.Hash {
+	switch mechanism {
+	case 1:
+		return sha256.New
+	case 2:
+		return sha512.New
+	}
+	return nil
+}
+
+// AlterUserScramCredentials sets and removes SCRAM credentials; each user is answered once.
+func (m *Machine) AlterUserScramCredentials(
+	req *kmsg.AlterUserScramCredentialsRequest,
+) ([]kmsg.Record, *kmsg.AlterUserScramCredentialsResponse) {
+	var users []string
+	named := map[string]int{}
+	records, failed := map[string]kmsg.Record{}, map[string]error{}
+	note := func(user string, record kmsg.Record, err error) {
+		if named[user]++; named[user] == 1 {
+			users = append(users, user)
+		} else {
+			err = refuse(kerr.DuplicateResource, "A user credential cannot be altered twice in the same request")
+		}
+		if records[user] = record; err != nil {
+			failed[user] = err
+		}
+	}
+	for _, d := range req.Deletions {
+		record, err := m.deleteScram(d)
+		note(d.Name, record, err)
+	}
+	for _, u := range req.Upsertions {
+		record, err := upsertScram(u)
+		note(u.Name, record, err)
+	}
+	resp := kmsg.NewAlterUserScramCredentialsResponse()
+	var all []kmsg.Record
+	for _, user := range users {
+		result := kmsg.AlterUserScramCredentialsResponseAlterUserScramCredentialsResult{User: user}
+		result.ErrorCode, result.ErrorMessage = Code(failed[user])
+		if failed[user] == nil {
+			all = append(all, records[user])
+		}
+		resp.Results = append(resp.Results, result)
+	}
+	return all, &resp
+}
+
+func checkScram(user string, mechanism int8) error {
+	if user == "" {
+		return refuse(kerr.UnacceptableCredential, "Username must not be empty")
+	}
+	if scramHash(mechanism) == nil {
+		return refuse(kerr.UnsupportedSaslMechanism, "Unknown SCRAM mechanism")
+	}
+	return nil
+}
+
+func (m *Machine) deleteScram(d kmsg.AlterUserScramCredentialsRequestScramCredentialDeletion) (kmsg.Record, error) {
+	if err := checkScram(d.Name, d.Mechanism); err != nil {
+		return nil, err
+	}
+	if m.image().Scram(meta.ScramKey{User: d.Name, Mechanism: d.Mechanism}) == nil {
+		return nil, refuse(kerr.ResourceNotFound, "Attempt to delete a user credential that does not exist")
+	}
+	return &kmsg.RemoveUserScramCredentialRecord{Name: d.Name, Mechanism: d.Mechanism}, nil
+}
+
+// upsertScram turns the salted password into the two keys that the server keeps (RFC 5802 §3).
+func upsertScram(u kmsg.AlterUserScramCredentialsRequestScramCredentialUpsertion) (kmsg.Record, error) {
+	if err := checkScram(u.Name, u.Mechanism); err != nil {
+		return nil, err
+	}
+	if u.Iterations < minScramIterations {
+		return nil, refuse(kerr.UnacceptableCredential, "Too few iterations")
+	}
+	if u.Iterations > maxScramIterations {
+		return nil, refuse(kerr.UnacceptableCredential, "Too many iterations")
+	}
+	h := scramHash(u.Mechanism)
+	mac := func(text string) []byte {
+		w := hmac.New(h, u.SaltedPassword)
+		w.Write([]byte(text))
+		return w.Sum(nil)
+	}
+	stored := h()
+	stored.Write(mac("Client Key"))
+	return &kmsg.UserScramCredentialRecord{
+		Name: u.Name, Mechanism: u.Mechanism, Salt: append([]byte(nil), u.Salt...),
+		StoredKey: stored.Sum(nil), ServerKey: mac("Server Key"), Iterations: u.Iterations,
+	}, nil
+}
