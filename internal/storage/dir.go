@@ -29,7 +29,8 @@ type logDir struct {
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off
 
-	checkpointMu sync.Mutex // one writer of the checkpoint files at a time
+	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time
+	known        map[base.TopicPartition]struct{} // who is in the checkpoint files; guarded by checkpointMu
 }
 
 // DirStatus describes a log directory.
@@ -143,3 +144,6 @@ func (d *logDir) unlock() {
 		d.lock = nil
 	}
 }
+
+// Offline says whether the log's directory has failed.
+func (l *Log) Offline() bool { return l.dir.offline() != nil }

@@ -19,11 +19,11 @@ type handle struct {
 	slot   int // index in fileSet.all; guarded by fileSet.mu
 }
 
-// tryRef takes a reference unless the file is closed.
+// tryRef takes a reference unless the file is closed or about to be.
 func (h *handle) tryRef() bool {
 	for {
 		n := h.refs.Load()
-		if n < 0 {
+		if n < 0 || h.doomed.Load() {
 			return false
 		}
 		if h.refs.CompareAndSwap(n, n+1) {

@@ -330,7 +330,7 @@ func (j *journal) rotate() error {
 	f.logs = make(map[*Log]struct{})
 	j.next++
 	head := alignedBuffer(journalBlock)
-	putJournalHead(head, f.generation)
+	putJournalHead(head, f.generation, true)
 	if err = f.put(head, 0); err != nil {
 		return err
 	}
@@ -440,6 +440,6 @@ func (f *journalFile) retire() error {
 		return nil
 	}
 	head := alignedBuffer(journalBlock)
-	putJournalHead(head, 0)
+	putJournalHead(head, f.generation, false)
 	return f.put(head, 0)
 }

@@ -20,8 +20,10 @@ const (
 	journalMagic   = "LSTDJRNL"
 	journalVersion = 1
 
-	// header block: magic 8, version 4, generation 8, CRC-32C of the 20 bytes before 4
-	journalHeadBytes = 24
+	// header block: magic 8, version 4, generation 8, live 4 (1, or 0 in a file whose content is of no
+	// use any more), CRC-32C of the 24 bytes before 4. Generations only rise, over all files of a
+	// directory, so that units that an earlier use left behind are never taken for new ones.
+	journalHeadBytes = 28
 
 	unitMagic = 0x4c534a55 // "LSJU"
 	// unit: magic 4, CRC-32C of all that follows 4, generation 8, number 8, length of the entries 4,
@@ -40,10 +42,10 @@ type entryKind uint8
 const (
 	// entryData: the batch that was written at a position of a segment.
 	entryData entryKind = 1
-	// entryStart: the log start has moved to offset; nothing of the log below it is replayed.
+	// entryStart: the log start has moved to offset.
 	entryStart entryKind = 2
-	// entryStable: all below offset is durable in the segments, which may look different by now;
-	// nothing below it is replayed.
+	// entryStable: what is below offset is durable in the segments, which may look different by now,
+	// or has gone with them; nothing below it is replayed.
 	entryStable entryKind = 3
 	// entryCut: the log was cut at offset; nothing from before this entry at or above it is replayed.
 	entryCut entryKind = 4
@@ -60,6 +62,15 @@ type journalEntry struct {
 	segment int64
 	pos     int64
 	data    []byte
+}
+
+// lastOffset is that of the batch of a data entry.
+func (e *journalEntry) lastOffset() int64 {
+	h, err := parseHeader(e.data, int64(len(e.data)))
+	if err != nil {
+		return e.offset
+	}
+	return h.last
 }
 
 func appendEntryHead(b []byte, kind entryKind, l *Log, offset int64) []byte {
@@ -129,28 +140,38 @@ func putUnitHead(u []byte, generation, number uint64, entries uint32) {
 	binary.BigEndian.PutUint32(u[4:], crc32.Checksum(u[8:], castagnoli))
 }
 
-func putJournalHead(b []byte, generation uint64) {
+// unitGeneration is the generation of the unit that u begins, 0 if it begins none.
+func unitGeneration(u []byte) uint64 {
+	if len(u) < unitHeadBytes || binary.BigEndian.Uint32(u) != unitMagic {
+		return 0
+	}
+	return binary.BigEndian.Uint64(u[8:])
+}
+
+func putJournalHead(b []byte, generation uint64, live bool) {
 	clear(b[:journalBlock])
 	copy(b, journalMagic)
 	binary.BigEndian.PutUint32(b[8:], journalVersion)
 	binary.BigEndian.PutUint64(b[12:], generation)
-	binary.BigEndian.PutUint32(b[20:], crc32.Checksum(b[:20], castagnoli))
+	if live {
+		binary.BigEndian.PutUint32(b[20:], 1)
+	}
+	binary.BigEndian.PutUint32(b[24:], crc32.Checksum(b[:24], castagnoli))
 }
 
-// parseJournalHead reads the header block; ok is false for a file that holds nothing of use: one
-// that was retired, never used, or torn while it was being taken into use.
-func parseJournalHead(b []byte) (generation uint64, ok bool, err error) {
+// parseJournalHead reads the header block. A file that was never used, or whose header was torn
+// while it was being taken into use, is not live and of generation 0.
+func parseJournalHead(b []byte) (generation uint64, live bool, err error) {
 	if len(b) < journalHeadBytes || string(b[:8]) != journalMagic {
 		return 0, false, nil
 	}
-	if binary.BigEndian.Uint32(b[20:]) != crc32.Checksum(b[:20], castagnoli) {
+	if binary.BigEndian.Uint32(b[24:]) != crc32.Checksum(b[:24], castagnoli) {
 		return 0, false, nil
 	}
 	if v := binary.BigEndian.Uint32(b[8:]); v != journalVersion {
 		return 0, false, fmt.Errorf("journal version %d, want %d; start the version that wrote it once, and stop it cleanly", v, journalVersion)
 	}
-	generation = binary.BigEndian.Uint64(b[12:])
-	return generation, generation > 0, nil
+	return binary.BigEndian.Uint64(b[12:]), binary.BigEndian.Uint32(b[20:]) == 1, nil
 }
 
 // journalReader walks the units of one journal file.

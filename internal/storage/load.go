@@ -19,6 +19,14 @@ type dirState struct {
 	hw       offsets
 	start    offsets
 	cleaner  offsets
+	noted    map[base.TopicPartition]journalState
+}
+
+// journalState is what the journal tells of one log, for one topic id.
+type journalState struct {
+	id     base.TopicID
+	start  int64 // log start
+	stable int64 // end of the last batch
 }
 
 // load reads every log of the directory. After a clean shutdown that this program wrote, the
@@ -73,6 +81,7 @@ func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
 // records; but a failing disk is an error.
 func (d *logDir) readState() (st dirState, err error) {
 	fsys := d.store.opts.FS
+	st.noted = map[base.TopicPartition]journalState{}
 	for _, c := range []struct {
 		file string
 		to   *offsets
@@ -90,6 +99,7 @@ func (d *logDir) readState() (st dirState, err error) {
 			d.store.log.Warn("checkpoint is damaged and ignored", "err", err)
 		}
 	}
+	d.noteKnown(st.recovery, st.hw, st.start)
 	_, st.clean, err = readOptional(fsys, path.Join(d.path, cleanShutdownFile), maxMetaBytes)
 	return st, err
 }
@@ -147,7 +157,7 @@ func (d *logDir) loadLogs(ctx context.Context, todo []base.TopicPartition, st *d
 // loadLog reads one log's directory and adds the log to the store.
 func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirState) error {
 	l := newLog(d.store, d, tp, d.store.opts.Defaults)
-	r := recoverer{l: l, clean: st.clean, point: st.recovery[tp], startPoint: st.start[tp]}
+	r := recoverer{l: l, clean: st.clean, point: st.recovery[tp], startPoint: st.start[tp], noted: st.noted[tp]}
 	if err := r.run(ctx); err != nil {
 		return err
 	}

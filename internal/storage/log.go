@@ -101,12 +101,16 @@ func (l *Log) Path() string {
 // Config is the current settings.
 func (l *Log) Config() LogConfig { return *l.cfg.Load() }
 
-// SetConfig swaps the settings. A change from Fsync to Replicated raises SyncedOffset at once.
+// SetConfig swaps the settings. A change from Fsync to Replicated raises SyncedOffset at once; the
+// other way round, what counted as stored until now is synced soon.
 func (l *Log) SetConfig(c LogConfig) {
 	if c.validate() != nil {
 		return // conf has refused it before; a bad value never replaces a good one
 	}
-	l.cfg.Store(&c)
+	old := l.cfg.Swap(&c)
+	if old.Durability == Replicated && c.Durability == Fsync {
+		l.dir.commits.add(l)
+	}
 	if c.Durability == Replicated {
 		l.mu.Lock()
 		l.raiseSynced(l.end.Load(), l.cuts.Load())
@@ -366,8 +370,8 @@ func (l *Log) indexesOf(s *segment) (*indexes, error) {
 	if x := s.idx.Load(); x != nil {
 		return x, nil
 	}
-	s.openMu.Lock()
-	defer s.openMu.Unlock()
+	s.loadMu.Lock()
+	defer s.loadMu.Unlock()
 	if x := s.idx.Load(); x != nil {
 		return x, nil
 	}

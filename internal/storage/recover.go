@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
 // recoverer reads one log's directory at the start. It has the log for itself.
@@ -17,6 +19,8 @@ type recoverer struct {
 	clean      bool
 	point      int64 // recovery point: everything below is sound
 	startPoint int64 // log start offset
+	noted      journalState
+	stable     int64 // what was promised to survive: the recovery point, or more if the journal says so
 	names      map[string]bool
 	truncated  bool
 }
@@ -28,6 +32,11 @@ func (r *recoverer) run(ctx context.Context) error {
 		return err
 	}
 	l.id.Store(&id)
+	if r.noted.id == id {
+		r.startPoint = max(r.startPoint, r.noted.start)
+		r.stable = r.noted.stable
+	}
+	r.stable = max(r.stable, r.point)
 	if l.epochs, err = loadEpochs(l.store.opts.FS, l.path); err != nil {
 		if isIO(err) {
 			return err
@@ -109,6 +118,9 @@ func (r *recoverer) dropOrphans() {
 // findEnds finds out where each segment ends and the log with them.
 func (r *recoverer) findEnds(ctx context.Context) error {
 	l := r.l
+	if err := r.dropRetired(); err != nil {
+		return err
+	}
 	for i, s := range l.segs {
 		s.sealed.Store(i < len(l.segs)-1)
 		if s.sealed.Load() {
@@ -123,9 +135,35 @@ func (r *recoverer) findEnds(ctx context.Context) error {
 	}
 	l.start.Store(max(r.startPoint, l.segs[0].base))
 	if r.clean {
-		return r.trust()
+		err := r.trust()
+		var d *damagedError
+		if !errors.As(err, &d) {
+			return err
+		}
+		r.clean, r.point = false, 0 // the files are not what the clean shutdown left
 	}
 	return r.verify(ctx)
+}
+
+// dropRetired removes the segments that end below the log start: retention had begun to, and they
+// need not be whole.
+func (r *recoverer) dropRetired() error {
+	l := r.l
+	n := 0
+	for n+1 < len(l.segs) && l.segs[n+1].base <= r.startPoint {
+		n++
+	}
+	if n == 0 || r.clean {
+		return nil
+	}
+	for _, s := range l.segs[:n] {
+		l.bytes.Add(s.size) // retireLocked takes it away again
+		if err := l.retireLocked(s); err != nil {
+			return err
+		}
+	}
+	l.segs = slices.Clone(l.segs[n:])
+	return nil
 }
 
 // trust takes the files as they are: a clean shutdown left them whole. Only the end of the last
@@ -204,13 +242,39 @@ func (r *recoverer) verify(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := first; i < len(l.segs) && !r.truncated; i++ {
+	for i := first; i < len(l.segs); i++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := r.verifySegment(l.segs[i]); err != nil {
+		s := l.segs[i]
+		if err := r.verifySegment(s); err != nil {
 			return err
 		}
+		if i+1 < len(l.segs) {
+			if err := r.checkGap(s, l.segs[i+1]); err != nil {
+				return err
+			}
+		}
+		if r.truncated {
+			return r.setAside(i + 1)
+		}
+	}
+	return nil
+}
+
+// checkGap looks at the seam between two segments. A gap above what was stable means that the crash
+// took the end of the first one.
+func (r *recoverer) checkGap(s, after *segment) error {
+	switch {
+	case s.next == after.base || r.truncated:
+	case s.next >= r.stable:
+		r.truncated = true
+	case s.next >= r.point:
+		r.l.noteDamage(Damage{
+			File: r.l.filePath(s, logSuffix), Position: s.size,
+			Expected: fmt.Sprintf("a batch at offset %d", s.next), Found: "the end of the file",
+			First: s.next, Next: after.base,
+		})
 	}
 	return nil
 }
@@ -218,37 +282,65 @@ func (r *recoverer) verify(ctx context.Context) error {
 // verifySegment checks one segment from the recovery point, or its beginning, to its end.
 func (r *recoverer) verifySegment(s *segment) error {
 	l := r.l
+	began := time.Now()
+	v := verifier{r: r, s: s, size: s.size}
+	for again := true; again; {
+		var err error
+		if again, err = v.pass(); err != nil {
+			return err
+		}
+	}
+	if v.checked > 0 {
+		l.store.log.Info("scanned segment", "path", l.filePath(s, logSuffix), "bytes", v.checked, "took", time.Since(began))
+	}
+	return nil
+}
+
+// pass goes through the segment once. It reports whether the file was repaired, so that it must be
+// gone through again.
+func (v *verifier) pass() (again bool, err error) {
+	l, s, r := v.r.l, v.s, v.r
 	x, whole, err := loadIndexes(l.store.opts.FS, l.path, s)
 	if err != nil {
-		return err
+		return false, err
 	}
 	onDisk := x.clone()
-	from := x.floor(r.point - s.base)
-	if r.point <= s.base {
-		from = 0
+	from := int64(0)
+	if r.point > s.base {
+		from = x.floor(r.point - s.base)
 	}
 	r.resumeIndexes(s, x, from)
-	f, err := l.acquire(s)
-	if err != nil {
-		return err
+	if v.f, err = l.acquire(s); err != nil {
+		return false, err
 	}
-	defer f.release()
-	began := time.Now()
-	v := verifier{r: r, s: s, f: f, size: s.size}
+	defer v.f.release()
+	v.checked, v.reopen = 0, false
 	if err = v.run(from); err != nil {
-		return err
+		return false, err
+	}
+	if v.reopen {
+		l.store.files.drop(s)
+		if v.size, err = fileSize(l.store.opts.FS, l.filePath(s, logSuffix)); err != nil {
+			return false, err
+		}
+		s.size = v.size
+		return true, nil
 	}
 	if whole && !v.cut && v.checked == 0 {
 		s.idx.Store(&onDisk) // nothing above the recovery point: all of the files stands
 		s.indexed = true
-		return nil
-	}
-	if v.checked > 0 {
-		l.store.log.Info("scanned segment", "path", l.filePath(s, logSuffix), "from", from, "bytes", v.checked,
-			"took", time.Since(began))
+		return false, nil
 	}
 	s.dirty = true
-	return nil
+	return false, nil
+}
+
+func fileSize(fsys vfs.FS, name string) (int64, error) {
+	info, err := fsys.Stat(name)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // resumeIndexes keeps the index entries of batches before position from; later ones are made anew.
@@ -281,15 +373,17 @@ type verifier struct {
 	buf     []byte
 	checked int64 // bytes above the recovery point
 	cut     bool
+	reopen  bool   // the file was repaired
+	kept    string // where the damaged file was copied to
 }
 
 func (v *verifier) run(from int64) error {
 	s := v.s
 	pos, next := from, s.base
-	s.size = from
+	s.size, s.next = from, s.base
 	interval := v.r.l.cfg.Load().IndexIntervalBytes
 	for pos < v.size {
-		b, h, bad, err := v.batch(pos, next)
+		h, bad, err := v.batch(pos, next)
 		if err != nil {
 			return err
 		}
@@ -301,7 +395,6 @@ func (v *verifier) run(from int64) error {
 			v.r.l.epochs.assignIfNewer(h.epoch, h.base)
 			v.checked += h.size
 		}
-		_ = b
 		pos += h.size
 		next = h.last + 1
 	}
@@ -310,26 +403,26 @@ func (v *verifier) run(from int64) error {
 }
 
 // batch reads the batch at pos and checks it; bad says what is wrong with the bytes.
-func (v *verifier) batch(pos, next int64) (b []byte, h header, bad, err error) {
+func (v *verifier) batch(pos, next int64) (h header, bad, err error) {
 	sc := scanner{f: v.f.f, size: v.size, buf: v.window(scanWindow), at: -1}
 	head, err := sc.bytes(pos, minBatchBytes)
 	if err != nil {
-		return nil, h, nil, err
+		return h, nil, err
 	}
 	if h, bad = parseHeader(head, v.size-pos); bad != nil {
-		return nil, h, bad, nil
+		return h, bad, nil
 	}
 	if h.base < next {
-		return nil, h, fmt.Errorf("base offset %d after offset %d", h.base, next-1), nil
+		return h, fmt.Errorf("base offset %d after offset %d", h.base, next-1), nil
 	}
-	b = v.window(int(h.size))[:h.size]
+	b := v.window(int(h.size))
 	if n, err := v.f.f.ReadAt(b, pos); int64(n) < h.size {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, h, nil, err
+		return h, nil, err
 	}
-	return b, h, checkCRC(b), nil
+	return h, checkCRC(b), nil
 }
 
 func (v *verifier) window(n int) []byte {
@@ -339,29 +432,13 @@ func (v *verifier) window(n int) []byte {
 	return v.buf[:n]
 }
 
-// damaged handles the first position of the segment at which there is no sound batch. Where nothing
-// sound follows it is a write that the crash cut short, and the tail goes.
-func (v *verifier) damaged(pos, next int64, bad error) error {
-	l := v.r.l
-	v.s.size, v.cut = pos, true
-	l.store.log.Warn("cut a torn tail", "path", l.filePath(v.s, logSuffix), "position", pos,
-		"bytes", v.size-pos, "expected", "a batch at offset "+fmt.Sprint(next)+" or above", "found", bad.Error())
-	h, err := l.store.opts.FS.OpenReadWrite(l.filePath(v.s, logSuffix))
-	if err != nil {
-		return err
-	}
-	err = h.Truncate(pos)
-	if cerr := h.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
 // finish sets the log's figures.
 func (r *recoverer) finish() error {
 	l := r.l
 	s := l.active()
-	s.sealed.Store(false)
+	if s.sealed.Swap(false) {
+		l.store.files.drop(s) // it was opened for reading only
+	}
 	var bytes int64
 	for _, s := range l.segs {
 		bytes += s.size
@@ -379,7 +456,7 @@ func (r *recoverer) finish() error {
 		return err
 	}
 	l.prodLoaded = true
-	l.durable = r.clean // else a name may be in the cache only
+	l.durable = r.clean && l.bytes.Load() > 0 // else a name may be in the cache only
 	l.synced.Store(l.end.Load())
 	l.flushed = l.end.Load()
 	l.recovery = l.end.Load()

@@ -27,17 +27,18 @@ type replayer struct {
 type replayFile struct {
 	name       string
 	size       int64
-	generation uint64 // 0: holds nothing of use
+	generation uint64
+	live       bool // false: holds nothing of use
 }
 
 // replayRules are the notes about one log.
 type replayRules struct {
-	below int64 // of start and stable notes, for the topic id they were made for
+	below int64 // of stable notes, for the topic id they were made for
 	id    base.TopicID
 	cuts  []cutRule
 }
 
-// cutRule forbids entries before number at with offsets at or above from.
+// cutRule forbids entries before number at that reach offset from.
 type cutRule struct {
 	at   int64
 	from int64
@@ -93,7 +94,8 @@ func (d *logDir) reuse(o *replayFile, wanted bool) (*journalFile, error) {
 		return nil, err
 	}
 	j := &journalFile{name: o.name, f: f, direct: direct, filled: min(o.size, d.store.opts.Journal.FileBytes) / journalBlock * journalBlock}
-	if o.generation == 0 {
+	j.generation = o.generation
+	if !o.live {
 		return j, nil
 	}
 	if err = j.retire(); err != nil {
@@ -151,8 +153,15 @@ func (r *replayer) head(name string) (*replayFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rf.generation, _, err = parseJournalHead(head); err != nil {
+	if rf.generation, rf.live, err = parseJournalHead(head); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if rf.generation == 0 { // torn: the units tell which generations were used
+		u, err := (&journalReader{f: f, size: rf.size}).read(journalBlock, unitHeadBytes)
+		if err != nil {
+			return nil, err
+		}
+		rf.generation = unitGeneration(u)
 	}
 	return rf, nil
 }
@@ -178,7 +187,7 @@ func (r *replayer) run() error {
 func (r *replayer) walk(fn func(*journalEntry) error) error {
 	r.entry = 0
 	for _, f := range r.files {
-		if f.generation == 0 {
+		if !f.live {
 			continue
 		}
 		if err := r.walkFile(f, fn); err != nil {
@@ -231,7 +240,7 @@ func (r *replayer) learn(e *journalEntry) error {
 		}
 	case entryGone:
 		rules.cuts = append(rules.cuts, cutRule{r.entry, 0, e.topicID})
-	case entryStart, entryStable:
+	case entryStable:
 		if rules.id != e.topicID {
 			rules.id, rules.below = e.topicID, 0
 		}
@@ -249,9 +258,10 @@ func (r *replayer) dropped(e *journalEntry) bool {
 	if rules.id == e.topicID && e.offset < rules.below {
 		return true
 	}
+	last := e.lastOffset()
 	for _, c := range rules.cuts {
-		if c.id == e.topicID && r.entry < c.at && e.offset >= c.from {
-			return true
+		if c.id == e.topicID && r.entry < c.at && last >= c.from {
+			return true // a batch that holds the offset of the cut went as a whole
 		}
 	}
 	return false
@@ -261,14 +271,19 @@ func (r *replayer) dropped(e *journalEntry) bool {
 func (r *replayer) apply(e *journalEntry) error {
 	switch {
 	case e.kind == entryStart && !r.deletedLater(e):
-		r.st.start[e.tp] = max(r.st.start[e.tp], e.offset)
+		r.note(e, func(n *journalState) { n.start = max(n.start, e.offset) })
+		return nil
+	case e.kind == entryCut:
+		r.note(e, func(n *journalState) {
+			n.stable, n.start = min(n.stable, e.offset), min(n.start, e.offset)
+		})
 		return nil
 	case e.kind == entryGone:
 		return r.remove(e)
 	case e.kind != entryData:
 		return nil
 	}
-	if r.dropped(e) || e.offset < r.st.start[e.tp] {
+	if r.dropped(e) {
 		r.skipped++
 		return nil
 	}
@@ -287,8 +302,19 @@ func (r *replayer) apply(e *journalEntry) error {
 	if _, err = f.WriteAt(e.data, e.pos); err != nil {
 		return err
 	}
+	r.note(e, func(n *journalState) { n.stable = e.lastOffset() + 1 })
 	r.applied++
 	return nil
+}
+
+// note keeps what an entry tells of its log, for the topic it is about.
+func (r *replayer) note(e *journalEntry, change func(*journalState)) {
+	n := r.st.noted[e.tp]
+	if n.id != e.topicID {
+		n = journalState{id: e.topicID}
+	}
+	change(&n)
+	r.st.noted[e.tp] = n
 }
 
 func (r *replayer) deletedLater(e *journalEntry) bool {
@@ -333,7 +359,7 @@ func (r *replayer) remove(e *journalEntry) error {
 	fsys := r.d.store.opts.FS
 	dir := path.Join(r.d.path, e.tp.String())
 	delete(r.dirs, e.tp)
-	delete(r.st.start, e.tp)
+	delete(r.st.noted, e.tp)
 	for name, f := range r.open {
 		if path.Dir(name) == dir {
 			_ = f.Close()

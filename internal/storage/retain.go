@@ -69,6 +69,9 @@ func (l *Log) Retain(now time.Time) (int, error) {
 	if n == 0 || err != nil {
 		return 0, err
 	}
+	if err = l.note(entryStable, start); err != nil { // nothing of the segments is to be replayed
+		return 0, err
+	}
 	if err = l.note(entryStart, start); err != nil {
 		return 0, err
 	}

@@ -7,6 +7,8 @@ import (
 	"path"
 	"sync"
 	"time"
+
+	"github.com/logstead/logstead/internal/kit/base"
 )
 
 // startWorkers begins the goroutines that live from Open to Close: those that commit appends and
@@ -128,7 +130,39 @@ func (d *logDir) writeCheckpoints() error {
 	if err == nil {
 		err = d.writeStarts(logs)
 	}
+	if err == nil {
+		d.known = make(map[base.TopicPartition]struct{}, len(logs))
+		for _, l := range logs {
+			d.known[l.tp] = struct{}{}
+		}
+	}
 	return err
+}
+
+// noteKnown notes who is in the checkpoint files that were found.
+func (d *logDir) noteKnown(files ...offsets) {
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	d.known = make(map[base.TopicPartition]struct{})
+	for _, f := range files {
+		for tp := range f {
+			d.known[tp] = struct{}{}
+		}
+	}
+}
+
+// forget makes sure that no checkpoint speaks of an earlier log of the same name.
+func (d *logDir) forget(tp base.TopicPartition) error {
+	d.checkpointMu.Lock()
+	_, known := d.known[tp]
+	d.checkpointMu.Unlock()
+	if !known {
+		return nil
+	}
+	if err := d.writeCheckpoints(); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 // writeStarts writes the log start offsets; as in Kafka only those that the first segment's name

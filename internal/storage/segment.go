@@ -34,7 +34,8 @@ type segment struct {
 
 	idx    atomic.Pointer[indexes] // nil: not loaded
 	handle atomic.Pointer[handle]
-	openMu sync.Mutex // opening the file, loading the indexes
+	openMu sync.Mutex // opening the file
+	loadMu sync.Mutex // loading the indexes; before openMu
 }
 
 const unknownTS = math.MinInt64

@@ -179,6 +179,13 @@ func (s *Store) Create(tp base.TopicPartition, id base.TopicID, cfg LogConfig, d
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	if _, ok := s.Log(tp); !ok {
+		for _, d := range s.dirs {
+			if err := d.forget(tp); err != nil {
+				return nil, err
+			}
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.closed {

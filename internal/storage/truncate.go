@@ -6,7 +6,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// Truncate cuts the log so that it ends at to, because another leader's log differs from there on.
+// Truncate cuts the log so that it ends at to, because another leader's log differs from there on. A
+// batch that holds to goes as a whole, and the log ends where it began.
 // The high watermark comes down with it if it must. Appends are refused meanwhile.
 func (l *Log) Truncate(to int64) error {
 	return l.frozenCut(to, func() error {
@@ -17,10 +18,14 @@ func (l *Log) Truncate(to int64) error {
 		case to <= l.segs[0].base:
 			return l.restartLocked(to)
 		}
-		if err := l.cutLocked(to); err != nil {
+		end, err := l.cutLocked(to)
+		if err != nil {
 			return l.dir.fail(err)
 		}
-		return l.cutStateLocked(to)
+		if start := l.start.Load(); end < start && to >= start {
+			return l.restartLocked(start) // the batch that holds the start is cut: nothing is left
+		}
+		return l.cutStateLocked(end)
 	})
 }
 
@@ -71,41 +76,43 @@ func (l *Log) freeze(on bool) error {
 	return l.usableLocked()
 }
 
-// cutLocked removes the segments above to and cuts the one that holds it.
-func (l *Log) cutLocked(to int64) error {
+// cutLocked removes the segments above to and cuts the one that holds it. It returns the new end.
+func (l *Log) cutLocked(to int64) (end int64, err error) {
 	i := l.segmentAt(to)
 	for _, s := range l.segs[i+1:] {
-		if err := l.retireLocked(s); err != nil {
-			return err
+		if err = l.retireLocked(s); err != nil {
+			return 0, err
 		}
 	}
 	l.segs = slices.Clone(l.segs[:i+1])
 	s := l.segs[i]
-	if s.idx.Load() == nil {
-		if _, err := l.indexesOf(s); err != nil {
-			return err
-		}
+	if _, err = l.indexesOf(s); err != nil {
+		return 0, err
 	}
-	l.store.files.drop(s) // it may be open for reading only
 	s.sealed.Store(false)
+	l.store.files.drop(s) // it may be open for reading only
 	f, err := l.acquire(s)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.release()
 	sc := newScanner(f.f, s.size)
 	defer sc.free()
-	if _, err = sc.seek(s.idx.Load().floor(to-s.base), func(h *header) bool { return h.last >= to }); err != nil {
-		return err
+	first, err := sc.seek(s.idx.Load().floor(to-s.base), func(h *header) bool { return h.last >= to })
+	if err != nil {
+		return 0, err
+	}
+	if first != nil {
+		to = min(to, first.base)
 	}
 	l.bytes.Add(sc.pos - s.size)
 	if err = f.f.Truncate(sc.pos); err != nil {
-		return err
+		return 0, err
 	}
 	if err = f.f.Sync(); err != nil {
-		return err
+		return 0, err
 	}
-	return l.cutSegmentLocked(s, sc, to)
+	return to, l.cutSegmentLocked(s, sc, to)
 }
 
 // cutSegmentLocked brings the segment's figures and indexes to its new end.
