@@ -5,6 +5,9 @@ import "github.com/spf13/cobra"
 // rootCommands is the list of top-level commands, in the order of the help.
 func rootCommands(a *App) []*cobra.Command {
 	return []*cobra.Command{
+		inGroup(groupServer, devCmd(a)),
+		inGroup(groupServer, serverCmd(a)),
+		inGroup(groupServer, storageCmd(a)),
 		inGroup(groupData, produceCmd(a)),
 		inGroup(groupData, consumeCmd(a)),
 		inGroup(groupAdmin, topicCmd(a)),

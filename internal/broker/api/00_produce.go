@@ -1,0 +1,302 @@
+package api
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Produce (key 0), versions 3 to 13.
+//
+// Each partition's records are exactly one batch of magic 2; partitions succeed or fail one by one.
+// acks=0 is never answered: any error closes the connection. acks=1 is answered once the leader has
+// written; acks=-1 once the high watermark has passed the records, which in fsync durability means
+// that they are on stable storage.
+//
+//	v10  the current leader goes with NOT_LEADER_OR_FOLLOWER (KIP-951)
+//	v12  a transactional batch adds its partition to the transaction by itself (KIP-890)
+//	v13  topics by id (KIP-516)
+var _ = registerHot(kmsg.KeyProduce, (*Broker).produce)
+
+// produceVersionTopicIDs is the first version that names topics by id.
+const produceVersionTopicIDs = 13
+
+// produceCall is one Produce request under way: its answer and how many partitions still wait.
+type produceCall struct {
+	b       *Broker
+	call    *Call
+	resp    kmsg.ProduceResponse
+	acks    int16
+	failed  bool
+	pending atomic.Int32
+	expired atomic.Bool
+	items   []produceItem
+	waits   []produceWait
+	timer   *time.Timer
+	mu      sync.Mutex // guards resp's error fields of waiting partitions against the timer
+	sent    bool
+}
+
+// produceItem is one partition's batch of the request.
+type produceItem struct {
+	topic, part int
+	res         *kmsg.ProduceResponsePartitionProduceResponse
+	p           *partition.Partition
+	batch       batch.Batch
+	write       *txnWrite // of a transactional batch
+}
+
+// produceWait is a partition that waits for its high watermark.
+type produceWait struct {
+	topic, part int
+	p           *partition.Partition
+	until       int64
+}
+
+func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
+	pc := &produceCall{b: b, call: c, acks: req.Acks}
+	pc.resp.Responses = make([]kmsg.ProduceResponseTopicProduceResponse, len(req.TopicData))
+	for i := range req.TopicData {
+		pc.openTopic(i, req)
+	}
+	pc.verify(req.TransactionalId)
+	for i := range pc.items {
+		pc.append(&pc.items[i])
+	}
+	if pc.acks == 0 {
+		if pc.failed {
+			c.Hangup("acks=0 request failed")
+			return
+		}
+		c.NoReply()
+		return
+	}
+	pc.await(time.Duration(req.TimeoutMs) * time.Millisecond)
+}
+
+// openTopic finds the partitions of one topic of the request and takes up their batches.
+func (pc *produceCall) openTopic(i int, req *kmsg.ProduceRequest) {
+	b, c := pc.b, pc.call
+	in, out := &req.TopicData[i], &pc.resp.Responses[i]
+	out.PartitionResponses = make([]kmsg.ProduceResponsePartitionProduceResponse, len(in.PartitionData))
+	var topic *partition.Topic
+	missing := error(kerr.UnknownTopicOrPartition)
+	if c.Version >= produceVersionTopicIDs {
+		out.TopicId = in.TopicId
+		topic, missing = b.Parts.TopicByID(in.TopicId), kerr.UnknownTopicID
+	} else {
+		topic = b.Parts.Topic(in.Name)
+		out.Name = strings.Clone(in.Name) // the request's strings die with the frame
+	}
+	for j := range in.PartitionData {
+		part, res := &in.PartitionData[j], &out.PartitionResponses[j]
+		*res = kmsg.NewProduceResponsePartitionProduceResponse()
+		res.Index, res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset = part.Index, -1, -1, -1
+		if topic == nil {
+			pc.fail(res, missing)
+			continue
+		}
+		it := produceItem{topic: i, part: j, res: res}
+		if err := pc.open(&it, topic, part, req.TransactionalId); err != nil {
+			pc.fail(res, err)
+			continue
+		}
+		pc.items = append(pc.items, it)
+	}
+}
+
+// open checks what Kafka checks before it looks at the log.
+func (pc *produceCall) open(it *produceItem, topic *partition.Topic, in *kmsg.ProduceRequestPartitionProduceData,
+	txnID *string,
+) (err error) {
+	if pc.acks < -1 || pc.acks > 1 {
+		return kerr.InvalidRequiredAcks
+	}
+	if it.batch, err = oneBatch(in.Records.Bytes, pc.call.Version); err != nil {
+		return err
+	}
+	if it.p, err = topic.Partition(in.Index); err != nil {
+		return err
+	}
+	if it.p.Settings().Internal && pc.call.ClientID != adminClientID {
+		return kerr.InvalidTopicException
+	}
+	if it.batch.IsTransactional() {
+		if txnID == nil {
+			return kerr.TransactionalIDAuthorizationFailed
+		}
+		it.write = newTxnWrite(it.p, it.batch)
+	}
+	return nil
+}
+
+// verify settles with the transaction coordinator whether transactional batches may be appended.
+func (pc *produceCall) verify(txnID *string) {
+	var writes []*txnWrite
+	for i := range pc.items {
+		if w := pc.items[i].write; w != nil {
+			writes = append(writes, w)
+		}
+	}
+	if len(writes) > 0 {
+		pc.b.verifyProduce(pc.call, strings.Clone(*txnID), writes)
+	}
+}
+
+func (pc *produceCall) append(it *produceItem) {
+	o := partition.AppendOptions{Now: pc.call.Start, Sampler: &pc.call.Conn.sampler}
+	if it.write != nil {
+		if it.write.err != nil {
+			pc.fail(it.res, it.write.err)
+			return
+		}
+		o.Guard = it.write.guard
+	}
+	info, err := it.p.Append(it.batch, o)
+	if err != nil {
+		pc.fail(it.res, err)
+		if startKnown(err) {
+			it.res.LogStartOffset = it.p.Log().StartOffset()
+		}
+		return
+	}
+	it.res.BaseOffset, it.res.LogAppendTimeMs, it.res.LogStartOffset = info.BaseOffset, info.AppendTime, info.StartOffset
+	if pc.acks == -1 {
+		pc.waits = append(pc.waits, produceWait{it.topic, it.part, it.p, info.LastOffset + 1})
+	}
+}
+
+// adminClientID is the client id that Kafka lets write to internal topics.
+const adminClientID = "__admin_client"
+
+// oneBatch checks what Kafka checks before it looks at the log: that the records are exactly one
+// batch of magic 2.
+func oneBatch(records []byte, version int16) (batch.Batch, error) {
+	if len(records) == 0 {
+		return nil, &batch.Error{Kerr: kerr.InvalidRecord, Msg: "a produce request must hold exactly one record batch"}
+	}
+	bt, rest, err := batch.Next(records)
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) > 0 {
+		return nil, &batch.Error{Kerr: kerr.InvalidRecord, Msg: "a produce request must hold exactly one record batch"}
+	}
+	if bt.Codec() == batch.Zstd && version < 7 {
+		return nil, kerr.UnsupportedCompressionType
+	}
+	return bt, nil
+}
+
+// startKnown says whether Kafka fills in the log start offset beside this error: it does for
+// records that the log itself refused.
+func startKnown(err error) bool {
+	var be *batch.Error
+	return errors.As(err, &be) && be.Kerr != kerr.CorruptMessage
+}
+
+func (pc *produceCall) fail(res *kmsg.ProduceResponsePartitionProduceResponse, err error) {
+	pc.failed = true
+	pc.b.metrics.failedProduce.Add(1)
+	res.ErrorCode = pc.call.code(err)
+	var be *batch.Error
+	if errors.As(err, &be) {
+		msg := be.Msg
+		res.ErrorMessage = &msg
+		for _, r := range be.Records {
+			rec := kmsg.NewProduceResponseBatchIndexAndErrorMessage()
+			rec.BatchIndex = r.Index
+			if r.Msg != "" {
+				m := r.Msg
+				rec.BatchIndexErrorMessage = &m
+			}
+			res.RecordErrors = append(res.RecordErrors, rec)
+		}
+	}
+	// Clients that know neither the fenced producer nor its text expect the older code.
+	if res.ErrorCode == kerr.ProducerFenced.Code {
+		res.ErrorCode = kerr.InvalidProducerEpoch.Code
+	}
+}
+
+// await answers once every waiting partition is committed, or at the deadline.
+func (pc *produceCall) await(timeout time.Duration) {
+	// Most often everything is committed already: replicated durability on a lone node.
+	open := pc.waits[:0]
+	for _, w := range pc.waits {
+		if w.p.HighWatermark() < w.until {
+			open = append(open, w)
+		}
+	}
+	pc.waits = open
+	if len(open) == 0 {
+		pc.send()
+		return
+	}
+	pc.pending.Store(int32(len(open)) + 1) // one for this loop, so that nobody answers under it
+	pc.mu.Lock()
+	pc.timer = time.AfterFunc(timeout, pc.expire)
+	pc.mu.Unlock()
+	for k := range open {
+		w := &open[k]
+		w.p.AwaitHW(w.until, func(err error) { pc.committed(w, err) })
+	}
+	pc.done()
+}
+
+func (pc *produceCall) committed(w *produceWait, err error) {
+	pc.mu.Lock()
+	if !pc.sent && err != nil {
+		res := &pc.resp.Responses[w.topic].PartitionResponses[w.part]
+		res.ErrorCode = pc.call.code(err)
+	}
+	w.until = -1
+	pc.mu.Unlock()
+	pc.done()
+}
+
+func (pc *produceCall) done() {
+	if pc.pending.Add(-1) == 0 {
+		pc.finish()
+	}
+}
+
+// expire answers with REQUEST_TIMED_OUT for the partitions that are not committed yet. Their
+// records stay in the log.
+func (pc *produceCall) expire() {
+	pc.mu.Lock()
+	if pc.sent {
+		pc.mu.Unlock()
+		return
+	}
+	for k := range pc.waits {
+		if w := &pc.waits[k]; w.until >= 0 {
+			pc.resp.Responses[w.topic].PartitionResponses[w.part].ErrorCode = kerr.RequestTimedOut.Code
+		}
+	}
+	pc.sent = true
+	pc.mu.Unlock()
+	pc.send()
+}
+
+func (pc *produceCall) finish() {
+	pc.mu.Lock()
+	if pc.sent {
+		pc.mu.Unlock()
+		return
+	}
+	pc.sent = true
+	pc.timer.Stop()
+	pc.mu.Unlock()
+	pc.send()
+}
+
+func (pc *produceCall) send() { pc.call.Reply(&pc.resp) }

@@ -1,0 +1,295 @@
+package api
+
+import (
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Fetch (key 1), versions 4 to 18.
+//
+// A partition's records are ranges of the log's files: nothing is copied here. The first partition
+// with data gives at least one whole batch, whatever the limits say (KIP-74). A fetch waits on its
+// connection's goroutine until min_bytes are there, max_wait has passed or a partition fails.
+//
+//	v7   sessions (KIP-227)
+//	v9   leader epochs are compared (KIP-320)
+//	v12  the last fetched epoch finds a diverged log (KIP-595)
+//	v13  topics by id (KIP-516)
+var _ = registerHot(kmsg.KeyFetch, (*Broker).fetch)
+
+const (
+	fetchVersionTopicIDs = 13
+
+	// debuggingReplica is the replica id of tools that read up to the end of the log.
+	debuggingReplica int32 = -2
+)
+
+// fetchCall is one fetch under way.
+type fetchCall struct {
+	b         *Broker
+	c         *Call
+	parts     []*fetchPart
+	session   *session
+	isolation partition.Isolation
+	replica   int32
+	minBytes  int
+	maxBytes  int
+	bytes     int
+	failed    bool
+	gave      []*fetchPart
+}
+
+func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPartition) *fetchPart {
+	p := &fetchPart{key: fetchKey{strings.Clone(t.Topic), t.TopicId, in.Partition}, toldHW: -1, toldStart: -1}
+	p.update(in)
+	return p
+}
+
+func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
+	f := &fetchCall{b: b, c: c, isolation: partition.Isolation(req.IsolationLevel), replica: req.ReplicaId}
+	if c.Version >= 15 {
+		f.replica = req.ReplicaState.ReplicaId
+	}
+	f.minBytes, f.maxBytes = int(req.MinBytes), min(int(req.MaxBytes), b.fetchMaxBytes())
+
+	incremental, err := f.open(req)
+	if err != nil {
+		resp := kmsg.NewFetchResponse()
+		resp.ErrorCode = c.code(err)
+		resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
+		c.Reply(&resp)
+		return
+	}
+	f.readUntilEnough(time.Duration(req.MaxWaitMs) * time.Millisecond)
+	f.answer(incremental)
+}
+
+// open finds the partitions to read: those of the request, or of the session it continues.
+func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
+	byID := f.c.Version >= fetchVersionTopicIDs
+	cache := f.b.sessions
+	if f.c.Version < 7 || req.SessionEpoch == finalFetchEpoch || req.SessionEpoch == initialFetchEpoch {
+		if req.SessionId != 0 {
+			cache.remove(req.SessionId)
+		}
+		f.parts = requestParts(req)
+		if f.c.Version >= 7 && req.SessionEpoch == initialFetchEpoch {
+			f.session = cache.create(f.c.Start, f.parts, byID)
+		}
+		return false, nil
+	}
+	s, err := cache.acquire(f.c.Start, req, byID)
+	if err != nil {
+		return false, err
+	}
+	s.apply(req)
+	if len(s.parts) == 0 {
+		cache.remove(s.id)
+		return false, nil
+	}
+	f.session, f.parts = s, s.parts
+	return true, nil
+}
+
+func requestParts(req *kmsg.FetchRequest) []*fetchPart {
+	var parts []*fetchPart
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			parts = append(parts, newFetchPart(t, &t.Partitions[j]))
+		}
+	}
+	return parts
+}
+
+// readUntilEnough reads every partition, and again each time one of them has moved, until the
+// answer is worth sending.
+func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
+	f.readAll()
+	if f.enough() || maxWait <= 0 || len(f.parts) == 0 {
+		return
+	}
+	f.c.Conn.flush()
+	w := f.c.Conn.tailWaiter()
+	w.Drain()
+	f.watch(w)
+	defer f.unwatch(w)
+	timer := f.c.Conn.waitTimer(maxWait)
+	defer timer.Stop()
+	for {
+		f.readAll() // what moved between the last read and the watch
+		if f.enough() {
+			return
+		}
+		select {
+		case <-w.C:
+		case <-timer.C:
+			f.readAll()
+			return
+		case <-f.c.Conn.Closing():
+			return
+		}
+	}
+}
+
+func (f *fetchCall) enough() bool { return f.failed || f.bytes >= f.minBytes }
+
+func (f *fetchCall) watch(w *partition.TailWaiter) {
+	for _, p := range f.parts {
+		if part, err := p.topic.Partition(p.key.part); err == nil {
+			part.AddTail(w)
+		}
+	}
+}
+
+func (f *fetchCall) unwatch(w *partition.TailWaiter) {
+	for _, p := range f.parts {
+		if part, err := p.topic.Partition(p.key.part); err == nil {
+			part.RemoveTail(w)
+		}
+	}
+}
+
+func (f *fetchCall) readAll() {
+	f.drop()
+	for _, p := range f.parts {
+		f.read(p)
+	}
+}
+
+// drop gives back the ranges of an earlier round.
+func (f *fetchCall) drop() {
+	for _, p := range f.gave {
+		p.res.Range.Release()
+		p.res.Range = nil
+	}
+	f.gave, f.bytes, f.failed = f.gave[:0], 0, false
+}
+
+func (f *fetchCall) read(p *fetchPart) {
+	p.res = partition.ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
+	p.err, p.diverging = nil, nil
+	part, err := f.resolve(p)
+	if err == nil {
+		err = f.readPartition(p, part)
+	}
+	if err != nil {
+		p.err, f.failed = err, true
+		return
+	}
+	if p.diverging != nil {
+		f.failed = true
+	}
+	if p.res.Range != nil {
+		f.bytes += p.res.Range.Len()
+		f.gave = append(f.gave, p)
+	}
+}
+
+func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
+	if f.c.Version >= fetchVersionTopicIDs {
+		if p.topic = f.b.Parts.TopicByID(p.key.id); p.topic == nil {
+			return nil, kerr.UnknownTopicID
+		}
+	} else if p.topic = f.b.Parts.Topic(p.key.topic); p.topic == nil {
+		return nil, kerr.UnknownTopicOrPartition
+	}
+	if f.replica >= 0 {
+		return nil, kerr.NotLeaderForPartition // no broker but this one holds replicas
+	}
+	return p.topic.Partition(p.key.part)
+}
+
+func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err error) {
+	if p.lastFetchedEpoch >= 0 {
+		if err := part.CheckEpoch(p.currentEpoch); err != nil {
+			return err
+		}
+		epoch, end := part.Log().EpochEnd(p.lastFetchedEpoch)
+		if epoch < 0 || end < 0 {
+			return kerr.OffsetOutOfRange
+		}
+		if epoch < p.lastFetchedEpoch || end < p.offset {
+			p.diverging = &kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}
+			p.res.HighWatermark, p.res.LastStableOffset = part.HighWatermark(), part.LastStableOffset()
+			p.res.LogStart = part.Log().StartOffset()
+			return nil
+		}
+	}
+	first := len(f.gave) == 0
+	room := min(int(p.maxBytes), f.maxBytes-f.bytes)
+	p.res, err = part.Read(partition.ReadRequest{
+		Offset: p.offset, MaxBytes: int32(max(room, 0)), MinOne: first, Isolation: f.isolation,
+		LeaderEpoch: p.currentEpoch, ToEnd: f.replica == debuggingReplica,
+	})
+	return err
+}
+
+// answer sends what was read. An incremental answer mentions only partitions with news.
+func (f *fetchCall) answer(incremental bool) {
+	resp := kmsg.NewFetchResponse()
+	resp.Responses = make([]kmsg.FetchResponseFetchableTopicResponse, 0, 1)
+	if f.session != nil {
+		resp.SessionId = f.session.id
+	}
+	for _, p := range f.parts {
+		if news := p.news(); incremental && !news {
+			continue
+		}
+		f.addPartition(&resp, p)
+	}
+	if f.session != nil {
+		f.session.rotate(f.gave)
+		f.b.sessions.release(f.session)
+	}
+	f.c.Reply(&resp)
+}
+
+func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
+	n := len(resp.Responses)
+	if n == 0 || resp.Responses[n-1].Topic != p.key.topic || resp.Responses[n-1].TopicId != p.key.id {
+		resp.Responses = append(resp.Responses, kmsg.FetchResponseFetchableTopicResponse{
+			Topic: p.key.topic, TopicId: p.key.id,
+		})
+		n++
+	}
+	t := &resp.Responses[n-1]
+	out := kmsg.NewFetchResponsePartitionData()
+	out.PartitionIndex = p.key.part
+	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = p.res.HighWatermark, p.res.LastStableOffset, p.res.LogStart
+	out.Records.Bytes = []byte{}
+	if p.err != nil {
+		f.b.metrics.failedFetch.Add(1)
+		out.ErrorCode = f.errorCode(p.err)
+	}
+	if p.diverging != nil {
+		out.DivergingEpoch = *p.diverging
+	}
+	if f.isolation == partition.ReadCommitted && p.err == nil {
+		out.AbortedTransactions = make([]kmsg.FetchResponseAbortedTransaction, len(p.res.Aborted))
+		for i, a := range p.res.Aborted {
+			out.AbortedTransactions[i] = kmsg.FetchResponseAbortedTransaction{
+				ProducerId: a.ProducerID, FirstOffset: a.FirstOffset,
+			}
+		}
+	}
+	if p.res.Range != nil {
+		out.Records = kmsg.Records{Ext: p.res.Range} // the connection releases it once it is sent
+		p.res.Range = nil
+	}
+	t.Partitions = append(t.Partitions, out)
+}
+
+// errorCode is code, in words that old clients know.
+func (f *fetchCall) errorCode(err error) int16 {
+	code := f.c.code(err)
+	if code == kerr.KafkaStorageError.Code && f.c.Version <= 5 {
+		return kerr.NotLeaderForPartition.Code
+	}
+	return code
+}

@@ -1,0 +1,165 @@
+package api
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Metadata (key 3), versions 0 to 13.
+//
+// Null topics mean all of them (in version 0 an empty list does), an empty list none. A topic that
+// does not exist is created if both auto.create.topics.enable and the request allow it. Addresses
+// are those of the listener the client came by; where none is advertised, the address it reached us
+// at.
+//
+//	v10  topic ids in the answer
+//	v12  topics by id in the request
+var _ = register(kmsg.KeyMetadata, (*Broker).metadata)
+
+// noAuthorizedOperations is what the answer says where operations were not asked for.
+const noAuthorizedOperations int32 = -1 << 31
+
+func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
+	resp := kmsg.NewMetadataResponse()
+	im := b.Image()
+	clusterID := im.ClusterID
+	resp.ClusterId, resp.ControllerId = &clusterID, b.NodeID
+	resp.Brokers = []kmsg.MetadataResponseMetadataResponseBroker{}
+	for _, n := range b.nodes(c.Conn) {
+		resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseMetadataResponseBroker{
+			NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack,
+		})
+	}
+	if c.Version >= 8 && c.Version <= 10 && req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations
+	}
+	resp.Topics = b.metadataTopics(c, req, im)
+	c.Reply(&resp)
+}
+
+func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image,
+) []kmsg.MetadataResponseMetadataResponseTopic {
+	out := []kmsg.MetadataResponseMetadataResponseTopic{}
+	if req.Topics == nil || c.Version == 0 && len(req.Topics) == 0 {
+		for t := range im.Topics() {
+			out = append(out, b.metadataTopic(t, req))
+		}
+		slices.SortFunc(out, func(a, b kmsg.MetadataResponseMetadataResponseTopic) int {
+			return cmp.Compare(*a.Name, *b.Name)
+		})
+		return out
+	}
+	asked := b.askedTopics(c, req, im)
+	for _, a := range asked {
+		if a.topic != nil {
+			out = append(out, b.metadataTopic(a.topic, req))
+			continue
+		}
+		t := kmsg.NewMetadataResponseMetadataResponseTopic()
+		t.Name, t.TopicId, t.ErrorCode = a.name, a.id, c.code(a.err)
+		t.Partitions = []kmsg.MetadataResponseMetadataResponsePartition{}
+		if a.name != nil {
+			t.IsInternal = meta.IsInternal(*a.name)
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// askedTopic is one entry of the request and what was found for it.
+type askedTopic struct {
+	name  *string
+	id    base.TopicID
+	topic *meta.Topic
+	err   error
+}
+
+func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image) []askedTopic {
+	asked := make([]askedTopic, 0, len(req.Topics))
+	seen := map[string]bool{}
+	var missing []string
+	for _, t := range req.Topics {
+		if t.Name == nil {
+			a := askedTopic{id: t.TopicId, topic: im.TopicByID(t.TopicId), err: kerr.UnknownTopicID}
+			if t.TopicId.IsZero() {
+				a.err = kerr.InvalidRequest
+			}
+			asked = append(asked, a)
+			continue
+		}
+		if seen[*t.Name] {
+			continue
+		}
+		seen[*t.Name] = true
+		a := askedTopic{name: t.Name, topic: im.Topic(*t.Name), err: kerr.UnknownTopicOrPartition}
+		if a.topic == nil {
+			missing = append(missing, *t.Name)
+		}
+		asked = append(asked, a)
+	}
+	if len(missing) == 0 {
+		return asked
+	}
+	var failed map[string]error
+	if (c.Version < 4 || req.AllowAutoTopicCreation) && b.Admin.Conf().Bool("auto.create.topics.enable") {
+		failed = b.AutoCreate(missing)
+		im = b.Image()
+	}
+	for i := range asked {
+		a := &asked[i]
+		if a.name == nil || a.topic != nil {
+			continue
+		}
+		if a.topic = im.Topic(*a.name); a.topic == nil && failed[*a.name] != nil {
+			a.err = failed[*a.name]
+		}
+	}
+	return asked
+}
+
+func (b *Broker) metadataTopic(t *meta.Topic, req *kmsg.MetadataRequest) kmsg.MetadataResponseMetadataResponseTopic {
+	out := kmsg.NewMetadataResponseMetadataResponseTopic()
+	name := t.Name
+	out.Name, out.TopicId, out.IsInternal = &name, t.ID, meta.IsInternal(t.Name)
+	if req.IncludeTopicAuthorizedOperations {
+		out.TopicAuthorizedOperations = topicOperations
+	}
+	out.Partitions = make([]kmsg.MetadataResponseMetadataResponsePartition, len(t.Partitions))
+	for i, p := range t.Partitions {
+		res := &out.Partitions[i]
+		res.PartitionIndex, res.LeaderId, res.LeaderEpoch = int32(i), p.Leader, p.LeaderEpoch
+		res.ReplicaNodes, res.IsrNodes = p.Replicas, p.ISR
+		res.OfflineReplicas = b.offlineReplicas(t.Name, int32(i), p)
+		if p.Leader < 0 || len(res.OfflineReplicas) == len(p.Replicas) {
+			res.ErrorCode = kerr.LeaderNotAvailable.Code
+			res.LeaderId = base.NoBroker
+		}
+	}
+	return out
+}
+
+// offlineReplicas are the replicas in log directories that failed.
+func (b *Broker) offlineReplicas(topic string, i int32, p *meta.Partition) []int32 {
+	out := []int32{}
+	local, err := b.Parts.Topic(topic).Partition(i)
+	if err == nil && local.Log().Offline() {
+		for _, r := range p.Replicas {
+			if r == b.NodeID {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// What everybody may do where there is no authorizer, as bits by operation number.
+const (
+	clusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
+	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
+)

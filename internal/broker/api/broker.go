@@ -1,0 +1,58 @@
+// Package api answers Kafka requests: one file per API, named by its key.
+//
+// It owns the table of served APIs, the decoding of requests, fetch sessions and the mapping from
+// errors to Kafka's codes. It must not know sockets (package server) and holds no rule that belongs
+// to a machine: a handler authorises, calls one method of a lower package per item and fills in the
+// response.
+//
+// Concurrency: Dispatch may be called for different connections at once, and for one connection
+// from one goroutine at a time. A Call may be answered from any goroutine.
+//
+// Invariants:
+//  1. Every call ends exactly once: by Reply, NoReply or Hangup (asserted).
+//  2. ApiVersions names exactly the APIs in the table.
+//  3. A request decoded by a hot handler is not referenced after the handler returned.
+package api
+
+import (
+	"log/slog"
+
+	"github.com/logstead/logstead/internal/broker/coord"
+	"github.com/logstead/logstead/internal/broker/group"
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/clock"
+)
+
+// Broker is what handlers may use. Package node fills it in; every field but those said to be
+// optional must be set before the first Dispatch.
+type Broker struct {
+	Logger *slog.Logger
+	Clock  clock.Clock
+	NodeID int32
+	Parts  *partition.Table
+	// Image is the current metadata.
+	Image func() *meta.Image
+	// Features are what this build supports and what is finalized, with the epoch of the latter.
+	Features func() (epoch int64, features []Feature)
+	// Advertised is this broker's address for clients of a connection's listener.
+	Advertised func(*Conn) (host string, port int32, ok bool)
+
+	// AutoCreate creates topics with default settings and returns why some could not be.
+	AutoCreate func(names []string) map[string]error
+
+	Admin  Admin
+	Groups *coord.Shards[*group.Machine]
+	Txn    Transactions
+
+	fetchMax int
+	metrics  *metrics
+	sessions *sessionCache
+}
+
+// Init makes what the handlers share. It is called once, after the fields are set.
+func (b *Broker) Init(fetchMaxBytes, fetchSessions int) {
+	b.fetchMax, b.metrics, b.sessions = fetchMaxBytes, &metrics{}, newSessionCache(fetchSessions)
+}
+
+func (b *Broker) fetchMaxBytes() int { return b.fetchMax }

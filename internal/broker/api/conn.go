@@ -1,0 +1,72 @@
+package api
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/proto/batch"
+)
+
+// Conn is what handlers may know of a connection. The server makes one per socket and calls
+// Dispatch on it from one goroutine at a time.
+type Conn struct {
+	ID       uint64
+	Listener string
+	// Local is the address the client reached us at, from which an advertised address is inferred
+	// where none is configured.
+	Local  netip.AddrPort
+	Remote netip.AddrPort
+
+	// Software is the client's name and version from ApiVersions (KIP-511), for the connection
+	// metrics; nil until the client has said.
+	Software atomic.Pointer[Software]
+
+	clientID string // the last one seen, so that equal ids share one string
+	sampler  batch.Sampler
+	closing  <-chan struct{}
+	flush    func()
+	waiter   *partition.TailWaiter
+	timer    *time.Timer
+}
+
+// Software names a client library.
+type Software struct{ Name, Version string }
+
+// Host is the remote address as Kafka prints it in group descriptions.
+func (c *Conn) Host() string { return "/" + c.Remote.Addr().Unmap().String() }
+
+func (c *Conn) internClientID(b []byte) string {
+	if c.clientID != string(b) {
+		c.clientID = string(b)
+	}
+	return c.clientID
+}
+
+// tailWaiter is the connection's one waiter for fetches: a connection has one fetch at a time.
+func (c *Conn) tailWaiter() *partition.TailWaiter {
+	if c.waiter == nil {
+		c.waiter = partition.NewTailWaiter()
+	}
+	return c.waiter
+}
+
+// waitTimer is the connection's one timer, set to d.
+func (c *Conn) waitTimer(d time.Duration) *time.Timer {
+	if c.timer == nil {
+		c.timer = time.NewTimer(d)
+		return c.timer
+	}
+	c.timer.Reset(d)
+	return c.timer
+}
+
+// Closing is closed when the connection or the server goes down.
+func (c *Conn) Closing() <-chan struct{} { return c.closing }
+
+// NewConn describes a connection to the handlers. closing ends whatever waits on it; flush sends the
+// answers that are ready, for a handler that is about to wait.
+func NewConn(id uint64, listener string, local, remote netip.AddrPort, closing <-chan struct{}, flush func()) *Conn {
+	return &Conn{ID: id, Listener: listener, Local: local, Remote: remote, closing: closing, flush: flush}
+}

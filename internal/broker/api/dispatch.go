@@ -1,0 +1,87 @@
+package api
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// PeekKey reads the API key of a frame, or -1 when the frame is too short for a request header.
+func PeekKey(frame []byte) int16 {
+	if len(frame) < minHeaderBytes {
+		return -1
+	}
+	return int16(binary.BigEndian.Uint16(frame))
+}
+
+// minHeaderBytes is key, version, correlation id and the length of a null client id.
+const minHeaderBytes = 2 + 2 + 4 + 2
+
+// Dispatch serves one request frame (without its size prefix). It runs the handler on the caller's
+// goroutine; the answer goes to sink, perhaps later. An error means that the bytes were no request
+// this broker serves, which Kafka answers by closing the connection.
+func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err error) {
+	if err := c.open(b, conn, frame, sink); err != nil {
+		return err
+	}
+	e := table[c.Key]
+	switch {
+	case e == nil:
+		return fmt.Errorf("api key %d: not served on this listener", c.Key)
+	case c.Version < e.api.Min || c.Version > e.api.Max:
+		if c.Key == kmsg.KeyApiVersions {
+			b.unknownApiVersions(c)
+			return nil
+		}
+		return fmt.Errorf("%s version %d: served are %d to %d", e.api.Name, c.Version, e.api.Min, e.api.Max)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			b.Logger.Error("request handler failed", "api", e.api.Name, "version", c.Version,
+				"client_id", c.ClientID, "correlation_id", c.Corr, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s: internal error", e.api.Name)
+		}
+	}()
+	if err := e.serve(b, c); err != nil {
+		return fmt.Errorf("%s version %d: %w", e.api.Name, c.Version, err)
+	}
+	return nil
+}
+
+// open fills c from the frame's request header.
+func (c *Call) open(b *Broker, conn *Conn, frame []byte, sink Sink) error {
+	if len(frame) < minHeaderBytes {
+		return fmt.Errorf("request of %d bytes: a header has at least %d", len(frame), minHeaderBytes)
+	}
+	c.broker, c.Conn, c.sink, c.frameBytes = b, conn, sink, len(frame)
+	c.ended.Store(false)
+	c.Start = b.Clock.Now()
+	c.Key = int16(binary.BigEndian.Uint16(frame))
+	c.Version = int16(binary.BigEndian.Uint16(frame[2:]))
+	c.Corr = int32(binary.BigEndian.Uint32(frame[4:]))
+	n := int(int16(binary.BigEndian.Uint16(frame[8:])))
+	rest := frame[minHeaderBytes:]
+	if n > len(rest) || n < -1 {
+		return fmt.Errorf("client id of %d bytes in a frame with %d left", n, len(rest))
+	}
+	if n < 0 {
+		n = 0
+	}
+	c.ClientID = conn.internClientID(rest[:n])
+	rest = rest[n:]
+	c.Body = rest
+	if kmsg.RequestHeaderVersion(c.Key, c.Version) < 2 {
+		return nil
+	}
+	if len(rest) > 0 && rest[0] == 0 { // no tagged fields, as nearly always
+		c.Body = rest[1:]
+		return nil
+	}
+	var h kmsg.RequestHeader
+	r := kmsg.NewReader(frame)
+	err := h.Read(&r, 2)
+	c.Body = r.Rest()
+	return err
+}

@@ -1,0 +1,239 @@
+package api
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Fetch sessions (KIP-227): a client names its partitions once and afterwards only what changes;
+// the broker answers only with partitions that have something new.
+
+const (
+	finalFetchEpoch   int32 = -1
+	initialFetchEpoch int32 = 0
+
+	// sessionEvictAge is how long a session is safe from a newcomer of the same size.
+	sessionEvictAge = 120 * time.Second
+)
+
+// fetchKey names a partition inside a session: by id from version 13 on, by name before.
+type fetchKey struct {
+	topic string
+	id    base.TopicID
+	part  int32
+}
+
+// fetchPart is one partition to read, with what the session last told the client of it.
+type fetchPart struct {
+	key              fetchKey
+	topic            *partition.Topic // resolved afresh for each fetch; nil when unknown
+	offset           int64
+	maxBytes         int32
+	currentEpoch     int32
+	lastFetchedEpoch int32
+
+	toldHW, toldStart int64
+	res               partition.ReadResult
+	err               error
+	diverging         *kmsg.FetchResponseEpochEndOffset
+}
+
+func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
+	p.offset, p.maxBytes = in.FetchOffset, in.PartitionMaxBytes
+	p.currentEpoch, p.lastFetchedEpoch = in.CurrentLeaderEpoch, in.LastFetchedEpoch
+}
+
+// news says whether an incremental answer must mention the partition, and remembers what it says.
+func (p *fetchPart) news() bool {
+	must := p.res.Range != nil || p.err != nil || p.diverging != nil
+	if p.res.HighWatermark != p.toldHW {
+		must = true
+		p.toldHW = p.res.HighWatermark
+	}
+	if p.res.LogStart != p.toldStart {
+		must = true
+		p.toldStart = p.res.LogStart
+	}
+	if p.err != nil {
+		p.toldHW = -1
+	}
+	return must
+}
+
+// session is one client's set of partitions. It is used by one fetch at a time: busy says so.
+type session struct {
+	id      int32
+	epoch   int32
+	byID    bool
+	busy    bool
+	created time.Time
+	used    time.Time
+	parts   []*fetchPart
+	index   map[fetchKey]*fetchPart
+}
+
+// sessionCache holds the sessions of all connections, bounded by
+// max.incremental.fetch.session.cache.slots.
+type sessionCache struct {
+	slots int
+	mu    struct {
+		sync.Mutex
+		byID map[int32]*session
+	}
+}
+
+func newSessionCache(slots int) *sessionCache {
+	c := &sessionCache{slots: slots}
+	c.mu.byID = map[int32]*session{}
+	return c
+}
+
+// count is the number of sessions, for the metrics.
+func (c *sessionCache) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.mu.byID)
+}
+
+func (c *sessionCache) remove(id int32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.byID, id)
+}
+
+// create stores a session for parts if there is room or somebody may be evicted; otherwise it
+// returns nil, and the client is served without one.
+func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID bool) *session {
+	if len(parts) == 0 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.mu.byID) >= c.slots && !c.evictLocked(now, len(parts)) {
+		return nil
+	}
+	s := &session{epoch: 1, byID: byID, busy: true, created: now, used: now, parts: parts}
+	s.index = make(map[fetchKey]*fetchPart, len(parts))
+	for _, p := range parts {
+		s.index[p.key] = p
+	}
+	for s.id == 0 || c.mu.byID[s.id] != nil {
+		s.id = rand.Int32()
+	}
+	c.mu.byID[s.id] = s
+	return s
+}
+
+// evictLocked makes room for a session of n partitions: the one unused longest goes if it has been
+// idle for sessionEvictAge, else a smaller one that is old enough.
+func (c *sessionCache) evictLocked(now time.Time, n int) bool {
+	var oldest, smallest *session
+	for _, s := range c.mu.byID {
+		if s.busy {
+			continue
+		}
+		if oldest == nil || s.used.Before(oldest.used) {
+			oldest = s
+		}
+		if now.Sub(s.created) > sessionEvictAge && (smallest == nil || len(s.parts) < len(smallest.parts)) {
+			smallest = s
+		}
+	}
+	victim := oldest
+	if victim == nil || now.Sub(victim.used) <= sessionEvictAge {
+		if victim = smallest; victim == nil || len(victim.parts) >= n {
+			return false
+		}
+	}
+	delete(c.mu.byID, victim.id)
+	return true
+}
+
+// acquire finds the session an incremental fetch continues and takes it for that fetch.
+func (c *sessionCache) acquire(now time.Time, req *kmsg.FetchRequest, byID bool) (*session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.mu.byID[req.SessionId]
+	switch {
+	case s == nil:
+		return nil, kerr.FetchSessionIDNotFound
+	case s.epoch != req.SessionEpoch || s.busy:
+		return nil, kerr.InvalidFetchSessionEpoch
+	case s.byID != byID:
+		return nil, kerr.FetchSessionTopicIDError
+	}
+	s.busy, s.used = true, now
+	if s.epoch++; s.epoch < 0 {
+		s.epoch = 1
+	}
+	return s, nil
+}
+
+func (c *sessionCache) release(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.busy = false
+}
+
+// apply adds, changes and forgets partitions as an incremental request asks.
+func (s *session) apply(req *kmsg.FetchRequest) {
+	for i := range req.ForgottenTopicsData {
+		t := &req.ForgottenTopicsData[i]
+		for _, part := range t.Partitions {
+			s.forget(fetchKey{t.Topic, t.TopicId, part})
+		}
+	}
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			in := &t.Partitions[j]
+			key := fetchKey{t.Topic, t.TopicId, in.Partition}
+			if p := s.index[key]; p != nil {
+				p.update(in)
+				continue
+			}
+			p := newFetchPart(t, in)
+			s.index[p.key] = p
+			s.parts = append(s.parts, p)
+		}
+	}
+}
+
+func (s *session) forget(key fetchKey) {
+	p := s.index[key]
+	if p == nil {
+		return
+	}
+	delete(s.index, key)
+	for i, q := range s.parts {
+		if q == p {
+			s.parts = append(s.parts[:i], s.parts[i+1:]...)
+			return
+		}
+	}
+}
+
+// rotate moves the partitions that gave data to the back, so that others come first next time.
+func (s *session) rotate(gave []*fetchPart) {
+	if len(gave) == 0 || len(gave) == len(s.parts) {
+		return
+	}
+	moved := make(map[*fetchPart]bool, len(gave))
+	for _, p := range gave {
+		moved[p] = true
+	}
+	rest := make([]*fetchPart, 0, len(s.parts))
+	for _, p := range s.parts {
+		if !moved[p] {
+			rest = append(rest, p)
+		}
+	}
+	s.parts = append(rest, gave...)
+}

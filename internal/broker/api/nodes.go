@@ -1,0 +1,52 @@
+package api
+
+import (
+	"github.com/logstead/logstead/internal/cluster/meta"
+)
+
+// node is a broker as a client of one listener sees it.
+type node struct {
+	ID   int32
+	Host string
+	Port int32
+	Rack *string
+}
+
+// nodes lists the live brokers with their addresses on the client's own listener.
+func (b *Broker) nodes(conn *Conn) []node {
+	var out []node
+	for _, br := range b.Image().Brokers() {
+		if br.Fenced && br.ID != b.NodeID {
+			continue
+		}
+		out = append(out, b.nodeFor(conn, br))
+	}
+	return out
+}
+
+// nodeFor finds the address of a broker for this connection: what the broker advertises on the
+// connection's listener, or, for this broker and where nothing is advertised, the address that the
+// client used.
+func (b *Broker) nodeFor(conn *Conn, br *meta.Broker) node {
+	n := node{ID: br.ID, Rack: br.Rack}
+	for _, ep := range br.Endpoints {
+		if ep.Listener == conn.Listener {
+			n.Host, n.Port = ep.Host, ep.Port
+		}
+	}
+	if br.ID == b.NodeID {
+		if host, port, ok := b.Advertised(conn); ok {
+			n.Host, n.Port = host, port
+		}
+	}
+	return n
+}
+
+// self is this broker's address for the connection.
+func (b *Broker) self(conn *Conn) node {
+	if br := b.Image().Broker(b.NodeID); br != nil {
+		return b.nodeFor(conn, br)
+	}
+	host, port, _ := b.Advertised(conn)
+	return node{ID: b.NodeID, Host: host, Port: port}
+}

@@ -1,0 +1,211 @@
+// Package partition holds one replica of one topic partition on this broker, and the table of all
+// of them.
+//
+// It owns the storage.Log's role (leader epoch), the high watermark and those who wait for it. It
+// does not know requests, sessions or sockets (packages api and server) and never talks to another
+// broker.
+//
+// Concurrency: every exported method may be called from any goroutine and returns without waiting
+// for anything but the file write itself. Callbacks of waiters run without any lock held.
+//
+// Invariants, asserted after each change:
+//  1. logStart <= HW <= LEO
+//  2. HW never moves back within a leader epoch
+//  3. LSO <= HW
+//  4. a waiter fires at most once
+package partition
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// Partition is one replica. Where this node is the only replica it always leads.
+type Partition struct {
+	TP      base.TopicPartition
+	TopicID base.TopicID
+
+	log      *storage.Log
+	settings atomic.Pointer[Settings]
+	epoch    atomic.Int32
+	closed   atomic.Bool
+
+	mu struct {
+		sync.Mutex
+		hw waitHeap // those waiting for the high watermark to reach an offset
+	}
+	tail waitList // fetches waiting for anything to move
+
+	bytesIn, messagesIn, bytesOut atomic.Int64
+}
+
+// Settings are the topic configs that the append and read paths use; an immutable snapshot.
+type Settings struct {
+	Validate   batch.ValidateOptions
+	Durability storage.Durability
+	// MinInSync is min.insync.replicas.
+	MinInSync int
+	// Internal topics take writes from coordinators only.
+	Internal bool
+}
+
+// Open puts a replica over its log. The high watermark starts where the log says it was.
+func Open(tp base.TopicPartition, id base.TopicID, log *storage.Log, epoch int32, s *Settings) *Partition {
+	p := &Partition{TP: tp, TopicID: id, log: log}
+	p.settings.Store(s)
+	p.epoch.Store(epoch)
+	if latest, ok := log.LatestEpoch(); !ok || latest < epoch {
+		log.AssignEpoch(epoch)
+	}
+	log.OnSynced(func(int64) { p.advance() })
+	p.advance()
+	return p
+}
+
+// Log is the replica's log, for reads that need no role (log dirs, describe).
+func (p *Partition) Log() *storage.Log { return p.log }
+
+// LeaderEpoch is the epoch this replica leads in.
+func (p *Partition) LeaderEpoch() int32 { return p.epoch.Load() }
+
+// Settings is the current snapshot of the topic's configs.
+func (p *Partition) Settings() *Settings { return p.settings.Load() }
+
+// SetSettings swaps the snapshot; a change of durability may raise the high watermark.
+func (p *Partition) SetSettings(s *Settings) {
+	p.settings.Store(s)
+	p.advance()
+}
+
+// SetLeaderEpoch starts a new epoch at the end of the log.
+func (p *Partition) SetLeaderEpoch(epoch int32) {
+	if epoch <= p.epoch.Load() {
+		return
+	}
+	p.epoch.Store(epoch)
+	p.log.AssignEpoch(epoch)
+}
+
+// CheckEpoch compares a client's view of the leader epoch with ours; -1 means it has none.
+func (p *Partition) CheckEpoch(client int32) error {
+	switch own := p.epoch.Load(); {
+	case p.closed.Load():
+		return kerr.NotLeaderForPartition
+	case client < 0 || client == own:
+		return nil
+	case client < own:
+		return kerr.FencedLeaderEpoch
+	default:
+		return kerr.UnknownLeaderEpoch
+	}
+}
+
+// advance raises the high watermark to what is committed: the synced end in fsync durability, the
+// end of the log otherwise. Those who waited for it fire on this goroutine.
+func (p *Partition) advance() {
+	hw := p.log.EndOffset()
+	if p.settings.Load().Durability == storage.Fsync {
+		hw = p.log.SyncedOffset()
+	}
+	before := p.log.HighWatermark()
+	if hw > before {
+		p.log.SetHighWatermark(hw)
+	}
+	p.fireHW(hw, nil)
+	if hw > before {
+		p.tail.fire()
+	}
+}
+
+// HighWatermark is the end of what consumers may see.
+func (p *Partition) HighWatermark() int64 { return p.log.HighWatermark() }
+
+// LastStableOffset is the end of what a read_committed consumer may see: the first offset of the
+// oldest open transaction, or the high watermark.
+func (p *Partition) LastStableOffset() int64 {
+	hw := p.log.HighWatermark()
+	if first, open := p.log.FirstUnstableOffset(); open && first < hw {
+		return first
+	}
+	return hw
+}
+
+// Traffic is what has gone in and out since the broker started.
+type Traffic struct{ BytesIn, MessagesIn, BytesOut int64 }
+
+// Traffic reads the counters.
+func (p *Partition) Traffic() Traffic {
+	return Traffic{p.bytesIn.Load(), p.messagesIn.Load(), p.bytesOut.Load()}
+}
+
+// Close ends the replica: whoever waits gets err, and so does every later append.
+func (p *Partition) Close(err error) {
+	p.closed.Store(true)
+	p.fireHW(1<<63-1, err)
+	p.tail.fire()
+}
+
+// AppendResult is what a producer is told.
+type AppendResult struct {
+	storage.AppendInfo
+	LeaderEpoch int32
+}
+
+// AppendOptions are the circumstances of one append by a client.
+type AppendOptions struct {
+	Now time.Time
+	// Sampler is the connection's state for sampled validation; nil checks in full.
+	Sampler *batch.Sampler
+	// Guard goes with the first batch of a transaction.
+	Guard storage.Guard
+}
+
+// Append validates a producer's batch and writes it to the log. The batch's bytes are changed in
+// place (offsets, epoch, timestamps) or re-encoded, as the topic's settings ask.
+func (p *Partition) Append(b batch.Batch, o AppendOptions) (AppendResult, error) {
+	epoch := p.epoch.Load()
+	if p.closed.Load() {
+		return AppendResult{}, kerr.NotLeaderForPartition
+	}
+	s := p.settings.Load()
+	v := s.Validate
+	v.Now, v.Sampler = o.Now, o.Sampler
+	res, err := batch.Validate(b, v)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	return p.write(res.Batch, storage.AppendOptions{LeaderEpoch: epoch, Now: o.Now, Origin: storage.Client, Guard: o.Guard})
+}
+
+// AppendInternal writes a batch that this broker made itself: coordinator records and transaction
+// markers.
+func (p *Partition) AppendInternal(b batch.Batch, now time.Time, o storage.AppendOptions) (AppendResult, error) {
+	if p.closed.Load() {
+		return AppendResult{}, kerr.NotLeaderForPartition
+	}
+	o.LeaderEpoch, o.Now, o.Origin = p.epoch.Load(), now, storage.Coordinator
+	return p.write(b, o)
+}
+
+func (p *Partition) write(b batch.Batch, o storage.AppendOptions) (AppendResult, error) {
+	size, count := int64(len(b)), int64(b.Count())
+	info, err := p.log.Append(b, o)
+	if err != nil {
+		return AppendResult{}, err
+	}
+	if !info.Duplicate {
+		p.bytesIn.Add(size)
+		p.messagesIn.Add(count)
+	}
+	if p.settings.Load().Durability != storage.Fsync {
+		p.advance()
+	}
+	return AppendResult{AppendInfo: info, LeaderEpoch: o.LeaderEpoch}, nil
+}

@@ -1,0 +1,109 @@
+package partition
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// Isolation is a consumer's isolation level.
+type Isolation int8
+
+// The isolation levels, with their values on the wire.
+const (
+	ReadUncommitted Isolation = 0
+	ReadCommitted   Isolation = 1
+)
+
+// ReadRequest asks for whole batches from Offset on.
+type ReadRequest struct {
+	Offset      int64
+	MaxBytes    int32
+	MinOne      bool // give one batch even if it is larger than MaxBytes (KIP-74)
+	Isolation   Isolation
+	LeaderEpoch int32 // the client's view, -1 for none
+	ToEnd       bool  // read up to the end of the log (replica tools)
+}
+
+// ReadResult is what a fetch of one partition says. Range is nil when there is nothing to read; the
+// caller releases it.
+type ReadResult struct {
+	Range            *storage.FileRange
+	HighWatermark    int64
+	LastStableOffset int64
+	LogStart         int64
+	Aborted          []storage.AbortedTxn
+}
+
+// Read never blocks: it fixes the upper bound and returns a range of a file, not bytes.
+func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
+	res := ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
+	if err := p.CheckEpoch(r.LeaderEpoch); err != nil {
+		return res, err
+	}
+	// The stable offset is read first: it may only lag what the watermark read next allows.
+	lso := p.LastStableOffset()
+	hw := p.log.HighWatermark()
+	start := p.log.StartOffset()
+	if r.Offset < start || r.Offset > p.log.EndOffset() {
+		return res, kerr.OffsetOutOfRange
+	}
+	bound := hw
+	if r.Isolation == ReadCommitted {
+		bound = lso
+	}
+	if r.ToEnd {
+		bound = p.log.EndOffset()
+	}
+	res.HighWatermark, res.LastStableOffset, res.LogStart = hw, lso, start
+	if r.Offset >= bound || r.MaxBytes <= 0 && !r.MinOne {
+		return res, nil
+	}
+	rng, err := p.log.Read(r.Offset, r.MaxBytes, bound, r.MinOne)
+	if err != nil {
+		return ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}, err
+	}
+	if rng == nil {
+		return res, nil
+	}
+	if r.Isolation == ReadCommitted {
+		res.Aborted = p.log.AbortedTxns(r.Offset, bound)
+	}
+	p.bytesOut.Add(int64(rng.Len()))
+	res.Range = rng
+	return res, nil
+}
+
+// DeleteRecords moves the log start up to offset (-1: to the high watermark) and returns the new
+// start.
+func (p *Partition) DeleteRecords(offset int64) (int64, error) {
+	hw := p.log.HighWatermark()
+	if offset == -1 {
+		offset = hw
+	}
+	if offset < 0 || offset > hw {
+		return -1, kerr.OffsetOutOfRange
+	}
+	start, err := p.log.DeleteRecords(offset)
+	if err != nil {
+		return -1, err
+	}
+	p.tail.fire()
+	return start, nil
+}
+
+// TimestampAt is the timestamp of the batch that holds offset, for telling the age of unread
+// records; ok is false where there is nothing at offset or it cannot be read.
+func (p *Partition) TimestampAt(offset int64) (ms int64, ok bool) {
+	rng, err := p.log.Read(offset, 0, p.log.HighWatermark(), true)
+	if err != nil || rng == nil {
+		return 0, false
+	}
+	defer rng.Release()
+	header := make([]byte, batch.HeaderSize)
+	if _, err := rng.ReadAt(header, 0); err != nil {
+		return 0, false
+	}
+	return batch.Batch(header).BaseTimestamp(), true
+}

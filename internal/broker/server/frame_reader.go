@@ -1,0 +1,230 @@
+package server
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/proto/wire"
+)
+
+// readBufferBytes is the read buffer of a connection that has something to read: small requests
+// arrive several at a time in it, large ones are read straight into a buffer of their own.
+const readBufferBytes = 16 << 10
+
+// frameReader cuts a connection's bytes into request frames.
+type frameReader struct {
+	nc     net.Conn
+	raw    syscall.RawConn // nil where the connection has no descriptor
+	max    int
+	budget *budget
+	idle   time.Duration
+
+	deadline time.Time
+	buf      *wire.Buffer // nil while idle
+	r, w     int
+	large    *wire.Buffer // the frame being served, if it did not fit in buf
+	charged  int
+}
+
+func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle time.Duration) {
+	fr.nc, fr.max, fr.budget, fr.idle = nc, maxBytes, b, idle
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			fr.raw = raw
+		}
+	}
+}
+
+// next returns the next frame without its size. The bytes of a frame on the data path are valid
+// until release; those of every other API are a copy that its handler may keep.
+func (fr *frameReader) next() ([]byte, error) {
+	if err := fr.fill(wire.SizeBytes); err != nil {
+		return nil, err
+	}
+	size := int(int32(binary.BigEndian.Uint32(fr.buf.B[fr.r:])))
+	if size < 0 || size > fr.max {
+		return nil, fmt.Errorf("request of %d bytes: socket.request.max.bytes is %d", size, fr.max)
+	}
+	if wire.SizeBytes+size > readBufferBytes {
+		return fr.nextLarge(size)
+	}
+	if err := fr.fill(wire.SizeBytes + size); err != nil {
+		return nil, unexpectedEOF(err)
+	}
+	frame := fr.buf.B[fr.r+wire.SizeBytes : fr.r+wire.SizeBytes+size]
+	fr.r += wire.SizeBytes + size
+	if hot(api.PeekKey(frame)) {
+		return frame, nil
+	}
+	return append([]byte(nil), frame...), nil
+}
+
+// hot says whether the handlers of this API are done with the frame when they return.
+func hot(key int16) bool { return key == kmsg.KeyProduce || key == kmsg.KeyFetch }
+
+// nextLarge reads a frame that does not fit in the read buffer into one of its own. Memory for it is
+// taken as bytes arrive beyond the first class of buffers, so that a size alone costs little.
+func (fr *frameReader) nextLarge(size int) ([]byte, error) {
+	fr.budget.acquire(size)
+	fr.charged = size
+	fr.r += wire.SizeBytes
+	have := fr.buf.B[fr.r:fr.w]
+	if len(have) < 2 {
+		if err := fr.fill(2); err != nil {
+			return nil, unexpectedEOF(err)
+		}
+		have = fr.buf.B[fr.r:fr.w]
+	}
+	var frame []byte
+	if hot(int16(binary.BigEndian.Uint16(have))) && size <= growAboveBytes {
+		fr.large = wire.GetBuffer(size)
+		frame = fr.large.B
+	} else {
+		frame = make([]byte, min(size, growAboveBytes))
+	}
+	n := copy(frame, have)
+	fr.drop()
+	for {
+		if err := fr.refreshDeadline(); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(fr.nc, frame[n:]); err != nil {
+			return nil, unexpectedEOF(err)
+		}
+		if len(frame) == size {
+			return frame, nil
+		}
+		n = len(frame)
+		grown := make([]byte, min(size, 2*n))
+		copy(grown, frame)
+		frame = grown
+	}
+}
+
+// growAboveBytes is how much memory a size prefix alone may take.
+const growAboveBytes = 4 << 20
+
+// release ends the use of the last frame.
+func (fr *frameReader) release() {
+	if fr.large != nil {
+		wire.PutBuffer(fr.large)
+		fr.large = nil
+	}
+	if fr.charged > 0 {
+		fr.budget.release(fr.charged)
+		fr.charged = 0
+	}
+}
+
+func (fr *frameReader) close() {
+	fr.release()
+	fr.drop()
+}
+
+// drop gives the read buffer back.
+func (fr *frameReader) drop() {
+	if fr.buf != nil {
+		wire.PutBuffer(fr.buf)
+		fr.buf = nil
+	}
+	fr.r, fr.w = 0, 0
+}
+
+// hasFrame says whether a whole further request is in the buffer already.
+func (fr *frameReader) hasFrame() bool {
+	if fr.w-fr.r < wire.SizeBytes {
+		return false
+	}
+	size := int(int32(binary.BigEndian.Uint32(fr.buf.B[fr.r:])))
+	return size >= 0 && fr.w-fr.r-wire.SizeBytes >= size
+}
+
+// fill reads until n bytes, at most readBufferBytes, are in the buffer.
+func (fr *frameReader) fill(n int) error {
+	if fr.w-fr.r >= n {
+		return nil
+	}
+	if fr.r == fr.w {
+		fr.drop()
+	} else if fr.r > 0 && readBufferBytes-fr.r < n {
+		copy(fr.buf.B, fr.buf.B[fr.r:fr.w])
+		fr.r, fr.w = 0, fr.w-fr.r
+	}
+	if err := fr.refreshDeadline(); err != nil {
+		return err
+	}
+	for fr.w-fr.r < n {
+		got, err := fr.readSome()
+		fr.w += got
+		if err != nil {
+			return err
+		}
+		if got == 0 {
+			return io.EOF
+		}
+	}
+	return nil
+}
+
+// refreshDeadline keeps the idle deadline ahead by at least the idle time, without setting a timer
+// for every request.
+func (fr *frameReader) refreshDeadline() error {
+	if fr.idle <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if fr.deadline.Sub(now) >= fr.idle {
+		return nil
+	}
+	fr.deadline = now.Add(fr.idle + fr.idle/8)
+	return fr.nc.SetReadDeadline(fr.deadline)
+}
+
+// readSome reads what is there. Where the connection has a descriptor, a buffer is taken only once
+// there is something to read.
+func (fr *frameReader) readSome() (n int, err error) {
+	if fr.raw == nil {
+		fr.take()
+		return fr.nc.Read(fr.buf.B[fr.w:readBufferBytes])
+	}
+	readErr := fr.raw.Read(func(fd uintptr) bool {
+		fr.take()
+		for {
+			n, err = syscall.Read(int(fd), fr.buf.B[fr.w:readBufferBytes])
+			if err != syscall.EINTR {
+				break
+			}
+		}
+		if err == syscall.EAGAIN {
+			if fr.r == fr.w {
+				fr.drop()
+			}
+			return false
+		}
+		return true
+	})
+	if readErr != nil {
+		return 0, readErr
+	}
+	return max(n, 0), err
+}
+
+func (fr *frameReader) take() {
+	if fr.buf == nil {
+		fr.buf = wire.GetBuffer(readBufferBytes)
+		fr.r, fr.w = 0, 0
+	}
+}
+
+func unexpectedEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,209 @@
+// Package server owns the listeners and the connections of a broker.
+//
+// It reads frames, gives each to api.Dispatch and sends the answers in the order of the requests. It
+// must not know what a request means, beyond its key: Produce may be overtaken by the next request
+// while it waits for its ack, every other API holds its connection until it is answered, as Kafka
+// mutes a channel.
+//
+// Concurrency: one goroutine accepts on each listener and one serves each connection. A second
+// goroutine writes for a connection once one of its answers came from elsewhere (a durable ack).
+//
+// Invariants:
+//  1. Answers leave a connection in the order of its requests.
+//  2. A connection holds no buffer while it is idle.
+//  3. The bytes of requests in flight stay below the budget, over all connections and per connection.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/api"
+)
+
+// Options configure a Server. Limits of 0 mean none, but for MaxRequestBytes and BudgetBytes.
+type Options struct {
+	Broker *api.Broker
+	Logger *slog.Logger
+	// MaxRequestBytes is socket.request.max.bytes.
+	MaxRequestBytes int
+	// BudgetBytes bounds the requests in flight over all connections.
+	BudgetBytes int64
+	// IdleTimeout is connections.max.idle.ms.
+	IdleTimeout time.Duration
+	// SendBufferBytes and ReceiveBufferBytes are socket.*.buffer.bytes; -1 leaves the system's.
+	SendBufferBytes, ReceiveBufferBytes int
+	Limits                              Limits
+}
+
+// Limits bound how many connections there may be.
+type Limits struct {
+	MaxConnections int
+	MaxPerIP       int
+	// PerIP overrides MaxPerIP for single addresses.
+	PerIP map[string]int
+}
+
+// Listener is an open listener and its name in the configuration.
+type Listener struct {
+	Name string
+	net.Listener
+}
+
+// Server serves Kafka connections.
+type Server struct {
+	o      Options
+	budget *budget
+	nextID atomic.Uint64
+	limits atomic.Pointer[Limits]
+
+	mu struct {
+		sync.Mutex
+		conns map[*conn]struct{}
+		perIP map[string]int
+		stop  bool
+	}
+	wg sync.WaitGroup
+}
+
+// New returns a server; Run starts it.
+func New(o Options) *Server {
+	s := &Server{o: o, budget: newBudget(o.BudgetBytes)}
+	s.SetLimits(o.Limits)
+	s.mu.conns = map[*conn]struct{}{}
+	s.mu.perIP = map[string]int{}
+	return s
+}
+
+// SetLimits changes the connection limits; connections that are open stay.
+func (s *Server) SetLimits(l Limits) { s.limits.Store(&l) }
+
+// Run accepts on the listeners until ctx ends, then closes them and every connection, and returns
+// when the last goroutine is gone.
+func (s *Server) Run(ctx context.Context, listeners []Listener) error {
+	var accepting sync.WaitGroup
+	for _, l := range listeners {
+		accepting.Go(func() { s.accept(l) })
+	}
+	<-ctx.Done()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	accepting.Wait()
+	s.closeAll()
+	s.wg.Wait()
+	return nil
+}
+
+// Connections is the number of open connections, by listener.
+func (s *Server) Connections() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := map[string]int{}
+	for c := range s.mu.conns {
+		n[c.api.Listener]++
+	}
+	return n
+}
+
+// Software counts the open connections by client software.
+func (s *Server) Software() map[api.Software]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := map[api.Software]int{}
+	for c := range s.mu.conns {
+		if sw := c.api.Software.Load(); sw != nil {
+			n[*sw]++
+		}
+	}
+	return n
+}
+
+// InFlightBytes is what large requests hold of the budget.
+func (s *Server) InFlightBytes() int64 { return s.budget.taken() }
+
+func (s *Server) accept(l Listener) {
+	for {
+		nc, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, most likely: wait for some to come back rather than spin.
+			s.o.Logger.Error("accept failed", "listener", l.Name, "err", err)
+			time.Sleep(acceptRetry)
+			continue
+		}
+		s.Serve(l.Name, nc)
+	}
+}
+
+const acceptRetry = 100 * time.Millisecond
+
+// Serve takes over one connection, as if it had been accepted on the named listener.
+func (s *Server) Serve(listener string, nc net.Conn) {
+	ip := hostOf(nc.RemoteAddr())
+	c := newConn(s, listener, nc)
+	if err := s.admit(c, ip); err != nil {
+		s.o.Logger.Warn("connection refused", "listener", listener, "client", ip, "reason", err.Error())
+		_ = nc.Close()
+		return
+	}
+	s.wg.Go(func() {
+		defer s.forget(c, ip)
+		c.serve()
+	})
+}
+
+func (s *Server) admit(c *conn, ip string) error {
+	l := s.limits.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.stop {
+		return errors.New("the server is stopping")
+	}
+	if l.MaxConnections > 0 && len(s.mu.conns) >= l.MaxConnections {
+		return fmt.Errorf("max.connections is %d", l.MaxConnections)
+	}
+	most := l.MaxPerIP
+	if n, ok := l.PerIP[ip]; ok {
+		most = n
+	}
+	if most > 0 && s.mu.perIP[ip] >= most {
+		return fmt.Errorf("max.connections.per.ip is %d for %s", most, ip)
+	}
+	s.mu.conns[c] = struct{}{}
+	s.mu.perIP[ip]++
+	return nil
+}
+
+func (s *Server) forget(c *conn, ip string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.conns, c)
+	if s.mu.perIP[ip]--; s.mu.perIP[ip] == 0 {
+		delete(s.mu.perIP, ip)
+	}
+}
+
+func (s *Server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.stop = true
+	for c := range s.mu.conns {
+		c.shut()
+	}
+}
+
+func hostOf(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.AddrPort().Addr().Unmap().String()
+	}
+	return a.String()
+}

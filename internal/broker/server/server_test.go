@@ -1,0 +1,178 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/clock"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testBroker is a broker with topics from metadata records and nothing that needs a coordinator.
+type testBroker struct {
+	addr  string
+	parts *partition.Table
+}
+
+func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability storage.Durability, topics map[string]int) *testBroker {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	_, inMemory := fs.(*vfs.Mem)
+	store, err := storage.Open(ctx, storage.Options{
+		FS: fs, Dirs: []string{dir}, NodeID: 1, Logger: log, Journal: storage.JournalOptions{Inline: inMemory},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := partition.NewTable()
+	edit := meta.Empty("test").Edit()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(edit.Apply(&kmsg.RegisterBrokerRecord{BrokerId: 1}))
+	for name, n := range topics {
+		id := base.NewTopicID()
+		must(edit.Apply(&kmsg.TopicRecord{Name: name, TopicId: id}))
+		topic := &partition.Topic{Name: name, ID: id}
+		for i := range n {
+			rec := kmsg.NewPartitionRecord()
+			rec.PartitionId, rec.TopicId, rec.Leader, rec.LeaderEpoch = int32(i), id, 1, 0
+			rec.Replicas, rec.Isr = []int32{1}, []int32{1}
+			must(edit.Apply(&rec))
+			tp := base.TopicPartition{Topic: name, Partition: int32(i)}
+			cfg := storage.DefaultLogConfig()
+			cfg.Durability = durability
+			l, err := store.Create(tp, id, cfg, "")
+			must(err)
+			topic.Parts = append(topic.Parts, partition.Open(tp, id, l, 0, &partition.Settings{
+				Durability: durability, MinInSync: 1,
+				Validate: batch.ValidateOptions{Depth: batch.DepthSampled, TimestampAfterMaxMs: 3600000, TimestampBeforeMaxMs: 1<<63 - 1},
+			}))
+		}
+		parts.Put(topic)
+	}
+	im, _ := edit.Image(0, 0)
+	static, err := conf.Load(conf.Source{Defaults: map[string]string{
+		"process.roles": "broker,controller", "node.id": "1", "auto.create.topics.enable": "false",
+	}})
+	must(err)
+	live := conf.NewLive(static, nil, nil)
+	b := &api.Broker{
+		Logger: log, Clock: clock.System{}, NodeID: 1, Parts: parts, Image: func() *meta.Image { return im },
+		Features:   func() (int64, []api.Feature) { return 0, nil },
+		Admin:      api.Admin{Store: store, Conf: func() *conf.Live { return live }},
+		Advertised: func(c *api.Conn) (string, int32, bool) { return c.Local.Addr().String(), int32(c.Local.Port()), true },
+	}
+	b.Init(57671680, 100)
+	o.Broker, o.Logger = b, log
+	if o.MaxRequestBytes == 0 {
+		o.MaxRequestBytes = 104857600
+	}
+	if o.BudgetBytes == 0 {
+		o.BudgetBytes = 256 << 20
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	done := make(chan error, 1)
+	go func() { done <- New(o).Run(ctx, []Listener{{Name: "PLAINTEXT", Listener: l}}) }()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &testBroker{addr: l.Addr().String(), parts: parts}
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
+// TestProduceFetch sends records with a client of another make, with each codec and ack, and reads
+// them back, on files and in memory, in both durabilities.
+func TestProduceFetch(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"files": vfs.OS{}, "memory": vfs.NewMem()} {
+		for _, d := range []storage.Durability{storage.Fsync, storage.Replicated} {
+			t.Run(fmt.Sprintf("%s durability %d", name, d), func(t *testing.T) {
+				dir := "/data"
+				if name == "files" {
+					dir = t.TempDir()
+				}
+				b := startBroker(t, Options{}, fs, dir, d, map[string]int{fmt.Sprintf("t%d", d): 3})
+				roundTrip(t, b, fmt.Sprintf("t%d", d))
+			})
+		}
+	}
+}
+
+func roundTrip(t *testing.T, b *testBroker, topic string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	want := map[string]bool{}
+	codecs := []kgo.CompressionCodec{
+		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+	}
+	for i, codec := range codecs {
+		for _, acks := range []kgo.Acks{kgo.AllISRAcks(), kgo.LeaderAck()} {
+			cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ProducerBatchCompression(codec),
+				kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var recs []*kgo.Record
+			for k := range 200 {
+				v := fmt.Sprintf("%d-%v-%d-%s", i, acks, k, strings.Repeat("x", k*20))
+				want[v] = true
+				recs = append(recs, &kgo.Record{Topic: topic, Key: []byte{byte(k)}, Value: []byte(v)})
+			}
+			if err := cl.ProduceSync(ctx, recs...).FirstErr(); err != nil {
+				t.Fatalf("codec %d: %v", i, err)
+			}
+			cl.Close()
+		}
+	}
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64<<10))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for len(want) > 0 {
+		f := cl.PollFetches(ctx)
+		if err := f.Err(); err != nil {
+			t.Fatalf("%d records missing: %v", len(want), err)
+		}
+		f.EachRecord(func(r *kgo.Record) {
+			if !want[string(r.Value)] {
+				t.Errorf("record %q: never sent, or read twice", r.Value[:20])
+			}
+			delete(want, string(r.Value))
+		})
+	}
+}

@@ -1,0 +1,510 @@
+// Package node is the composition root: it makes a running broker of a configuration.
+//
+// It owns the order of starting and stopping, what the parts are told of each other, and how new
+// metadata reaches them. It holds no rule of Kafka's.
+//
+// Concurrency: Open and Run are called once, in this order; everything else may be called from any
+// goroutine in between.
+//
+// Invariants:
+//  1. Clients are served only after recovery is over and the broker is registered.
+//  2. Metadata reaches partitions, coordinators and settings through publish and in no other way.
+//  3. Parts stop in the reverse of the order they started in; storage is last and marks the stop clean.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/coord"
+	"github.com/logstead/logstead/internal/broker/group"
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/server"
+	"github.com/logstead/logstead/internal/broker/txn"
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/clock"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// Options are what Open needs.
+type Options struct {
+	Config     *conf.Static
+	ConfigFile string // for the log only
+	Version    string
+	Logger     *slog.Logger
+	Level      *slog.LevelVar
+	// Memory keeps everything in memory; log.dirs are names only.
+	Memory bool
+	// NextFreePort takes the next free port where one is taken, and notes it.
+	NextFreePort bool
+}
+
+// Node is one broker.
+type Node struct {
+	o     Options
+	log   *slog.Logger
+	clock clock.Clock
+	fs    vfs.FS
+	live  atomic.Pointer[config]
+	began time.Time
+	took  time.Duration
+	notes []string
+
+	listeners     []server.Listener
+	httpListeners []net.Listener
+
+	store       *storage.Store
+	ctl         *controller.Controller
+	parts       *partition.Table
+	groups      *coord.Shards[*group.Machine]
+	txns        *coord.Shards[*txn.Machine]
+	markers     *txn.MarkerSender
+	producerIDs *txn.ProducerIDs
+	api         *api.Broker
+	server      *server.Server
+
+	runtimeMetrics *prometheus.Registry
+	idle           idleGauge
+
+	recovered, registered, listening atomic.Bool
+	serving                          chan struct{}
+}
+
+// NotFormattedError is a data directory that has not been formatted.
+type NotFormattedError struct{ Dir string }
+
+func (e *NotFormattedError) Error() string {
+	return fmt.Sprintf("log directory %s is not formatted: it has no meta.properties", e.Dir)
+}
+
+// Open opens the listeners, recovers the logs, loads the metadata and registers the broker. The
+// caller runs the node afterwards, or has paid for an error only.
+func Open(ctx context.Context, o Options) (n *Node, err error) {
+	n = &Node{
+		o: o, log: o.Logger, clock: clock.System{}, fs: vfs.OS{}, parts: partition.NewTable(),
+		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}),
+	}
+	if o.Memory {
+		n.fs = vfs.NewMem()
+	}
+	cfg := newConfig(o.Config, nil, 0)
+	n.live.Store(cfg)
+	n.announce(cfg)
+	defer func() {
+		if err != nil {
+			n.closeListeners()
+			if n.store != nil {
+				_ = n.store.Close()
+			}
+		}
+	}()
+	if err := n.openHTTP(cfg.broker); err != nil {
+		return nil, err
+	}
+	if err := n.openListeners(cfg.broker); err != nil {
+		return nil, err
+	}
+	if err := n.openStore(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := n.openController(ctx, cfg); err != nil {
+		return nil, err
+	}
+	n.compose(cfg)
+	return n, nil
+}
+
+// announce is the first line of the log.
+func (n *Node) announce(cfg *config) {
+	n.log.Info("logstead is starting", "version", n.o.Version, "config_file", n.o.ConfigFile,
+		"log_dirs", strings.Join(cfg.broker.LogDirs, ","), "node_id", cfg.broker.NodeID)
+	for _, w := range n.o.Config.Warnings() {
+		n.log.Warn(w)
+	}
+	if _, notes := cfg.live.Broker().Capped(1); len(notes) > 0 {
+		n.log.Info("replication factors fit one node", "lowered", strings.Join(notes, "; "))
+	}
+}
+
+func (n *Node) openStore(ctx context.Context, cfg *config) error {
+	if err := n.ensureFormatted(cfg.broker); err != nil {
+		return err
+	}
+	l := cfg.live
+	store, err := storage.Open(ctx, storage.Options{
+		FS: n.fs, Clock: n.clock, Logger: n.log, Dirs: cfg.broker.LogDirs, NodeID: cfg.broker.NodeID,
+		RecoveryThreads: cfg.broker.RecoveryThreads, MaxOpenFiles: maxOpenFiles(cfg.broker),
+		Journal: storage.JournalOptions{
+			Inline: n.o.Memory, FileBytes: l.Long("logstead.journal.file.bytes"),
+			DirectBytes: int(l.Long("logstead.journal.direct.bytes")),
+		},
+		RetentionInterval:  l.Duration("log.retention.check.interval.ms"),
+		CheckpointInterval: l.Duration("log.flush.offset.checkpoint.interval.ms"),
+		ProducerInterval:   l.Duration("producer.id.expiration.check.interval.ms"),
+		CleanerInterval:    l.Duration("log.cleaner.backoff.ms"),
+		BrokerEpoch:        n.brokerEpoch,
+		Events: storage.Events{Damage: func(d storage.Damage) {
+			n.log.Error("damaged log", "damage", d.String())
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	n.store = store
+	n.recovered.Store(true)
+	return nil
+}
+
+func (n *Node) brokerEpoch() int64 {
+	if n.ctl != nil {
+		if b := n.ctl.Image().Broker(n.live.Load().broker.NodeID); b != nil {
+			return b.Epoch
+		}
+	}
+	return -1
+}
+
+// ensureFormatted formats empty directories where that was asked for and refuses them otherwise.
+func (n *Node) ensureFormatted(b *conf.Broker) error {
+	var fresh []string
+	cluster := ""
+	for _, dir := range b.LogDirs {
+		m, ok, err := storage.ReadMeta(n.fs, dir)
+		if err != nil {
+			return err
+		}
+		if ok {
+			cluster = m.ClusterID
+			continue
+		}
+		if !b.AutoFormat {
+			return &NotFormattedError{dir}
+		}
+		fresh = append(fresh, dir)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	for _, dir := range fresh {
+		if err := n.mustBeEmpty(dir); err != nil {
+			return err
+		}
+	}
+	cluster, err := controller.Format(n.fs, controller.FormatOptions{
+		Dirs: fresh, ClusterID: cluster, NodeID: b.NodeID,
+	}, n.clock.Now())
+	if err != nil {
+		return err
+	}
+	n.log.Info("formatted log directories", "dirs", strings.Join(fresh, ","), "cluster_id", cluster)
+	return nil
+}
+
+// mustBeEmpty keeps a directory that holds something else from being taken for a data directory.
+func (n *Node) mustBeEmpty(dir string) error {
+	entries, err := n.fs.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into log directory: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); name != ".lock" && name != "lost+found" {
+			return fmt.Errorf("log directory %s has no meta.properties but holds %s: give it an empty directory", dir, name)
+		}
+	}
+	return nil
+}
+
+// maxOpenFiles leaves half of the process's descriptors to connections.
+func maxOpenFiles(b *conf.Broker) int {
+	if b.MaxOpenFiles > 0 {
+		return int(b.MaxOpenFiles)
+	}
+	return max(descriptorLimit()/2, 64)
+}
+
+func (n *Node) openController(ctx context.Context, cfg *config) error {
+	l := cfg.live
+	dir := cfg.broker.MetadataDir
+	if !n.o.Memory && dir != "" {
+		dir = filepath.ToSlash(dir)
+	}
+	ctl, err := controller.Open(ctx, controller.Options{
+		Config: controller.Config{NodeID: cfg.broker.NodeID, Static: n.o.Config},
+		Store:  n.store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
+		SnapshotBytes:    l.Long("metadata.log.max.record.bytes.between.snapshots"),
+		SnapshotInterval: l.Duration("metadata.log.max.snapshot.interval.ms"),
+		SegmentBytes:     l.Int("metadata.log.segment.bytes"),
+	})
+	if err != nil {
+		return err
+	}
+	n.ctl = ctl
+	return nil
+}
+
+func (n *Node) image() *meta.Image { return n.ctl.Image() }
+
+// compose makes the parts and tells them of each other.
+func (n *Node) compose(cfg *config) {
+	n.live.Store(newConfig(n.o.Config, n.image(), cfg.broker.NodeID))
+	partitions := func(topic string) func() int32 {
+		return func() int32 {
+			if t := n.image().Topic(topic); t != nil {
+				return int32(len(t.Partitions))
+			}
+			return 0
+		}
+	}
+	n.groups = coord.New[*group.Machine](coord.Options{
+		Name: "group", Logger: n.log, Clock: n.clock, Metrics: n.runtimeMetrics, Partitions: partitions(offsetsTopic),
+		CommitTimeout: cfg.live.Duration("offsets.commit.timeout.ms"),
+	})
+	n.txns = coord.New[*txn.Machine](coord.Options{
+		Name: "transaction", Logger: n.log, Clock: n.clock, Metrics: n.runtimeMetrics,
+		Partitions: partitions(transactionsTopic),
+	})
+	n.api = &api.Broker{
+		Logger: n.log, Clock: n.clock, NodeID: cfg.broker.NodeID, Parts: n.parts, Image: n.image,
+		Features: n.features, Advertised: n.advertised, AutoCreate: n.autoCreate, Groups: n.groups,
+		Admin: api.Admin{
+			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
+			Conf: func() *conf.Live { return n.live.Load().live },
+		},
+	}
+	n.producerIDs = txn.NewProducerIDs(n.ctl.AllocateProducerIDs, n.log)
+	n.markers = txn.NewMarkerSender(txn.SenderOptions{
+		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
+	})
+	n.api.Txn = api.Transactions{
+		Shards: n.txns, ProducerIDs: n.producerIDs, Config: n.txnConfig,
+		AddWait:       cfg.live.Duration("add.partitions.to.txn.retry.backoff.max.ms"),
+		VerifyTimeout: cfg.live.Duration("request.timeout.ms"),
+	}
+	n.api.Init(int(cfg.broker.FetchMaxBytes), int(cfg.broker.FetchSessions))
+	n.server = server.New(server.Options{
+		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),
+		BudgetBytes: memoryBudget(cfg.broker), IdleTimeout: cfg.broker.ConnectionsMaxIdle,
+		SendBufferBytes: int(cfg.broker.SocketSendBuffer), ReceiveBufferBytes: int(cfg.broker.SocketReceiveBuffer),
+		Limits: connectionLimits(cfg.broker),
+	})
+}
+
+// features are what ApiVersions tells.
+func (n *Node) features() (int64, []api.Feature) {
+	im := n.image()
+	finalized := controller.Finalized(im)
+	var out []api.Feature
+	for _, f := range controller.Features() {
+		out = append(out, api.Feature{Name: f.Name, Min: f.Min, Max: f.Max, Level: finalized[f.Name]})
+	}
+	return im.Offset, out
+}
+
+// Run serves until ctx ends or something fails for good, then stops everything in order.
+func (n *Node) Run(ctx context.Context) error {
+	var stages stack
+	fail := make(chan error, 16)
+	start := func(name string, run func(context.Context) error) {
+		stages.push(name, run, func(err error) {
+			if err != nil {
+				fail <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	start("storage", n.store.Run)
+	start("http", func(ctx context.Context) error { return n.serveHTTP(ctx, n.httpListeners) })
+	start("controller", n.ctl.Run)
+	start("producer ids", n.producerIDs.Run)
+	start("group coordinator", n.groups.Run)
+	start("transaction coordinator", n.txns.Run)
+	start("transaction markers", n.markers.Run)
+	err := n.register(ctx)
+	if err == nil {
+		start("server", func(ctx context.Context) error { return n.server.Run(ctx, n.listeners) })
+		n.ready()
+		select {
+		case <-ctx.Done():
+			n.log.Info("stopping")
+		case err = <-fail:
+			n.log.Error("stopping after a failure", "err", err)
+		}
+	}
+	n.listening.Store(false)
+	stages.stop()
+	n.closeListeners()
+	for _, p := range n.parts.All() {
+		p.Close(errStopping)
+	}
+	return errors.Join(err, n.closeStore())
+}
+
+func (n *Node) closeStore() error {
+	if err := n.store.Close(); err != nil {
+		return fmt.Errorf("close storage: %w", err)
+	}
+	n.log.Info("stopped")
+	return nil
+}
+
+// register opens what the metadata says is here, enters the broker and begins its leader epochs.
+func (n *Node) register(ctx context.Context) error {
+	n.ctl.Subscribe(n.publish)
+	r := controller.Registration{Incarnation: base.NewTopicID(), Rack: n.live.Load().broker.Rack}
+	for _, l := range n.listeners {
+		host, port, _ := n.registeredAddress(l.Name)
+		r.Endpoints = append(r.Endpoints, meta.Endpoint{Listener: l.Name, Host: host, Port: port})
+	}
+	for _, d := range n.store.Dirs() {
+		if d.Online {
+			r.LogDirs = append(r.LogDirs, d.DirectoryID)
+		}
+	}
+	if err := n.ctl.Register(ctx, r); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("register the broker: %w", err)
+	}
+	im := n.image()
+	for t := range im.Topics() {
+		if n.parts.Topic(t.Name) == nil {
+			n.openTopic(im, t) // not in sync here, so registering did not change it
+		}
+	}
+	n.reportStrays(im)
+	n.registered.Store(true)
+	return nil
+}
+
+// reportStrays names logs that the metadata knows nothing of. They are left alone.
+func (n *Node) reportStrays(im *meta.Image) {
+	for _, l := range n.store.Logs() {
+		tp := l.TopicPartition()
+		if tp.Topic == controller.MetadataTopic || im.Topic(tp.Topic) != nil {
+			continue
+		}
+		n.log.Warn("log of a topic that the metadata does not know; it is left alone", "path", l.Path())
+	}
+}
+
+func (n *Node) ready() {
+	n.took = time.Since(n.began)
+	n.listening.Store(true)
+	close(n.serving)
+	args := []any{"kafka", n.Bootstrap(), "cluster_id", n.store.ClusterID(), "partitions", n.image().PartitionCount()}
+	if a := n.HTTPAddress(); a != "" {
+		args = append(args, "metrics", "http://"+a+"/metrics")
+	}
+	n.log.Info(fmt.Sprintf("ready in %d ms", n.took.Milliseconds()), args...)
+	notifySystemd("READY=1")
+}
+
+// StartTook is how long the start took, once the node is ready.
+func (n *Node) StartTook() time.Duration { return n.took }
+
+// Serving is closed once clients are served.
+func (n *Node) Serving() <-chan struct{} { return n.serving }
+
+// Notes are remarks of the start for a person, such as a port that was taken.
+func (n *Node) Notes() []string { return n.notes }
+
+func (n *Node) notYet(done *atomic.Bool) error {
+	if done.Load() {
+		return nil
+	}
+	return errNotYet
+}
+
+// logDirs is an error that names the log directories that failed.
+func (n *Node) logDirs() error {
+	var bad []string
+	for _, d := range n.store.Dirs() {
+		if !d.Online {
+			bad = append(bad, fmt.Sprintf("%s: %v", d.Path, d.Err))
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return errors.New("offline: " + strings.Join(bad, "; "))
+}
+
+func (n *Node) offlineDirs() (count int64) {
+	for _, d := range n.store.Dirs() {
+		if !d.Online {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *Node) closeListeners() {
+	var all []io.Closer
+	for _, l := range n.listeners {
+		all = append(all, l)
+	}
+	for _, l := range n.httpListeners {
+		all = append(all, l)
+	}
+	for _, l := range all {
+		_ = l.Close()
+	}
+}
+
+// memoryBudget is the setting, or a quarter of the memory this process may use.
+func memoryBudget(b *conf.Broker) int64 {
+	if b.MemoryBudgetBytes > 0 {
+		return b.MemoryBudgetBytes
+	}
+	limit := machineMemory()
+	if soft := debug.SetMemoryLimit(-1); soft != math.MaxInt64 && soft < limit {
+		limit = soft
+	}
+	return max(limit/4, 64<<20)
+}
+
+// stack is what runs, in the order it was started.
+type stack struct{ running []*stage }
+
+type stage struct {
+	name   string
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func (s *stack) push(name string, run func(context.Context) error, ended func(error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	st := &stage{name: name, cancel: cancel}
+	st.done.Go(func() { ended(run(ctx)) })
+	s.running = append(s.running, st)
+}
+
+// stop ends everything in the reverse order.
+func (s *stack) stop() {
+	for i := len(s.running) - 1; i >= 0; i-- {
+		s.running[i].cancel()
+		s.running[i].done.Wait()
+	}
+}

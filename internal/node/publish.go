@@ -1,0 +1,163 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/coord"
+	"github.com/logstead/logstead/internal/broker/group"
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/server"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// publish makes the broker act on new metadata. It runs on the controller's goroutine, in order,
+// before whoever asked for the change is answered.
+func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
+	if n.configChanged(d) {
+		n.reconfigure(im)
+	}
+	for _, t := range d.Deleted {
+		n.deleteTopic(t)
+	}
+	if len(d.Deleted) > 0 {
+		n.forgetOffsets(d.Deleted)
+	}
+	for _, t := range d.Created {
+		n.openTopic(im, t)
+	}
+	for _, t := range d.Changed {
+		n.openTopic(im, t)
+	}
+	for _, r := range d.Configs {
+		if r.Type == meta.ResourceTopic {
+			n.applySettings(im, n.parts.Topic(r.Name))
+		}
+	}
+}
+
+func (n *Node) configChanged(d meta.Delta) bool {
+	for _, r := range d.Configs {
+		if r.Type == meta.ResourceBroker && (r.Name == "" || r.Name == itoa(n.api.NodeID)) {
+			return true
+		}
+	}
+	return false
+}
+
+// reconfigure takes in dynamic broker configs: they are the defaults of every topic.
+func (n *Node) reconfigure(im *meta.Image) {
+	c := newConfig(n.o.Config, im, n.api.NodeID)
+	n.live.Store(c)
+	n.server.SetLimits(connectionLimits(c.broker))
+	for t := range im.Topics() {
+		n.applySettings(im, n.parts.Topic(t.Name))
+	}
+}
+
+func connectionLimits(b *conf.Broker) server.Limits {
+	l := server.Limits{MaxConnections: int(b.MaxConnections), MaxPerIP: int(b.MaxConnectionsPerIP), PerIP: map[string]int{}}
+	for host, most := range b.PerIPOverrides {
+		l.PerIP[host] = int(most)
+	}
+	return l
+}
+
+func (n *Node) applySettings(im *meta.Image, topic *partition.Topic) {
+	if topic == nil {
+		return
+	}
+	c := n.live.Load()
+	tc := c.topicConfig(im, topic.Name)
+	lc, ps := c.logConfig(topic.Name, tc), c.partitionSettings(topic.Name, tc)
+	for _, p := range topic.Parts {
+		if p != nil {
+			p.Log().SetConfig(lc)
+			p.SetSettings(ps)
+		}
+	}
+}
+
+// openTopic makes the partitions of a topic that are to be here and are not yet, and starts new
+// leader epochs on those that are.
+func (n *Node) openTopic(im *meta.Image, t *meta.Topic) {
+	old := n.parts.Topic(t.Name)
+	topic := &partition.Topic{Name: t.Name, ID: t.ID, Parts: make([]*partition.Partition, len(t.Partitions))}
+	have := 0
+	if old != nil && old.ID == t.ID {
+		have = copy(topic.Parts, old.Parts)
+	}
+	c := n.live.Load()
+	tc := c.topicConfig(im, t.Name)
+	lc, ps := c.logConfig(t.Name, tc), c.partitionSettings(t.Name, tc)
+	for i, mp := range t.Partitions {
+		if p := topic.Parts[i]; p != nil {
+			p.SetLeaderEpoch(mp.LeaderEpoch)
+			continue
+		}
+		tp := base.TopicPartition{Topic: t.Name, Partition: int32(i)}
+		log, err := n.openLog(tp, t.ID, lc)
+		if err != nil {
+			n.log.Error("partition cannot be opened", "topic", t.Name, "partition", i, "err", err)
+			continue
+		}
+		topic.Parts[i] = partition.Open(tp, t.ID, log, mp.LeaderEpoch, ps)
+	}
+	n.parts.Put(topic)
+	n.loadShards(topic, have)
+}
+
+// openLog finds or makes the log of a partition.
+func (n *Node) openLog(tp base.TopicPartition, id base.TopicID, lc storage.LogConfig) (*storage.Log, error) {
+	log, err := n.store.Create(tp, id, lc, "")
+	if err == nil {
+		return log, nil
+	}
+	if !errors.Is(err, kerr.InconsistentTopicID) {
+		return nil, err
+	}
+	// What is there belongs to a topic of the same name that was deleted while this broker was down.
+	n.log.Warn("removing the log of a deleted topic", "topic", tp.Topic, "partition", tp.Partition)
+	if err := n.store.Delete(tp); err != nil {
+		return nil, fmt.Errorf("remove the log of a deleted topic: %w", err)
+	}
+	return n.store.Create(tp, id, lc, "")
+}
+
+func (n *Node) deleteTopic(t *meta.Topic) {
+	topic := n.parts.Topic(t.Name)
+	if topic == nil || topic.ID != t.ID {
+		return
+	}
+	n.parts.Remove(t.Name)
+	n.unloadShards(topic)
+	for _, p := range topic.Parts {
+		if p == nil {
+			continue
+		}
+		p.Close(kerr.UnknownTopicOrPartition)
+		if err := n.store.Delete(p.TP); err != nil {
+			n.log.Error("log of a deleted topic cannot be removed", "topic", t.Name, "partition", p.TP.Partition, "err", err)
+		}
+	}
+}
+
+// forgetOffsets drops what groups committed for deleted topics.
+func (n *Node) forgetOffsets(topics []*meta.Topic) {
+	gone := make([]group.Topic, 0, len(topics))
+	for _, t := range topics {
+		gt, _ := groupTopic(t)
+		gone = append(gone, gt)
+	}
+	shards, _ := n.groups.Loaded()
+	for _, s := range shards {
+		n.groups.Submit(s, func(m *group.Machine, now time.Time) coord.Result { return m.TopicsDeleted(now, gone) },
+			func(error) {}) // a shard that is lost replays, and finds the topics missing
+	}
+}
