@@ -47,6 +47,7 @@ type Op struct {
 	Path   string // of a rename: the old name
 	Offset int64  // reads and writes
 	Len    int
+	Data   []byte // of a write; valid while the hook runs
 }
 
 // Rule makes operations fail.
@@ -112,10 +113,10 @@ func (f *Fault) Clear() {
 }
 
 // before counts an operation, runs the hook and returns the rule that fails it, if any.
-func (f *Fault) before(kind OpKind, name string, off int64, n int) *Rule {
+func (f *Fault) before(kind OpKind, name string, off int64, n int, data []byte) *Rule {
 	f.mu.Lock()
 	f.mu.n++
-	op := Op{N: f.mu.n, Kind: kind, Path: name, Offset: off, Len: n}
+	op := Op{N: f.mu.n, Kind: kind, Path: name, Offset: off, Len: n, Data: data}
 	hook := f.mu.hook
 	var hit *Rule
 	for _, r := range f.mu.rules {
@@ -149,7 +150,7 @@ func match(pattern, name string) bool {
 }
 
 func (f *Fault) fail(kind OpKind, name string) error {
-	if r := f.before(kind, name, 0, 0); r != nil {
+	if r := f.before(kind, name, 0, 0, nil); r != nil {
 		return &fs.PathError{Op: string(kind), Path: name, Err: r.Err}
 	}
 	return nil
@@ -268,7 +269,7 @@ var _ File = (*faultFile)(nil)
 
 // ReadAt reads, fails, or reads short and fails.
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
-	r := f.fs.before(OpRead, f.under.Name(), off, len(p))
+	r := f.fs.before(OpRead, f.under.Name(), off, len(p), nil)
 	if r == nil {
 		return f.under.ReadAt(p, off)
 	}
@@ -284,7 +285,7 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt writes, fails, or writes short and fails.
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
-	r := f.fs.before(OpWrite, f.under.Name(), off, len(p))
+	r := f.fs.before(OpWrite, f.under.Name(), off, len(p), p)
 	if r == nil {
 		return f.under.WriteAt(p, off)
 	}
