@@ -96,7 +96,8 @@ func TestPrecedence(t *testing.T) {
 
 	// A dynamic hours hides a static ms; the broker's own goes before the cluster's.
 	l = NewLive(load(t, file("x.properties", "log.retention.ms=1000")),
-		map[string]string{"log.retention.ms": "2000", "min.insync.replicas": "2"}, map[string]string{"log.retention.ms": "3000"})
+		map[string]string{"log.retention.ms": "2000", "min.insync.replicas": "2"},
+		map[string]string{"log.retention.ms": "3000"})
 	if got := l.Topic(nil).Retention; got != 3*time.Second {
 		t.Errorf("retention = %s, want 3s", got)
 	}
@@ -159,7 +160,10 @@ func TestSecretsAreNotShown(t *testing.T) {
 		t.Errorf("explain shows %q, %v", x.String(), err)
 	}
 	for _, e := range l.DescribeBroker() {
-		if e.Name == "ssl.key.password" && (e.Value != nil || !e.Sensitive || len(e.Synonyms) != 1 || e.Synonyms[0].Value != nil) {
+		if e.Name != "ssl.key.password" {
+			continue
+		}
+		if e.Value != nil || !e.Sensitive || len(e.Synonyms) != 1 || e.Synonyms[0].Value != nil {
 			t.Errorf("described as %+v", e)
 		}
 	}
@@ -201,7 +205,8 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestWarnings(t *testing.T) {
-	s := load(t, file("f.properties", "num.io.threads=4\nnum.network.threads=3\nbackground.threads=2\nssl.client.auth=required"))
+	s := load(t, file("f.properties",
+		"num.io.threads=4\nnum.network.threads=3\nbackground.threads=2\nssl.client.auth=required"))
 	want := []string{
 		"set but without effect (belongs to Kafka's Java code): background.threads, num.io.threads",
 		"set but without effect (is for TLS, SASL and ACLs): ssl.client.auth",
@@ -245,9 +250,11 @@ func TestAlter(t *testing.T) {
 			map[string]string{"retention.ms": "5"}},
 		{"unchanged", Target{ScopeTopic, "t", map[string]string{"retention.ms": "5"}},
 			[]Op{{OpSet, "retention.ms", str("5")}}, nil, "", map[string]string{}},
-		{"append to default", Target{Scope: ScopeTopic, Name: "t"}, []Op{{OpAppend, "cleanup.policy", str("compact")}}, nil, "",
+		{"append to default", Target{Scope: ScopeTopic, Name: "t"},
+			[]Op{{OpAppend, "cleanup.policy", str("compact")}}, nil, "",
 			map[string]string{"cleanup.policy": "delete,compact"}},
-		{"subtract to empty", Target{Scope: ScopeTopic, Name: "t"}, []Op{{OpSubtract, "cleanup.policy", str("delete")}}, nil, "",
+		{"subtract to empty", Target{Scope: ScopeTopic, Name: "t"},
+			[]Op{{OpSubtract, "cleanup.policy", str("delete")}}, nil, "",
 			map[string]string{"cleanup.policy": ""}},
 		{"append to a number", Target{Scope: ScopeTopic, Name: "t"}, []Op{{OpAppend, "retention.ms", str("1")}},
 			kerr.InvalidConfig, "its type is not LIST", nil},
@@ -260,7 +267,8 @@ func TestAlter(t *testing.T) {
 			kerr.InvalidConfig, "min.compaction.lag.ms (9) > max.compaction.lag.ms (3)", nil},
 		{"null", Target{Scope: ScopeTopic, Name: "t"}, []Op{{OpSet, "retention.ms", nil}},
 			kerr.InvalidRequest, "Null value not supported", nil},
-		{"twice", Target{Scope: ScopeTopic, Name: "t"}, []Op{{OpDelete, "retention.ms", nil}, {OpDelete, "retention.ms", nil}},
+		{"twice", Target{Scope: ScopeTopic, Name: "t"},
+			[]Op{{OpDelete, "retention.ms", nil}, {OpDelete, "retention.ms", nil}},
 			kerr.InvalidRequest, "duplicate", nil},
 		{"bad op", Target{Scope: ScopeTopic, Name: "t"}, []Op{{9, "retention.ms", str("1")}},
 			kerr.InvalidRequest, "Unknown operations type 9", nil},
@@ -306,7 +314,8 @@ func TestReplaceRemovesTheRest(t *testing.T) {
 	l := NewLive(load(t, Source{}), nil, nil)
 	changes, err := l.Replace(Target{ScopeTopic, "t", map[string]string{"flush.ms": "1", "retention.ms": "5"}},
 		[]Op{{Name: "retention.ms", Value: str("6")}})
-	if err != nil || len(changes) != 2 || changes[0].Name != "retention.ms" || changes[1].Name != "flush.ms" || changes[1].Value != nil {
+	if err != nil || len(changes) != 2 || changes[0].Name != "retention.ms" || changes[1].Name != "flush.ms" ||
+		changes[1].Value != nil {
 		t.Errorf("changes %+v, %v", changes, err)
 	}
 }
@@ -342,8 +351,10 @@ func TestDescribeSourcesAndSynonyms(t *testing.T) {
 }
 
 func TestJavaDouble(t *testing.T) {
-	for in, want := range map[float64]string{0: "0.0", 0.5: "0.5", 5: "5.0", 1e7: "1.0E7", 1e-4: "1.0E-4", 12345.5: "12345.5",
-		1.7976931348623157e308: "1.7976931348623157E308"} {
+	for in, want := range map[float64]string{
+		0: "0.0", 0.5: "0.5", 5: "5.0", 1e7: "1.0E7", 1e-4: "1.0E-4", 12345.5: "12345.5",
+		1.7976931348623157e308: "1.7976931348623157E308",
+	} {
 		if got := javaDouble(in); got != want {
 			t.Errorf("%g: %s, want %s", in, got, want)
 		}

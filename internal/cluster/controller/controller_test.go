@@ -90,7 +90,8 @@ func (n *node) create(t *testing.T, names ...string) *kmsg.CreateTopicsResponse 
 		req.Topics = append(req.Topics, topic)
 	}
 	answer := make(chan *kmsg.CreateTopicsResponse, 1)
-	Do(n.Controller, func(m *Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) { return m.CreateTopics(Request{}, &req) },
+	op := func(m *Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) { return m.CreateTopics(Request{}, &req) }
+	Do(n.Controller, op,
 		func(resp *kmsg.CreateTopicsResponse, err error) {
 			if err != nil {
 				t.Error(err)

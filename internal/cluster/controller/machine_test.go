@@ -228,7 +228,8 @@ func (h *harness) delete(d *datadriven.TestData) {
 		req.TopicNames = strings.Split(names, ",")
 	}
 	if d.HasArg("id") {
-		req.Topics = append(req.Topics, kmsg.DeleteTopicsRequestDeleteTopicState{TopicId: base.TopicID{15: byte(argInt(d, "id", 0))}})
+		id := base.TopicID{15: byte(argInt(d, "id", 0))}
+		req.Topics = append(req.Topics, kmsg.DeleteTopicsRequestDeleteTopicState{TopicId: id})
 	}
 	records, resp := h.m.DeleteTopics(h.request(d), &req)
 	for _, r := range resp.Responses {
@@ -247,7 +248,8 @@ func (h *harness) partitions(d *datadriven.TestData) {
 		t := kmsg.CreatePartitionsRequestCreatePartitionsTopic{Name: name, Count: int32(argInt(d, "n", 0))}
 		for _, a := range strings.Split(arg(d, "assign", ""), ",") {
 			if a != "" {
-				t.Assignments = append(t.Assignments, kmsg.CreatePartitionsRequestCreatePartitionsAssignment{BrokerIds: numbersOf(a)})
+				t.Assignments = append(t.Assignments,
+					kmsg.CreatePartitionsRequestCreatePartitionsAssignment{BrokerIds: numbersOf(a)})
 			}
 		}
 		req.Topics = append(req.Topics, t)
@@ -292,7 +294,9 @@ func (h *harness) replace(d *datadriven.TestData) {
 	for i := range keys {
 		r.Configs = append(r.Configs, kmsg.AlterConfigsRequestAlterableConfig{Name: keys[i], Value: values[i]})
 	}
-	records, resp := h.m.AlterConfigs(&kmsg.AlterConfigsRequest{Resources: []kmsg.AlterConfigsRequestAlterConfigsResource{r}})
+	records, resp := h.m.AlterConfigs(&kmsg.AlterConfigsRequest{
+		Resources: []kmsg.AlterConfigsRequestAlterConfigsResource{r},
+	})
 	h.item(d.CmdArgs[0].Key, resp.Responses[0].ErrorCode, resp.Responses[0].ErrorMessage)
 	h.done(records, nil)
 }
@@ -300,7 +304,9 @@ func (h *harness) replace(d *datadriven.TestData) {
 func (h *harness) elect(d *datadriven.TestData) {
 	req := &kmsg.ElectLeadersRequest{ElectionType: int8(argInt(d, "type", 0))}
 	if name := arg(d, "name", ""); name != "" {
-		req.TopicPartitions = []kmsg.ElectLeadersRequestTopicPartitions{{Topic: name, Partitions: numbersOf(arg(d, "p", "0"))}}
+		req.TopicPartitions = []kmsg.ElectLeadersRequestTopicPartitions{
+			{Topic: name, Partitions: numbersOf(arg(d, "p", "0"))},
+		}
 	}
 	records, resp := h.m.ElectLeaders(req)
 	if resp.ErrorCode != 0 {
@@ -346,7 +352,9 @@ func (h *harness) quota(d *datadriven.TestData) {
 		}
 		e.Ops = append(e.Ops, op)
 	}
-	records, resp := h.m.AlterClientQuotas(&kmsg.AlterClientQuotasRequest{Entries: []kmsg.AlterClientQuotasRequestEntryData{e}})
+	records, resp := h.m.AlterClientQuotas(&kmsg.AlterClientQuotasRequest{
+		Entries: []kmsg.AlterClientQuotasRequestEntryData{e},
+	})
 	h.item("quota", resp.Entries[0].ErrorCode, resp.Entries[0].ErrorMessage)
 	h.done(records, nil)
 }

@@ -93,6 +93,8 @@ func (e *Edit) Apply(rec kmsg.Message) error {
 		return e.partitionChange(r)
 	case *kmsg.RemoveTopicRecord:
 		return e.removeTopic(r)
+	case *kmsg.ClearElrRecord:
+		e.clearELR(r.TopicName)
 	case *kmsg.ConfigRecord:
 		e.config(r)
 	case *kmsg.FeatureLevelRecord:
@@ -227,6 +229,23 @@ func (e *Edit) partitionChange(r *kmsg.PartitionChangeRecord) error {
 	p.PartitionEpoch++
 	t.Partitions[r.PartitionId] = &p
 	return nil
+}
+
+// clearELR forgets who left the in-sync set without losing anything: of one topic, or of all where
+// the name is empty (KIP-966).
+func (e *Edit) clearELR(topic string) {
+	for _, t := range e.im.topics {
+		if topic != "" && t.Name != topic {
+			continue
+		}
+		for i, p := range t.Partitions {
+			if len(p.ELR)+len(p.LastELR) > 0 {
+				cleared := *p
+				cleared.ELR, cleared.LastELR = nil, nil
+				e.topicForChange(t.ID).Partitions[i] = &cleared
+			}
+		}
+	}
 }
 
 func (e *Edit) removeTopic(r *kmsg.RemoveTopicRecord) error {
