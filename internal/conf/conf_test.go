@@ -204,6 +204,13 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+func TestSampleFile(t *testing.T) {
+	s := load(t, Source{File: filepath.Join("..", "..", "docs", "server.properties.sample")})
+	if len(s.Settings()) < 8 || len(s.Warnings()) != 0 {
+		t.Errorf("%d settings, warnings %q", len(s.Settings()), s.Warnings())
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	s := load(t, file("f.properties",
 		"num.io.threads=4\nnum.network.threads=3\nbackground.threads=2\nssl.client.auth=required"))

@@ -34,9 +34,14 @@ type node struct {
 
 func open(t *testing.T, fsys vfs.FS, change func(*Options)) *node {
 	t.Helper()
+	return openJournal(t, fsys, storage.JournalOptions{Disabled: true}, change)
+}
+
+func openJournal(t *testing.T, fsys vfs.FS, journal storage.JournalOptions, change func(*Options)) *node {
+	t.Helper()
 	clk := clock.NewManual(start)
 	store, err := storage.Open(t.Context(), storage.Options{
-		FS: fsys, Clock: clk, Dirs: []string{"/data"}, NodeID: 1, Journal: storage.JournalOptions{Disabled: true},
+		FS: fsys, Clock: clk, Dirs: []string{"/data"}, NodeID: 1, Journal: journal,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +165,8 @@ func TestLifeOfMetadata(t *testing.T) {
 func TestCrash(t *testing.T) {
 	for seed := range uint64(20) {
 		fsys := vfs.NewMem()
-		n := open(t, fsys, func(o *Options) { o.SnapshotBytes = 600 })
+		journal := storage.JournalOptions{Disabled: seed%2 == 0, FileBytes: 1 << 20, Files: 2}
+		n := openJournal(t, fsys, journal, func(o *Options) { o.SnapshotBytes = 600 })
 		n.register(t)
 		for i := range 6 {
 			n.create(t, "t"+strconv.Itoa(i))
@@ -169,7 +175,7 @@ func TestCrash(t *testing.T) {
 		if err := n.stop(); err != nil {
 			t.Fatal(err)
 		}
-		n = open(t, crashed, nil)
+		n = openJournal(t, crashed, journal, nil)
 		for i := range 6 {
 			if topic := n.Image().Topic("t" + strconv.Itoa(i)); topic == nil || len(topic.Partitions) != 2 {
 				t.Errorf("seed %d: t%d is %+v after the crash", seed, i, topic)

@@ -58,6 +58,9 @@ func (m *Machine) checkNewName(name string) error {
 	if err := CheckTopicName(name); err != nil {
 		return err
 	}
+	if name == MetadataTopic {
+		return refuse(kerr.InvalidRequest, "Topic '%s' is the log of the metadata and cannot be created.", name)
+	}
 	if m.image().Topic(name) != nil {
 		return refuse(kerr.TopicAlreadyExists, "Topic '%s' already exists.", name)
 	}

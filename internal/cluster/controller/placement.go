@@ -180,7 +180,9 @@ func (m *Machine) CreatePartitions(
 		seen[t.Name] = 0
 		all = append(all, records...)
 		result := kmsg.CreatePartitionsResponseCreatePartitionsTopicResult{Name: t.Name}
-		result.ErrorCode, result.ErrorMessage = Code(err)
+		if result.ErrorCode, result.ErrorMessage = Code(err); err == error(kerr.UnknownTopicOrPartition) {
+			result.ErrorMessage = nil // the code says it all, as in Kafka
+		}
 		resp.Results = append(resp.Results, result)
 	}
 	if req.ValidateOnly {

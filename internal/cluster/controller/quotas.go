@@ -1,8 +1,10 @@
 package controller
 
 import (
+	"fmt"
 	"math"
 	"net"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -33,10 +35,23 @@ func (m *Machine) AlterClientQuotas(
 	req *kmsg.AlterClientQuotasRequest,
 ) ([]kmsg.Record, *kmsg.AlterClientQuotasResponse) {
 	resp := kmsg.NewAlterClientQuotasResponse()
+	times := map[string]int{}
+	for i := range req.Entries {
+		times[entityText(req.Entries[i].Entity)]++
+	}
 	var all []kmsg.Record
 	for i := range req.Entries {
 		e := &req.Entries[i]
-		records, err := m.alterQuota(e)
+		n := times[entityText(e.Entity)]
+		if n == 0 {
+			continue // a copy that was answered
+		}
+		times[entityText(e.Entity)] = 0
+		var records []kmsg.Record
+		err := refuse(kerr.InvalidRequest, "Duplicate entity in the request.")
+		if n == 1 {
+			records, err = m.alterQuota(e)
+		}
 		if err == nil {
 			all = append(all, records...)
 		}
@@ -51,6 +66,18 @@ func (m *Machine) AlterClientQuotas(
 		all = nil
 	}
 	return all, &resp
+}
+
+// entityText is the same for equal entities, in whatever order their parts are.
+func entityText(parts []kmsg.AlterClientQuotasRequestEntityData) string {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		if texts[i] = p.EntityType; p.EntityName != nil {
+			texts[i] += "=" + *p.EntityName
+		}
+	}
+	slices.Sort(texts)
+	return fmt.Sprintf("%q", texts)
 }
 
 func (m *Machine) alterQuota(e *kmsg.AlterClientQuotasRequestEntryData) ([]kmsg.Record, error) {

@@ -27,7 +27,9 @@ func (m *Machine) AlterPartitionReassignments(
 			pr := kmsg.AlterPartitionReassignmentsResponseReassignablePartitionResponse{
 				PartitionIndex: t.Partitions[j].PartitionIndex,
 			}
-			pr.ErrorCode, pr.ErrorMessage = Code(err)
+			if pr.ErrorCode, pr.ErrorMessage = Code(err); t.Partitions[j].Replicas == nil && pr.ErrorCode != 3 {
+				pr.ErrorMessage = nil // to cancel where there is nothing to cancel needs no words
+			}
 			result.Partitions = append(result.Partitions, pr)
 		}
 		resp.Responses = append(resp.Responses, result)

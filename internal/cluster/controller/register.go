@@ -54,7 +54,7 @@ func (m *Machine) Register(at int64, r Registration) ([]kmsg.Record, error) {
 	if m.image().Feature(MetadataVersion) >= latestMetadata {
 		rec.CordonedLogDirs = append([]base.TopicID{}, r.Cordoned...)
 	}
-	if r.Rack != "" {
+	if rec.Rack = nil; r.Rack != "" {
 		rec.Rack = &r.Rack
 	}
 	for _, e := range r.Endpoints {

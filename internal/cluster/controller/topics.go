@@ -105,7 +105,7 @@ func (m *Machine) createTopic(
 	for i, replicas := range placed {
 		records = append(records, m.newPartition(id, int32(i), replicas))
 	}
-	result.Name, result.TopicId = t.Name, id
+	result.Name, result.TopicId, result.ErrorMessage = t.Name, id, nil
 	if !r.describable(t.Name) {
 		result.TopicConfigErrorCode = kerr.TopicAuthorizationFailed.Code
 		return records, nil
@@ -162,7 +162,9 @@ func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg
 	}
 	resp := kmsg.NewDeleteTopicsResponse()
 	seen := map[string]int{}
+	times := map[string]int{}
 	for _, item := range items {
+		times[nameOrID(item)]++
 		if t, err := m.topicToDelete(item); err == nil {
 			seen[t.Name]++
 		}
@@ -171,6 +173,14 @@ func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg
 	for _, item := range items {
 		result := kmsg.DeleteTopicsResponseDeletableTopicResult{Name: item.Name, TopicId: item.TopicId}
 		t, err := m.topicToDelete(item)
+		if n := times[nameOrID(item)]; n != 1 {
+			if times[nameOrID(item)] = 0; n == 0 {
+				continue // answered once, whatever the number of its copies
+			}
+			result.ErrorCode, result.ErrorMessage = Code(refuse(kerr.InvalidRequest, "Duplicate topic name or id."))
+			resp.Responses = append(resp.Responses, result)
+			continue
+		}
 		if err == nil {
 			result.Name, result.TopicId = &t.Name, t.ID
 			err = m.checkDelete(r, t, seen[t.Name])
@@ -182,6 +192,14 @@ func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg
 		resp.Responses = append(resp.Responses, result)
 	}
 	return records, &resp
+}
+
+// nameOrID is what a request calls a topic.
+func nameOrID(item kmsg.DeleteTopicsRequestDeleteTopicState) string {
+	if item.Name != nil {
+		return "name " + *item.Name
+	}
+	return item.TopicId.String()
 }
 
 func (m *Machine) checkDelete(r Request, t *meta.Topic, named int) error {
