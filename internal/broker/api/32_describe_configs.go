@@ -27,13 +27,14 @@ func (b *Broker) describeConfigs(c *Call, req *kmsg.DescribeConfigsRequest) {
 	for i := range req.Resources {
 		in := &req.Resources[i]
 		res := kmsg.NewDescribeConfigsResponseDescribeConfigsResult()
-		res.ResourceType, res.ResourceName, res.ErrorMessage = in.ResourceType, in.ResourceName, nil
+		res.ResourceType, res.ResourceName = in.ResourceType, in.ResourceName
 		entries, err := b.configEntries(im, meta.Resource{Type: meta.ResourceType(in.ResourceType), Name: in.ResourceName})
 		if err != nil {
 			res.ErrorCode = c.code(err)
 			if err != errNoTopic {
 				res.ErrorMessage = message(err)
 			}
+			entries = nil
 		}
 		for _, e := range entries {
 			if len(in.ConfigurationKeys) == 0 || slices.Contains(in.ConfigurationKeys, e.Name) {

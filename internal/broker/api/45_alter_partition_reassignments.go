@@ -19,6 +19,10 @@ func (b *Broker) alterPartitionReassignments(c *Call, req *kmsg.AlterPartitionRe
 		resp.ErrorCode, resp.ErrorMessage = e.code, e.text
 		return &resp
 	}
+	if len(req.Topics) == 0 {
+		c.Reply(new(kmsg.NewAlterPartitionReassignmentsResponse()))
+		return
+	}
 	if req.TimeoutMs <= 0 {
 		c.Reply(failed(outOfTime))
 		return

@@ -23,11 +23,10 @@ type (
 
 func (b *Broker) describeScram(c *Call, req *kmsg.DescribeUserScramCredentialsRequest) {
 	resp := kmsg.NewDescribeUserScramCredentialsResponse()
-	resp.ErrorMessage = nil
 	known := scramByUser(b.Image())
 	if len(req.Users) == 0 {
 		for _, user := range slices.Sorted(maps.Keys(known)) {
-			resp.Results = append(resp.Results, scramResult{User: user, CredentialInfos: known[user]})
+			resp.Results = append(resp.Results, newScramResult(user, known[user]))
 		}
 		c.Reply(&resp)
 		return
@@ -37,7 +36,7 @@ func (b *Broker) describeScram(c *Call, req *kmsg.DescribeUserScramCredentialsRe
 		times[u.Name]++
 	}
 	for _, user := range slices.Sorted(maps.Keys(times)) {
-		res := scramResult{User: user, CredentialInfos: known[user]}
+		res := newScramResult(user, known[user])
 		var err error
 		switch {
 		case times[user] > 1:
@@ -51,6 +50,12 @@ func (b *Broker) describeScram(c *Call, req *kmsg.DescribeUserScramCredentialsRe
 		resp.Results = append(resp.Results, res)
 	}
 	c.Reply(&resp)
+}
+
+func newScramResult(user string, infos []scramInfo) scramResult {
+	res := kmsg.NewDescribeUserScramCredentialsResponseDescribeUserScramCredentialsResult()
+	res.User, res.CredentialInfos = user, infos
+	return res
 }
 
 // scramByUser lists every user's credentials by mechanism.

@@ -20,13 +20,12 @@ const metadataTopic = "__cluster_metadata"
 
 func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 	resp := kmsg.NewDescribeQuorumResponse()
-	resp.ErrorMessage = nil
 	im := b.Image()
 	for _, t := range req.Topics {
 		out := kmsg.DescribeQuorumResponseTopicData{TopicName: t.TopicName}
 		for _, p := range t.Partitions {
 			res := kmsg.NewDescribeQuorumResponsePartitionData()
-			res.PartitionIndex, res.ErrorMessage = p.PartitionIndex, nil
+			res.PartitionIndex = p.PartitionIndex
 			if t.TopicName != metadataTopic || p.PartitionIndex != 0 {
 				err := refuse(kerr.UnknownTopicOrPartition, "%s-%d: the quorum has %s-0 only",
 					t.TopicName, p.PartitionIndex, metadataTopic)
@@ -51,15 +50,19 @@ func (b *Broker) fillQuorum(im *meta.Image, res *kmsg.DescribeQuorumResponsePart
 }
 
 // quorumNodes tells where the voter is. It has no listener of its own for the quorum, so that is
-// the address by which the client came.
+// the address by which the client came, under the name that the controllers' listener has.
 func (b *Broker) quorumNodes(c *Call, im *meta.Image) []kmsg.DescribeQuorumResponseNode {
 	br := im.Broker(b.NodeID)
 	if br == nil {
 		return nil
 	}
+	name := c.Conn.Listener
+	if names := b.Admin.Conf().List("controller.listener.names"); len(names) > 0 {
+		name = names[0]
+	}
 	n := b.nodeFor(c.Conn, br)
 	return []kmsg.DescribeQuorumResponseNode{{
 		NodeId:    n.ID,
-		Listeners: []kmsg.DescribeQuorumResponseListener{{Name: c.Conn.Listener, Host: n.Host, Port: uint16(n.Port)}},
+		Listeners: []kmsg.DescribeQuorumResponseListener{{Name: name, Host: n.Host, Port: uint16(n.Port)}},
 	}}
 }

@@ -15,7 +15,11 @@ var _ = register(kmsg.KeyUpdateFeatures, (*Broker).updateFeatures)
 
 func (b *Broker) updateFeatures(c *Call, req *kmsg.UpdateFeaturesRequest) {
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.UpdateFeaturesResponse) {
-		return m.UpdateFeatures(c.Version, req)
+		records, resp := m.UpdateFeatures(c.Version, req)
+		for i := range resp.Results {
+			resp.Results[i].ErrorMessage = new("NONE") // Kafka's word for no error
+		}
+		return records, resp
 	}, func(e itemError) *kmsg.UpdateFeaturesResponse {
 		resp := kmsg.NewUpdateFeaturesResponse()
 		resp.ErrorCode, resp.ErrorMessage = e.code, e.text

@@ -32,7 +32,7 @@ func unique(name string) func(*Run) string { return func(r *Run) string { return
 func plain(name string) func(*Run) string  { return func(*Run) string { return name } }
 
 var someBrokerKeys = []string{
-	"broker.id", "node.id", "auto.create.topics.enable", "compression.type", "log.retention.ms", "log.retention.hours",
+	"broker.id", "auto.create.topics.enable", "compression.type", "log.retention.ms", "log.retention.hours",
 	"message.max.bytes", "ssl.keystore.password", "min.insync.replicas", "num.network.threads", "no.such.key",
 }
 
@@ -97,19 +97,14 @@ var alterConfigsScript = Script{Name: "alter_configs", Steps: []Step{
 	alterConfigs("bad broker", resBroker, plain("x"), true, new("log.retention.ms"), new("1")),
 	alterConfigs("broker read-only", resBroker, plain("1"), true, new("broker.id"), new("1")),
 	alterConfigs("broker unknown key", resBroker, plain("1"), true, new("no.such.key"), new("1")),
-	alterConfigs("broker default", resBroker, plain(""), true, new("log.retention.ms"), new("1")),
+	alterConfigs("broker default", resBroker, plain(""), true,
+		new("log.retention.ms"), new("1"), new("min.insync.replicas"), new("1")),
 	alterConfigs("broker bad value", resBroker, plain(""), true, new("log.retention.ms"), new("x")),
 	alterConfigs("logger", resLogger, plain("1"), true, new("kafka"), new("INFO")),
 	alterConfigs("group", resGroup, unique("g"), true, new("consumer.session.timeout.ms"), new("50000")),
 	alterConfigs("metrics", resMetrics, unique("m"), true, new("interval.ms"), new("50000")),
 	alterConfigs("unknown type", 3, plain("a"), true),
 	alterConfigs("type 0", 0, plain("a"), true),
-	{Name: "same resource twice", Req: func(r *Run) kmsg.Request {
-		req := kmsg.NewAlterConfigsRequest()
-		res := kmsg.AlterConfigsRequestAlterConfigsResource{ResourceType: resTopic, ResourceName: r.Name("t")}
-		req.Resources = append(req.Resources, res, res)
-		return &req
-	}},
 }}
 
 // op is one incremental change.

@@ -3,6 +3,7 @@ package parity
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -50,7 +51,7 @@ func Differences(want, got string) []string {
 			last = ""
 			continue
 		}
-		text := fmt.Sprintf("want %s\n     got  %s", w[k], g[k])
+		text := fmt.Sprintf("want %s\n     got  %s", without(w[k], g[k]), without(g[k], w[k]))
 		if text != last {
 			out = append(out, k+"\n     "+text)
 		}
@@ -62,4 +63,21 @@ func Differences(want, got string) []string {
 		}
 	}
 	return out
+}
+
+// shownLines bounds how much of a difference is told.
+const shownLines = 4
+
+// without is a without the lines that are also in b; of one line that is all of it.
+func without(a, b string) string {
+	there := map[string]bool{}
+	for _, line := range strings.Split(b, "\n") {
+		there[line] = true
+	}
+	lines := strings.Split(a, "\n")
+	rest := slices.DeleteFunc(lines, func(line string) bool { return there[line] })
+	if n := len(rest); n > shownLines {
+		rest = append(rest[:shownLines], fmt.Sprintf("and %d lines more", n-shownLines))
+	}
+	return strings.Join(rest, "\n          ")
 }

@@ -3,6 +3,7 @@ package parity
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -25,11 +26,12 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestCheck compares the broker at PARITY_CHECK with the records.
-func TestCheck(t *testing.T) {
+// TestParity compares this broker, or the one at PARITY_CHECK, with the records.
+func TestParity(t *testing.T) {
 	addr := os.Getenv("PARITY_CHECK")
 	if addr == "" {
-		t.Skip("set PARITY_CHECK to the address of a broker to compare it with the records")
+		addr = start(t)
+		format(t, addr)
 	}
 	for _, s := range Scripts {
 		t.Run(s.Name, func(t *testing.T) {
@@ -42,8 +44,25 @@ func TestCheck(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, d := range Differences(string(want), got) {
-				t.Error(d)
+				if !isKnown(s.Name, d) {
+					t.Error(d)
+				}
 			}
 		})
 	}
+}
+
+// known are the answers that differ from Kafka's on purpose, by script and step, with the reason.
+var known = map[string]string{
+	"create_topics/collides within the request":   "Kafka looks for collisions with existing topics only, and so makes both",
+	"create_topics/config twice":                  "Kafka takes the last value in silence",
+	"incremental_alter_configs/unknown operation": "Kafka answers UNKNOWN_SERVER_ERROR",
+	"security/no password":                        "Kafka answers UNKNOWN_SERVER_ERROR",
+	"quotas/type twice":                           "Kafka drops all but the last of the parts in silence",
+	"quotas/remove third user":                    "what the step before made in Kafka",
+}
+
+func isKnown(script, difference string) bool {
+	step, _, _ := strings.Cut(difference, ": ")
+	return known[script+"/"+step] != ""
 }
