@@ -120,11 +120,6 @@ func (g *classicGroup) empty() bool       { return g.state == classicEmpty }
 
 func (g *classicGroup) tombstones(out *output) { out.dropClassic(g.id) }
 
-// simple reports whether the group only holds offsets: nobody ever joined it.
-func (g *classicGroup) simple() bool {
-	return g.protocolType == "" && g.empty() && len(g.pending) == 0
-}
-
 func (g *classicGroup) ofConsumers() bool { return g.protocolType == consumerProtocolType }
 
 func (g *classicGroup) subscribed(topic string) bool {

@@ -89,6 +89,22 @@ func samePtr[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
+// protocolName is the first protocol of a member: within a consumer group it does not matter which.
+func (c *classicMetadata) protocolName() *string {
+	if len(c.protocols) == 0 { // written by a Kafka that did not know of classic members yet
+		return nil
+	}
+	return &c.protocols[0].name
+}
+
+// subscription is what goes with it.
+func (c *classicMetadata) subscription() []byte {
+	if len(c.protocols) == 0 {
+		return nil
+	}
+	return c.protocols[0].metadata
+}
+
 func (c *classicMetadata) equal(o *classicMetadata) bool {
 	if c == nil || o == nil {
 		return c == o

@@ -100,7 +100,7 @@ func (m *Machine) answerClassic(member *consumerMember, j *joining, out *output)
 			MemberId:     member.id,
 			GenerationId: member.epoch,
 			ProtocolType: &protocolType,
-			ProtocolName: &member.classic.protocols[0].name,
+			ProtocolName: member.classic.protocolName(),
 		})
 	})
 }
@@ -162,13 +162,13 @@ func (m *Machine) syncConsumer(g *consumerGroup, s *syncing, out *output) *failu
 	case member.epoch != s.req.GenerationId:
 		return fail(kerr.IllegalGeneration)
 	case differs(s.req.ProtocolType, &consumers),
-		differs(s.req.ProtocolName, &member.classic.protocols[0].name):
+		differs(s.req.ProtocolName, member.classic.protocolName()):
 		return fail(kerr.InconsistentGroupProtocol)
 	case g.targetEpoch > member.epoch && member.state != memberUnrevoked:
 		m.awaitRejoin(g, member)
 		return fail(kerr.RebalanceInProgress)
 	}
-	assigned, err := writeAssignment(member.assigned.plain(), m.topics, member.classic.protocols[0].metadata)
+	assigned, err := writeAssignment(member.assigned.plain(), m.topics, member.classic.subscription())
 	if err != nil {
 		return failf(kerr.InconsistentGroupProtocol, "the subscription is malformed: %v", err)
 	}
