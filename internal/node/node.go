@@ -98,8 +98,8 @@ func (e *NotFormattedError) Error() string {
 
 // Open opens the listeners, recovers the logs, loads the metadata and registers the broker. The
 // caller runs the node afterwards, or has paid for an error only.
-func Open(ctx context.Context, o Options) (n *Node, err error) {
-	n = &Node{
+func Open(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{
 		o: o, log: o.Logger, clock: clock.System{}, fs: vfs.OS{}, parts: partition.NewTable(),
 		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}),
 	}
@@ -109,28 +109,28 @@ func Open(ctx context.Context, o Options) (n *Node, err error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
-	defer func() {
-		if err != nil {
-			n.closeListeners()
-			if n.store != nil {
-				_ = n.store.Close()
-			}
+	if err := n.open(ctx, cfg); err != nil {
+		n.closeListeners()
+		if n.store != nil {
+			_ = n.store.Close()
 		}
-	}()
-	if err := n.openHTTP(cfg.broker); err != nil {
-		return nil, err
-	}
-	if err := n.openListeners(cfg.broker); err != nil {
-		return nil, err
-	}
-	if err := n.openStore(ctx, cfg); err != nil {
-		return nil, err
-	}
-	if err := n.openController(ctx, cfg); err != nil {
 		return nil, err
 	}
 	n.compose(cfg)
 	return n, nil
+}
+
+func (n *Node) open(ctx context.Context, cfg *config) error {
+	if err := n.openHTTP(cfg.broker); err != nil {
+		return err
+	}
+	if err := n.openListeners(cfg.broker); err != nil {
+		return err
+	}
+	if err := n.openStore(ctx, cfg); err != nil {
+		return err
+	}
+	return n.openController(ctx, cfg)
 }
 
 // announce is the first line of the log.
