@@ -353,7 +353,7 @@ func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) {
 	if n < len(x.offs) && from > 0 {
 		rel = x.offs[n].rel()
 	}
-	x.truncate(rel, s.base+rel)
+	x.truncate(rel, max(s.base+rel, r.point)) // transactions below the point are not replayed
 	x.offs = x.offs[:min(n, len(x.offs))]
 	x.clampWritten()
 	s.maxTS, s.maxTSOffset = -1, s.base
@@ -452,7 +452,7 @@ func (r *recoverer) finish() error {
 	l.epochs.truncateEnd(l.end.Load())
 	l.epochs.truncateStart(l.start.Load())
 	l.snaps = r.soundSnapshots()
-	if err := l.restoreProducersLocked(l.end.Load()); err != nil {
+	if err := r.restoreProducers(); err != nil {
 		return err
 	}
 	l.prodLoaded = true
