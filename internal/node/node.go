@@ -21,8 +21,8 @@ import (
 	"math"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,6 +73,7 @@ type Node struct {
 	httpListeners []net.Listener
 
 	store       *storage.Store
+	metaStore   *storage.Store // where metadata.log.dir is none of log.dirs; else nil
 	ctl         *controller.Controller
 	parts       *partition.Table
 	groups      *coord.Shards[*group.Machine]
@@ -111,9 +112,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n.announce(cfg)
 	if err := n.open(ctx, cfg); err != nil {
 		n.closeListeners()
-		if n.store != nil {
-			_ = n.store.Close()
-		}
+		_ = n.closeStores()
 		return nil, err
 	}
 	n.compose(cfg)
@@ -146,12 +145,31 @@ func (n *Node) announce(cfg *config) {
 }
 
 func (n *Node) openStore(ctx context.Context, cfg *config) error {
-	if err := n.ensureFormatted(cfg.broker); err != nil {
+	dirs := cfg.broker.LogDirs
+	apart := !slices.Contains(dirs, cfg.broker.MetadataDir)
+	if apart {
+		dirs = append(slices.Clone(dirs), cfg.broker.MetadataDir)
+	}
+	if err := n.ensureFormatted(cfg.broker, dirs); err != nil {
 		return err
 	}
+	var err error
+	if n.store, err = storage.Open(ctx, n.storeOptions(cfg, cfg.broker.LogDirs)); err != nil {
+		return err
+	}
+	if apart {
+		if n.metaStore, err = storage.Open(ctx, n.storeOptions(cfg, []string{cfg.broker.MetadataDir})); err != nil {
+			return err
+		}
+	}
+	n.recovered.Store(true)
+	return nil
+}
+
+func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 	l := cfg.live
-	store, err := storage.Open(ctx, storage.Options{
-		FS: n.fs, Clock: n.clock, Logger: n.log, Dirs: cfg.broker.LogDirs, NodeID: cfg.broker.NodeID,
+	return storage.Options{
+		FS: n.fs, Clock: n.clock, Logger: n.log, Dirs: dirs, NodeID: cfg.broker.NodeID,
 		RecoveryThreads: cfg.broker.RecoveryThreads, MaxOpenFiles: maxOpenFiles(cfg.broker),
 		Journal: storage.JournalOptions{
 			Inline: n.o.Memory, FileBytes: l.Long("logstead.journal.file.bytes"),
@@ -165,13 +183,7 @@ func (n *Node) openStore(ctx context.Context, cfg *config) error {
 		Events: storage.Events{Damage: func(d storage.Damage) {
 			n.log.Error("damaged log", "damage", d.String())
 		}},
-	})
-	if err != nil {
-		return err
 	}
-	n.store = store
-	n.recovered.Store(true)
-	return nil
 }
 
 func (n *Node) brokerEpoch() int64 {
@@ -184,10 +196,10 @@ func (n *Node) brokerEpoch() int64 {
 }
 
 // ensureFormatted formats empty directories where that was asked for and refuses them otherwise.
-func (n *Node) ensureFormatted(b *conf.Broker) error {
+func (n *Node) ensureFormatted(b *conf.Broker, dirs []string) error {
 	var fresh []string
 	cluster := ""
-	for _, dir := range b.LogDirs {
+	for _, dir := range dirs {
 		m, ok, err := storage.ReadMeta(n.fs, dir)
 		if err != nil {
 			return err
@@ -246,13 +258,13 @@ func maxOpenFiles(b *conf.Broker) int {
 
 func (n *Node) openController(ctx context.Context, cfg *config) error {
 	l := cfg.live
-	dir := cfg.broker.MetadataDir
-	if !n.o.Memory && dir != "" {
-		dir = filepath.ToSlash(dir)
+	store, dir := n.store, cfg.broker.MetadataDir
+	if n.metaStore != nil {
+		store = n.metaStore
 	}
 	ctl, err := controller.Open(ctx, controller.Options{
 		Config: controller.Config{NodeID: cfg.broker.NodeID, Static: n.o.Config},
-		Store:  n.store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
+		Store:  store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
 		SnapshotBytes:    l.Long("metadata.log.max.record.bytes.between.snapshots"),
 		SnapshotInterval: l.Duration("metadata.log.max.snapshot.interval.ms"),
 		SegmentBytes:     l.Int("metadata.log.segment.bytes"),
@@ -334,6 +346,9 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 	}
 	start("storage", n.store.Run)
+	if n.metaStore != nil {
+		start("metadata storage", n.metaStore.Run)
+	}
 	start("http", func(ctx context.Context) error { return n.serveHTTP(ctx, n.httpListeners) })
 	start("controller", n.ctl.Run)
 	start("producer ids", n.producerIDs.Run)
@@ -361,11 +376,21 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) closeStore() error {
-	if err := n.store.Close(); err != nil {
+	if err := n.closeStores(); err != nil {
 		return fmt.Errorf("close storage: %w", err)
 	}
 	n.log.Info("stopped")
 	return nil
+}
+
+func (n *Node) closeStores() error {
+	var errs []error
+	for _, s := range []*storage.Store{n.store, n.metaStore} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // register opens what the metadata says is here, enters the broker and begins its leader epochs.

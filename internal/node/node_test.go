@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -272,5 +274,28 @@ func TestStartErrors(t *testing.T) {
 		if err := open(c.set...); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
 		}
+	}
+}
+
+// TestMetadataApart keeps the metadata log in a directory of its own, as metadata.log.dir asks.
+func TestMetadataApart(t *testing.T) {
+	dir, apart := t.TempDir(), t.TempDir()
+	ctx := deadline(t)
+	n := start(t, dir, "metadata.log.dir="+apart)
+	if err := client(t, n).ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for where, want := range map[string]bool{dir: false, apart: true} {
+		_, err := os.Stat(filepath.Join(where, "__cluster_metadata-0"))
+		if (err == nil) != want {
+			t.Errorf("metadata log in %s: %v, want %v", where, err == nil, want)
+		}
+	}
+	n = start(t, dir, "metadata.log.dir="+apart)
+	if n.image().Topic("t") == nil {
+		t.Error("the topic is gone after a restart")
 	}
 }
