@@ -104,7 +104,7 @@ func quotaChangeCmd(a *App, verb, args, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use:   verb + " " + args,
 		Short: short,
-		Long:  short + " for a user, a client id, both together, or an address. The name \"default\" stands for everyone without one of their own.",
+		Long:  short + " for a user, a client id, both together, or an address.\nThe name \"default\" stands for everyone without one of their own.",
 		Example: map[string]string{
 			"set":    examples("", "logstead cluster quotas set --user ana producer_byte_rate=1048576", "", "logstead cluster quotas set --client default consumer_byte_rate=10485760"),
 			"delete": examples("", "logstead cluster quotas delete --user ana producer_byte_rate"),

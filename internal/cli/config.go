@@ -15,15 +15,18 @@ import (
 
 func configCmd(a *App) *cobra.Command {
 	c := family("config", "Read and change settings of topics, brokers and groups",
-		configGetCmd(a), configSetCmd(a), configDeleteCmd(a), configDiffCmd(a))
+		configGetCmd(a), configSetCmd(a), configDeleteCmd(a), configDiffCmd(a), configExplainCmd(a), configLintCmd(a))
 	c.Long = `Read and change settings that are kept in the cluster. A setting belongs to
 
   topic NAME      broker ID        broker default  (all brokers)
-  group NAME      logger ID        metrics NAME    (client metrics subscription)`
+  group NAME      logger ID        metrics NAME    (client metrics subscription)
+
+explain and lint work on the files of a server and ask no cluster.`
 	c.Example = examples(
 		"what is set on a topic", "logstead config get topic orders",
 		"", "logstead config set topic orders retention.ms=86400000",
-		"", "logstead config diff topic orders payments")
+		"", "logstead config diff topic orders payments",
+		"what a setting of the server means, and where its value comes from", "logstead config explain log.dirs --config server.properties")
 	return c
 }
 

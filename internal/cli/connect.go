@@ -63,6 +63,9 @@ func (a *App) dialWith(ctx context.Context, giveUp bool, opts ...kgo.Opt) (*conn
 		return nil, err
 	}
 	all = append(all, kgo.WithHooks(c.watch))
+	if a.flags.verbose > 1 {
+		all = append(all, kgo.WithLogger(kgo.BasicLogger(a.Stderr, kgo.LogLevelDebug, nil)))
+	}
 	cl, err := kgo.NewClient(append(all, opts...)...)
 	if err != nil {
 		cancel(nil)
@@ -199,6 +202,7 @@ func dialReason(err error) string {
 		invalid  x509.CertificateInvalidError
 		header   tls.RecordHeaderError
 		netErr   net.Error
+		shake    *handshakeError
 	)
 	switch {
 	case errors.As(err, &dns):
@@ -211,6 +215,8 @@ func dialReason(err error) string {
 		return "its TLS certificate is not valid: " + invalid.Error()
 	case errors.As(err, &header):
 		return "it does not speak TLS on that port"
+	case errors.As(err, &shake) && errors.Is(err, context.DeadlineExceeded):
+		return "the port is open but does not answer to TLS"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return "no answer in time"
 	}
@@ -221,11 +227,12 @@ func dialFix(err error, addr string) string {
 	var (
 		unknown x509.UnknownAuthorityError
 		header  tls.RecordHeaderError
+		shake   *handshakeError
 	)
 	switch {
 	case errors.As(err, &unknown):
 		return "-X ssl.ca.location=ca.pem"
-	case errors.As(err, &header):
+	case errors.As(err, &header), errors.As(err, &shake) && errors.Is(err, context.DeadlineExceeded):
 		return "-X security.protocol=PLAINTEXT"
 	}
 	return "-b HOST:PORT with another address, or logstead doctor " + addr
@@ -258,7 +265,7 @@ func (s *settings) clientOptions() ([]kgo.Opt, error) {
 	if tlsConf == nil {
 		opts = append(opts, kgo.Dialer(dialer.DialContext))
 	} else {
-		opts = append(opts, kgo.Dialer((&tls.Dialer{NetDialer: dialer, Config: tlsConf}).DialContext))
+		opts = append(opts, kgo.Dialer(tlsDialer(dialer, tlsConf)))
 	}
 	mech, err := s.saslMechanism()
 	if err != nil {
@@ -268,6 +275,35 @@ func (s *settings) clientOptions() ([]kgo.Opt, error) {
 		opts = append(opts, kgo.SASL(mech))
 	}
 	return opts, nil
+}
+
+// handshakeError is a TLS connection that failed after the port had answered.
+type handshakeError struct{ err error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
+func (e *handshakeError) Unwrap() error { return e.err }
+
+// tlsDialer dials in two steps, so that a port that is open but silent can be told from one that
+// cannot be reached.
+func tlsDialer(d *net.Dialer, conf *tls.Config) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		raw, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		conf := conf.Clone()
+		if conf.ServerName == "" {
+			conf.ServerName, _, _ = net.SplitHostPort(addr) // the dial has parsed it already
+		}
+		ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+		c := tls.Client(raw, conf)
+		if err := c.HandshakeContext(ctx); err != nil {
+			raw.Close()
+			return nil, &handshakeError{err}
+		}
+		return c, nil
+	}
 }
 
 // usesTLS follows security.protocol, and without one whether anything about TLS was set.

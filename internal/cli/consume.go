@@ -274,9 +274,10 @@ func (a *App) consumeOptions(fl consumeFlags, plan *consumePlan) ([]kgo.Opt, err
 		opts = append(opts, kgo.InstanceID(fl.instance))
 	}
 	switch fl.protocol {
-	case "":
-	case "classic", "consumer":
-		opts = append(opts, kgo.GroupProtocol(fl.protocol))
+	case "", "classic":
+	case "consumer":
+		// The client asks for the brokers' uniform assignor when its own balancer is the sticky one.
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	default:
 		return nil, usagef("--group-protocol %q is not classic or consumer", fl.protocol)
 	}

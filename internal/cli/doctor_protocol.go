@@ -54,7 +54,7 @@ func (d *doctor) checkTLS(addr string, conf *tls.Config) bool {
 func (d *doctor) dialTLS(addr string, conf *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, d.timeout())
 	defer cancel()
-	c, err := (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
+	c, err := tlsDialer(&net.Dialer{Timeout: d.timeout()}, conf)(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}

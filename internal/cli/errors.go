@@ -110,11 +110,13 @@ func findError(all []errorRow, arg string) ([]errorRow, error) {
 		return nil, &Fault{What: fmt.Sprintf("there is no Kafka error %d", n), Exit: exitNotFound, Try: "logstead errors"}
 	}
 	name := strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(arg))
-	if alias, ok := errorAliases[name]; ok {
-		name = alias
-	}
 	// Java shows errors as exceptions: UnknownTopicOrPartitionException.
 	squeezed := strings.ReplaceAll(strings.TrimSuffix(name, "EXCEPTION"), "_", "")
+	for theirs, ours := range errorAliases {
+		if strings.ReplaceAll(theirs, "_", "") == squeezed {
+			name, squeezed = ours, strings.ReplaceAll(ours, "_", "")
+		}
+	}
 	var partial []errorRow
 	for _, r := range all {
 		plain := strings.ReplaceAll(r.Name, "_", "")

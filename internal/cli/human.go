@@ -69,7 +69,9 @@ func humanDuration(d time.Duration) string {
 		return trimFloat(d.Seconds()) + " s"
 	case d < 48*time.Hour:
 		s := d.Round(time.Second).String()
-		s = strings.TrimSuffix(s, "0s")
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
 		if strings.HasSuffix(s, "h0m") {
 			s = strings.TrimSuffix(s, "0m")
 		}

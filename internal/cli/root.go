@@ -39,6 +39,8 @@ tools and command line in one program. The client commands work against any Kafk
 			return a.prepare(cmd)
 		},
 	}
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddGroup(
 		&cobra.Group{ID: groupServer, Title: "Run a broker"},

@@ -14,8 +14,10 @@ import (
 )
 
 func storageCmd(a *App) *cobra.Command {
-	return family("storage", "Format data directories and look at them",
+	c := family("storage", "Format data directories and look at them",
 		storageFormatCmd(a), storageInfoCmd(a), storageUUIDCmd(a))
+	c.Example = examples("", "logstead storage format --set log.dirs=/var/lib/logstead")
+	return c
 }
 
 // storageFlags are where a storage command finds the directories.

@@ -79,7 +79,8 @@ func (a *App) topicCreate(cmd *cobra.Command, names []string, fl topicCreateFlag
 func (a *App) topicCreated(resps kadm.CreateTopicResponses, fl topicCreateFlags) error {
 	var rows []topicCreated
 	var results []itemResult
-	for _, r := range resps.Sorted() {
+	for _, name := range sortedKeys(resps) {
+		r := resps[name]
 		row := topicCreated{Name: r.Topic, Status: "created", Partitions: r.NumPartitions, Replicas: r.ReplicationFactor}
 		res := itemResult{Name: r.Topic}
 		switch {
