@@ -14,7 +14,7 @@ func (m *Machine) joinConsumerGroup(g *consumerGroup, j *joining, out *output) *
 	id := j.req.MemberId
 	isNew := id == ""
 	if isNew {
-		id = m.opts.NewID()
+		id = m.newMemberID()
 	}
 	if m.opts.Config.ConsumerMigration == MigrateNone {
 		return failf(kerr.InconsistentGroupProtocol, "group.consumer.migration.policy is disabled")

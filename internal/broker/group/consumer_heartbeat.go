@@ -1,6 +1,7 @@
 package group
 
 import (
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -128,7 +129,7 @@ func (m *Machine) heartbeatMember(c Context, req *kmsg.ConsumerGroupHeartbeatReq
 	}
 	id := req.MemberId
 	if id == "" {
-		id = m.opts.NewID()
+		id = m.newMemberID()
 	}
 	o := owned{req.TopicPartitions, req.TopicPartitions != nil}
 	member, f := m.findMember(g, subscribing{
@@ -149,6 +150,21 @@ func (m *Machine) heartbeatMember(c Context, req *kmsg.ConsumerGroupHeartbeatReq
 	m.timers.cancel(timerKey{timerRejoin, g.id, id})
 	m.timers.cancel(timerKey{timerResync, g.id, id})
 	return m.heartbeatResponse(req, &ch), nil
+}
+
+// newMemberID makes an id for a member of a consumer group: a UUID in Kafka's short form, which does
+// not begin with a dash.
+func (m *Machine) newMemberID() string {
+	for {
+		id := m.opts.NewID()
+		b, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
+		if err != nil || len(b) != len(base.TopicID{}) {
+			return id // not a UUID: tests have their own
+		}
+		if id = base.TopicID(b).String(); id[0] != '-' {
+			return id
+		}
+	}
 }
 
 func (m *Machine) heartbeatResponse(req *kmsg.ConsumerGroupHeartbeatRequest, ch *change,

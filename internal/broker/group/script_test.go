@@ -781,3 +781,12 @@ func showValue(kind int16, b []byte) string {
 	}
 	return ""
 }
+
+// TestMemberIDs checks the form of ids that the coordinator makes for members of consumer groups.
+func TestMemberIDs(t *testing.T) {
+	ids := []string{"fbf00000-0000-4000-8000-000000000000", "0123aa00-0000-4000-8000-0000000000ff"}
+	m := New(Options{NewID: func() string { id := ids[0]; ids = ids[1:]; return id }})
+	if got, want := m.newMemberID(), "ASOqAAAAQACAAAAAAAAA_w"; got != want {
+		t.Errorf("id %q, want %q", got, want)
+	}
+}
