@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -339,7 +340,7 @@ func (sw *sweeper) watch() {
 			return
 		}
 		sw.points.Add(1)
-		n := uint64(op.N)
+		n := uint64(op.N) + *crashSeed<<32
 		sw.cut(op, vfs.CrashOptions{Seed: n}, false)
 		sw.cut(op, vfs.CrashOptions{Seed: n, KeepUnsynced: 1}, false)
 		for i := range sw.seeds {
@@ -918,6 +919,9 @@ func restartHistory(h *history) {
 	}
 }
 
+// crashSeed varies the histories and the crashes: `go test -run TestCrashes -crash.seed 7`.
+var crashSeed = flag.Uint64("crash.seed", 0, "seed of the crash tests")
+
 // TestCrashes cuts every history before every operation that changes a file.
 func TestCrashes(t *testing.T) {
 	var recoveries, again, points atomic.Int64
@@ -925,7 +929,7 @@ func TestCrashes(t *testing.T) {
 		for i, c := range crashHistories {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				h := newHistory(t, uint64(i), c.change)
+				h := newHistory(t, *crashSeed<<8+uint64(i), c.change)
 				sw := &sweeper{h: h, t: t, seeds: 1}
 				sw.watch()
 				c.run(h)

@@ -76,12 +76,9 @@ func (l *Log) remove() error {
 	if err := l.dir.offline(); err != nil {
 		return offlineError(l.dir.path, err)
 	}
-	// From here on nothing is appended. The note need not be waited for: if it is lost, so may be the
-	// rename, and the log is found as it was.
-	if j := l.dir.journal; j != nil {
-		if _, err := j.post(entryGone, l, 0); err != nil {
-			return err
-		}
+	// From here on nothing is appended, so that the note ends what the journal has of the log.
+	if err := l.note(entryGone, 0); err != nil {
+		return err
 	}
 	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)))
 }

@@ -29,6 +29,8 @@ type logDir struct {
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off
 
+	startsMoved atomic.Bool // a log start is in the journal and not in its checkpoint
+
 	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time
 	known        map[base.TopicPartition]struct{} // who is in the checkpoint files; guarded by checkpointMu
 }

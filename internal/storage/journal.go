@@ -388,6 +388,11 @@ func (j *journal) syncBehind() {
 		for l := range f.logs {
 			l.commit()
 		}
+		if j.d.startsMoved.Swap(false) {
+			if err := j.d.writeStarts(); err != nil {
+				_ = j.d.condemn(err)
+			}
+		}
 		switch {
 		case down:
 			_ = f.f.Close()

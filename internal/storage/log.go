@@ -22,16 +22,19 @@ type Log struct {
 	name  string // of its directory below dir.path
 	path  string
 
-	cfg      atomic.Pointer[LogConfig]
-	id       atomic.Pointer[base.TopicID]
-	start    atomic.Int64
-	end      atomic.Int64
-	synced   atomic.Int64
-	hw       atomic.Int64
-	unstable atomic.Int64 // first unstable offset; noUnstable, or unstableUnknown
-	bytes    atomic.Int64
-	onSynced atomic.Pointer[func(int64)]
-	queued   [queues]atomic.Bool
+	cfg    atomic.Pointer[LogConfig]
+	id     atomic.Pointer[base.TopicID]
+	start  atomic.Int64
+	end    atomic.Int64
+	synced atomic.Int64
+	// startNoted is the start that the journal has been told; the checkpoint must know it before
+	// that journal file is used again.
+	startNoted atomic.Int64
+	hw         atomic.Int64
+	unstable   atomic.Int64 // first unstable offset; noUnstable, or unstableUnknown
+	bytes      atomic.Int64
+	onSynced   atomic.Pointer[func(int64)]
+	queued     [queues]atomic.Bool
 
 	flushMu sync.Mutex // one flush, checkpoint or replacement at a time
 	mu      sync.Mutex

@@ -307,15 +307,15 @@ func (v *verifier) pass() (again bool, err error) {
 	onDisk := x.clone()
 	from := int64(0)
 	if r.point > s.base {
-		from = x.floor(r.point - s.base)
+		from = x.floor(r.point - 1 - s.base) // the last indexed batch that is wholly below
 	}
-	r.resumeIndexes(s, x, from)
+	next := r.resumeIndexes(s, x, from)
 	if v.f, err = l.acquire(s); err != nil {
 		return false, err
 	}
 	defer v.f.release()
 	v.checked, v.reopen = 0, false
-	if err = v.run(from); err != nil {
+	if err = v.run(from, next); err != nil {
 		return false, err
 	}
 	if v.reopen {
@@ -344,7 +344,8 @@ func fileSize(fsys vfs.FS, name string) (int64, error) {
 }
 
 // resumeIndexes keeps the index entries of batches before position from; later ones are made anew.
-func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) {
+// It returns an offset that the batch at from is not below.
+func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) (next int64) {
 	n := 0
 	for n < len(x.offs) && x.offs[n].pos() < from {
 		n++
@@ -362,6 +363,10 @@ func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) {
 	}
 	s.idx.Store(x)
 	s.indexed = false // files may be longer than what stands
+	if n > 0 {
+		return s.base + x.offs[n-1].rel() + 1
+	}
+	return s.base
 }
 
 // verifier checks the batches of one segment.
@@ -377,10 +382,9 @@ type verifier struct {
 	kept    string // where the damaged file was copied to
 }
 
-func (v *verifier) run(from int64) error {
-	s := v.s
-	pos, next := from, s.base
-	s.size, s.next = from, s.base
+func (v *verifier) run(from, next int64) error {
+	s, pos := v.s, from
+	s.size, s.next = from, next
 	interval := v.r.l.cfg.Load().IndexIntervalBytes
 	for pos < v.size {
 		h, bad, err := v.batch(pos, next)

@@ -36,6 +36,7 @@ type replayRules struct {
 	below int64 // of stable notes, for the topic id they were made for
 	id    base.TopicID
 	cuts  []cutRule
+	last  base.TopicID // of the last batch: the partition's present topic
 }
 
 // cutRule forbids entries before number at that reach offset from.
@@ -222,17 +223,16 @@ func (r *replayer) walkFile(rf *replayFile, fn func(*journalEntry) error) error 
 	}
 }
 
-// learn takes in one note.
+// learn takes in what must be known before anything is written.
 func (r *replayer) learn(e *journalEntry) error {
-	if e.kind == entryData {
-		return nil
-	}
 	rules := r.rules[e.tp]
 	if rules == nil {
 		rules = &replayRules{}
 		r.rules[e.tp] = rules
 	}
 	switch e.kind {
+	case entryData:
+		rules.last = e.topicID
 	case entryCut:
 		rules.cuts = append(rules.cuts, cutRule{r.entry, e.offset, e.topicID})
 		if rules.id == e.topicID {
@@ -240,6 +240,9 @@ func (r *replayer) learn(e *journalEntry) error {
 		}
 	case entryGone:
 		rules.cuts = append(rules.cuts, cutRule{r.entry, 0, e.topicID})
+		if rules.last == e.topicID {
+			rules.last = base.TopicID{}
+		}
 	case entryStable:
 		if rules.id != e.topicID {
 			rules.id, rules.below = e.topicID, 0
@@ -339,6 +342,13 @@ func (r *replayer) claim(e *journalEntry) (bool, error) {
 	id, err := readTopicID(fsys, dir)
 	if err != nil {
 		return false, err
+	}
+	if !id.IsZero() && id != e.topicID && r.rules[e.tp].last == e.topicID {
+		// The directory is of a topic that was deleted before this one was made; the crash undid that.
+		if err = fsys.Rename(dir, path.Join(r.d.path, deleteDirName(e.tp))); err != nil {
+			return false, err
+		}
+		id = base.TopicID{}
 	}
 	if id.IsZero() {
 		if err = fsys.MkdirAll(dir); err != nil {

@@ -19,13 +19,28 @@ func (l *Log) DeleteRecords(before int64) (newStart int64, err error) {
 			return -1, err
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.usableLocked(); err != nil {
+	if err = l.raiseStart(before); err != nil {
 		return -1, err
 	}
-	l.raiseStartLocked(min(before, l.hw.Load()))
 	return l.start.Load(), nil
+}
+
+// raiseStart moves the log start up. Where no journal tells of it, the checkpoint does.
+func (l *Log) raiseStart(to int64) error {
+	l.mu.Lock()
+	if err := l.usableLocked(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.raiseStartLocked(min(to, l.hw.Load()))
+	l.mu.Unlock()
+	if l.dir.journal != nil || l.store.opts.Journal.Inline {
+		return nil
+	}
+	if err := l.dir.writeStarts(); err != nil {
+		return l.dir.fail(err)
+	}
+	return nil
 }
 
 func (l *Log) checkStart(before int64) error {
@@ -42,10 +57,15 @@ func (l *Log) checkStart(before int64) error {
 
 // note puts a note about the log into the journal and waits until it is durable. No lock may be held.
 func (l *Log) note(kind entryKind, offset int64) error {
-	if j := l.dir.journal; j != nil {
-		return j.note(kind, l, offset)
+	j := l.dir.journal
+	if j == nil {
+		return nil
 	}
-	return nil
+	if kind == entryStart {
+		l.startNoted.Store(offset)
+		l.dir.startsMoved.Store(true)
+	}
+	return j.note(kind, l, offset)
 }
 
 func (l *Log) raiseStartLocked(to int64) {
@@ -69,10 +89,18 @@ func (l *Log) Retain(now time.Time) (int, error) {
 	if n == 0 || err != nil {
 		return 0, err
 	}
+	// What stays must be there after a crash without the journal's help, or the log's end would be
+	// forgotten with the segments that go.
+	if err = l.Sync(); err != nil {
+		return 0, err
+	}
 	if err = l.note(entryStable, start); err != nil { // nothing of the segments is to be replayed
 		return 0, err
 	}
 	if err = l.note(entryStart, start); err != nil {
+		return 0, err
+	}
+	if err = l.raiseStart(start); err != nil {
 		return 0, err
 	}
 	l.flushMu.Lock()

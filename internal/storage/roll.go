@@ -104,7 +104,11 @@ func (l *Log) createActiveLocked() error {
 	}
 	defer f.release()
 	s.exists = true
-	return l.store.opts.FS.SyncDir(l.path)
+	if err = l.syncNames(!l.durable, true); err != nil {
+		return err
+	}
+	l.durable = true
+	return nil
 }
 
 // filePath is where one of the segment's files is.

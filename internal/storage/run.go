@@ -128,7 +128,7 @@ func (d *logDir) writeCheckpoints() error {
 		err = writeOffsets(fsys, d.path, hwCheckpointFile, logs, func(l *Log) (int64, bool) { return l.hw.Load(), true })
 	}
 	if err == nil {
-		err = d.writeStarts(logs)
+		err = d.writeStartsOf(logs)
 	}
 	if err == nil {
 		d.known = make(map[base.TopicPartition]struct{}, len(logs))
@@ -165,14 +165,25 @@ func (d *logDir) forget(tp base.TopicPartition) error {
 	return nil
 }
 
-// writeStarts writes the log start offsets; as in Kafka only those that the first segment's name
-// does not say.
-func (d *logDir) writeStarts(logs []*Log) error {
+// writeStarts writes the log start offsets.
+func (d *logDir) writeStarts() error {
+	if d.offline() != nil {
+		return nil
+	}
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	return d.writeStartsOf(d.store.logsOf(d))
+}
+
+// writeStartsOf writes every start but 0: also one that the first segment's name tells, for the
+// segments below it may come back after a crash.
+func (d *logDir) writeStartsOf(logs []*Log) error {
 	return writeOffsets(d.store.opts.FS, d.path, startCheckpointFile, logs, func(l *Log) (int64, bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		start := l.start.Load()
-		return start, start > l.segs[0].base || start > 0 && !l.segs[0].exists
+		start := max(l.start.Load(), l.startNoted.Load())
+		if start > 0 {
+			d.known[l.tp] = struct{}{}
+		}
+		return start, start > 0
 	})
 }
 

@@ -46,6 +46,7 @@ func (l *Log) frozenCut(from int64, cut func() error) error {
 	if err := l.note(entryCut, from); err != nil {
 		return err
 	}
+	l.startNoted.Store(min(l.startNoted.Load(), from))
 	if err := l.cutWith(cut); err != nil {
 		return err
 	}
@@ -110,6 +111,9 @@ func (l *Log) cutLocked(to int64) (end int64, err error) {
 		return 0, err
 	}
 	if err = f.f.Sync(); err != nil {
+		return 0, err
+	}
+	if err = l.store.opts.FS.SyncDir(l.path); err != nil {
 		return 0, err
 	}
 	return to, l.cutSegmentLocked(s, sc, to)
