@@ -116,10 +116,12 @@ func (m *Machine) describeConsumer(id string) DescribedConsumerGroup {
 	d.GroupId = id
 	g := m.consumer(id)
 	if g == nil {
-		f := failf(kerr.GroupIDNotFound, "group %s not found", id)
 		if id == "" {
-			f = fail(kerr.InvalidGroupID)
-		} else if m.groups[id] != nil {
+			d.ErrorCode = kerr.InvalidGroupID.Code
+			return d
+		}
+		f := failf(kerr.GroupIDNotFound, "group %s not found", id)
+		if m.groups[id] != nil {
 			f = failf(kerr.GroupIDNotFound, "group %s is not a consumer group", id)
 		}
 		d.ErrorCode, d.ErrorMessage = f.code(), f.text()
