@@ -4,9 +4,11 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +41,14 @@ type txnBroker struct {
 	ids     *txn.ProducerIDs
 	markers *txn.MarkerSender
 	api     *api.Broker
+	version atomicInt16 // transaction.version
 }
+
+// atomicInt16 is a feature level that a test may change.
+type atomicInt16 struct{ v atomic.Int32 }
+
+func (a *atomicInt16) Load() int16   { return int16(a.v.Load()) }
+func (a *atomicInt16) Store(n int16) { a.v.Store(int32(n)) }
 
 // startTxnBroker runs a broker over dir until the test ends or stop is called.
 func startTxnBroker(t *testing.T, dir string) (b *txnBroker, stop func()) {
@@ -51,6 +60,7 @@ func startTxnBroker(t *testing.T, dir string) (b *txnBroker, stop func()) {
 		t.Fatal(err)
 	}
 	b = &txnBroker{t: t, parts: partition.NewTable()}
+	b.version.Store(2)
 	b.store, err = storage.Open(t.Context(), storage.Options{
 		FS: vfs.OS{}, Dirs: []string{dir}, NodeID: 1, Journal: storage.JournalOptions{FileBytes: 1 << 20},
 	})
@@ -69,6 +79,8 @@ func startTxnBroker(t *testing.T, dir string) (b *txnBroker, stop func()) {
 	}
 	b.addr = l.Addr().String()
 	b.assemble(l)
+	known := slices.Collect(b.ctl.Image().Topics())
+	b.publish(nil, nil, meta.Delta{Created: known})
 	b.ctl.Subscribe(b.publish)
 	stop = sync.OnceFunc(b.run(l))
 	t.Cleanup(stop)
@@ -95,7 +107,9 @@ func (b *txnBroker) assemble(l net.Listener) {
 	addr, _ := l.Addr().(*net.TCPAddr)
 	b.api = &api.Broker{
 		Logger: log, Clock: clock.System{}, NodeID: 1, Parts: b.parts, Image: b.ctl.Image,
-		Features:   func() (int64, []api.Feature) { return 0, nil },
+		Features: func() (int64, []api.Feature) {
+			return 0, []api.Feature{{Name: "transaction.version", Max: 2, Level: b.version.Load()}}
+		},
 		Advertised: func(*api.Conn) (string, int32, bool) { return "127.0.0.1", int32(addr.Port), true },
 		AutoCreate: func([]string) map[string]error { return nil },
 		Admin:      api.Admin{Store: b.store, Controller: b.ctl, LogLevel: new(slog.LevelVar)},
@@ -191,7 +205,9 @@ func (b *txnBroker) openTopic(t *meta.Topic) {
 			b.t.Error(err)
 			return
 		}
-		settings := &partition.Settings{Internal: meta.IsInternal(t.Name), Validate: batch.ValidateOptions{MaxMessageBytes: 1 << 20}}
+		settings := &partition.Settings{Internal: meta.IsInternal(t.Name), Validate: batch.ValidateOptions{
+			MaxMessageBytes: 1 << 20, TimestampBeforeMaxMs: math.MaxInt64, TimestampAfterMaxMs: 3_600_000,
+		}}
 		topic.Parts = append(topic.Parts, partition.Open(tp, t.ID, log, t.Partitions[i].LeaderEpoch, settings))
 	}
 	b.parts.Put(topic)
@@ -206,7 +222,7 @@ func (b *txnBroker) loadShards(name string) {
 			b.txns.Load(int32(i), shard{p}, func() *txn.Machine {
 				return txn.New(txn.Options{
 					Shard: int32(i), CoordinatorEpoch: p.LeaderEpoch(), Config: txnTestConfig,
-					ServerVersion: func() int16 { return 2 }, NextProducerID: b.ids.Next, Outbox: b.markers,
+					ServerVersion: b.version.Load, NextProducerID: b.ids.Next, Outbox: b.markers,
 				})
 			})
 		}
@@ -214,8 +230,10 @@ func (b *txnBroker) loadShards(name string) {
 }
 
 func (b *txnBroker) newGroups() *group.Machine {
+	c := group.DefaultConfig()
+	c.InitialRebalanceDelay = 100 * time.Millisecond
 	return group.New(group.Options{
-		Config: group.DefaultConfig(),
+		Config: c,
 		Topics: func() group.Topics { return imageTopics{b.ctl.Image()} },
 		NewID:  func() string { return base.NewTopicID().String() },
 	})
