@@ -90,9 +90,13 @@ func describeEntry(e conf.Entry, req *kmsg.DescribeConfigsRequest,
 ) kmsg.DescribeConfigsResponseDescribeConfigsResourceResult {
 	out := kmsg.NewDescribeConfigsResponseDescribeConfigsResourceResult()
 	out.Name, out.Value, out.ReadOnly, out.IsSensitive = e.Name, e.Value, e.ReadOnly, e.Sensitive
-	out.ConfigSource, out.ConfigType, out.Documentation = int8(e.Source), int8(e.Type), nil
-	if req.IncludeDocumentation && e.Source != conf.SourceBrokerLogger {
+	out.ConfigSource, out.ConfigType = int8(e.Source), int8(e.Type)
+	switch {
+	case e.Source == conf.SourceBrokerLogger: // an empty text rather than none, as in Kafka
+	case req.IncludeDocumentation:
 		out.Documentation = &e.Doc
+	default:
+		out.Documentation = nil
 	}
 	if req.IncludeSynonyms {
 		for _, s := range e.Synonyms {

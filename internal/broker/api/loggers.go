@@ -59,16 +59,13 @@ func alteredLevel(op kmsg.IncrementalAlterConfigsRequestAlterableConfig) (slog.L
 		return 0, refuse(kerr.InvalidConfig, "logger %s does not exist; there is %s", op.Name, rootLogger)
 	case kind == conf.OpDelete:
 		return 0, refuse(kerr.InvalidRequest, "the level of the logger %s cannot be removed, only set", rootLogger)
-	case op.Value != nil:
-		for _, l := range logLevels {
-			if l.name == *op.Value {
-				return l.level, nil
-			}
+	case op.Value == nil:
+		return 0, refuse(kerr.InvalidRequest, "the logger %s needs a level, not null", rootLogger)
+	}
+	for _, l := range logLevels {
+		if l.name == *op.Value {
+			return l.level, nil
 		}
 	}
-	value := "null"
-	if op.Value != nil {
-		value = *op.Value
-	}
-	return 0, refuse(kerr.InvalidConfig, "log level %q: want TRACE, DEBUG, INFO, WARN, ERROR or FATAL", value)
+	return 0, refuse(kerr.InvalidConfig, "log level %q: want TRACE, DEBUG, INFO, WARN, ERROR or FATAL", *op.Value)
 }

@@ -125,11 +125,13 @@ func format(t *testing.T, addr string) {
 }
 
 func (b *broker) api(addr *net.TCPAddr) *api.Broker {
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelError) // as in the Kafka that was asked
 	a := &api.Broker{
 		Logger: slog.New(slog.DiscardHandler), Clock: clock.System{}, NodeID: nodeID, Parts: b.parts, Image: b.ctl.Image,
 		Features:   func() (int64, []api.Feature) { return 0, nil },
 		Advertised: func(*api.Conn) (string, int32, bool) { return "127.0.0.1", int32(addr.Port), true },
-		Admin:      api.Admin{Store: b.store, Controller: b.ctl, Conf: b.live, LogLevel: new(slog.LevelVar)},
+		Admin:      api.Admin{Store: b.store, Controller: b.ctl, Conf: b.live, LogLevel: level},
 	}
 	a.Init(1<<20, 10)
 	return a

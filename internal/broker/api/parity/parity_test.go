@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRecord asks the Kafka broker named by PARITY_RECORD and writes its answers down.
@@ -15,7 +16,7 @@ func TestRecord(t *testing.T) {
 	}
 	for _, s := range Scripts {
 		t.Run(s.Name, func(t *testing.T) {
-			got, err := Execute(s, addr)
+			got, err := Execute(s, addr, 200*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -31,11 +32,11 @@ func TestParity(t *testing.T) {
 	addr := os.Getenv("PARITY_CHECK")
 	if addr == "" {
 		addr = start(t)
-		format(t, addr)
 	}
+	format(t, addr)
 	for _, s := range Scripts {
 		t.Run(s.Name, func(t *testing.T) {
-			got, err := Execute(s, addr)
+			got, err := Execute(s, addr, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -16,6 +17,8 @@ type Run struct {
 	Addr    string
 	Version int16 // of the request that is being made
 	prefix  string
+	// settle is how long to wait between steps, for a broker whose answers lag behind its changes.
+	settle time.Duration
 }
 
 // NewRun begins an execution.
@@ -50,9 +53,11 @@ type Script struct {
 	Steps []Step
 }
 
-// Execute runs a script and returns its record.
-func Execute(s Script, addr string) (string, error) {
+// Execute runs a script and returns its record. A broker that answers a change before all of it
+// knows the change needs time to settle between steps.
+func Execute(s Script, addr string, settle time.Duration) (string, error) {
 	r := NewRun(addr)
+	r.settle = settle
 	c, err := Dial(addr)
 	if err != nil {
 		return "", err
@@ -65,6 +70,7 @@ func Execute(s Script, addr string) (string, error) {
 	}
 	var b strings.Builder
 	for _, st := range s.Steps {
+		time.Sleep(r.settle)
 		executeStep(&b, r, c, st)
 	}
 	return b.String(), nil
