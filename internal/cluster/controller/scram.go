@@ -98,6 +98,9 @@ func upsertScram(u kmsg.AlterUserScramCredentialsRequestScramCredentialUpsertion
 	if u.Iterations > maxScramIterations {
 		return nil, refuse(kerr.UnacceptableCredential, "Too many iterations")
 	}
+	if len(u.SaltedPassword) == 0 {
+		return nil, refuse(kerr.UnacceptableCredential, "The salted password is empty")
+	}
 	h := scramHash(u.Mechanism)
 	mac := func(text string) []byte {
 		w := hmac.New(h, u.SaltedPassword)
