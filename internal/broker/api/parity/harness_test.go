@@ -41,7 +41,8 @@ func start(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	static, err := conf.Load(conf.Source{Set: []string{
-		"node.id=1", "process.roles=broker,controller", "log.dirs=" + dir, "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
+		"node.id=1", "process.roles=broker,controller", "log.dirs=" + dir,
+		"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
 		"controller.listener.names=CONTROLLER",
 	}})
 	if err != nil {

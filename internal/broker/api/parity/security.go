@@ -207,7 +207,9 @@ var quotasScript = Script{Name: "quotas", Steps: []Step{
 	ask("key twice", func(r *Run, m *kmsg.AlterClientQuotasRequest) {
 		m.Entries = []kmsg.AlterClientQuotasRequestEntryData{{
 			Entity: []kmsg.AlterClientQuotasRequestEntityData{{EntityType: "user", EntityName: new(r.Name("w"))}},
-			Ops:    []kmsg.AlterClientQuotasRequestOpData{{Key: "producer_byte_rate", Value: 5}, {Key: "producer_byte_rate", Value: 6}},
+			Ops: []kmsg.AlterClientQuotasRequestOpData{
+				{Key: "producer_byte_rate", Value: 5}, {Key: "producer_byte_rate", Value: 6},
+			},
 		}}
 	}),
 	ask("entity twice", func(r *Run, m *kmsg.AlterClientQuotasRequest) {

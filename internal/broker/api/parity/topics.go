@@ -218,7 +218,9 @@ var createPartitionsScript = Script{Name: "create_partitions", Steps: []Step{
 	createPartitions("negative", false, grow("a", -1)),
 	createPartitions("unknown", false, grow("none", 3)),
 	createPartitions("validate", true, grow("b", 3)),
-	createPartitions("manual", false, func(r *Run) []partitionsTopic { return grow("b", 2+int32(r.Version), []int32{1})(r) }),
+	createPartitions("manual", false, func(r *Run) []partitionsTopic {
+		return grow("b", 2+int32(r.Version), []int32{1})(r)
+	}),
 	createPartitions("manual too many", false, grow("c", 2, []int32{1}, []int32{1})),
 	createPartitions("manual too few", false, grow("c", 4, []int32{1})),
 	createPartitions("manual unknown broker", false, grow("c", 2, []int32{7})),
