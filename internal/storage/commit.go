@@ -127,7 +127,7 @@ func (l *Log) syncNames(identity, names bool) error {
 		}
 	}
 	if identity || names {
-		if err := fsys.SyncDir(l.path); err != nil {
+		if err := fsys.SyncDir(l.home()); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (l *Log) syncIdentity() error {
 	if l.TopicID().IsZero() {
 		return nil
 	}
-	f, err := l.store.opts.FS.OpenReadWrite(path.Join(l.path, partitionMetadataFile))
+	f, err := l.store.opts.FS.OpenReadWrite(path.Join(l.home(), partitionMetadataFile))
 	if err != nil {
 		return err
 	}

@@ -88,10 +88,10 @@ func (l *Log) rename(to string) error {
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.store.opts.FS.Rename(l.path, to); err != nil {
+	if err := l.store.opts.FS.Rename(l.home(), to); err != nil {
 		return l.dir.fail(err)
 	}
-	l.path = to
+	l.path.Store(&to)
 	for _, s := range l.segs {
 		s.sealed.Store(true)
 		l.store.files.drop(s)

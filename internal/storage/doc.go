@@ -22,11 +22,11 @@
 //
 // # Compaction
 //
-// A cleaner asks a Log for its SealedSegments below what must not be touched, writes replacements
-// with NewCleanedSegment (files with the suffix .cleaned), and hands both lists to ReplaceSegments,
-// which swaps them so that a crash at any point leaves the old or the new segments, whole. How far
-// a log has been cleaned is kept by CleanerOffset and SetCleanerOffset, in Kafka's
-// cleaner-offset-checkpoint. See replace.go.
+// A cleaner takes sealedSegments, reads their batches with scanSegment and their aborted
+// transactions with abortedIn, writes replacements with newCleaned (files with the suffix .cleaned),
+// and hands both lists to replaceSegments, which swaps them so that a crash at any point leaves the
+// old or the new segments, whole. How far a log has been cleaned is kept by CleanerOffset and
+// SetCleanerOffset, in Kafka's cleaner-offset-checkpoint. See replace.go.
 //
 // Concurrency: every method of Store and Log may be called from any goroutine. Lock order:
 // Log.flushMu, then Log.mu, then the leaves (file set, journal queue, commit queue, notifier). No

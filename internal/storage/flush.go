@@ -111,24 +111,24 @@ func (l *Log) planTailsLocked(p *checkpointPlan, closing bool) {
 func (l *Log) writeCheckpoint(p *checkpointPlan) error {
 	fsys := l.store.opts.FS
 	for i := range p.tails {
-		if err := p.tails[i].write(fsys, l.path); err != nil {
+		if err := p.tails[i].write(fsys, l.home()); err != nil {
 			return err
 		}
 	}
 	for _, s := range p.snaps {
-		if err := writeSynced(fsys, path.Join(l.path, segmentName(s.offset)+snapshotSuffix), s.data); err != nil {
+		if err := writeSynced(fsys, path.Join(l.home(), segmentName(s.offset)+snapshotSuffix), s.data); err != nil {
 			return err
 		}
 	}
 	if p.epochs != nil {
-		if err := writeLines(fsys, path.Join(l.path, epochCheckpointFile), p.epochs); err != nil {
+		if err := writeLines(fsys, path.Join(l.home(), epochCheckpointFile), p.epochs); err != nil {
 			return err
 		}
 	}
 	if len(p.snaps) == 0 && len(p.tails) == 0 {
 		return nil
 	}
-	return fsys.SyncDir(l.path)
+	return fsys.SyncDir(l.home())
 }
 
 // writeSynced writes a file whose content is checked by its reader, so it needs no rename.
@@ -216,7 +216,7 @@ func (l *Log) straySnapsLocked() (strays []int64) {
 
 // removeFile removes a file that nothing refers to; one that is gone already is fine.
 func (l *Log) removeFile(name string) {
-	if err := l.store.opts.FS.Remove(path.Join(l.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.store.log.Warn("cannot remove file", "path", path.Join(l.path, name), "err", err)
+	if err := l.store.opts.FS.Remove(path.Join(l.home(), name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.store.log.Warn("cannot remove file", "path", path.Join(l.home(), name), "err", err)
 	}
 }

@@ -99,7 +99,7 @@ func (d *logDir) readState() (st dirState, err error) {
 			d.store.log.Warn("checkpoint is damaged and ignored", "err", err)
 		}
 	}
-	d.noteKnown(st.recovery, st.hw, st.start)
+	d.noteKnown(st.recovery, st.hw, st.start, st.cleaner)
 	_, st.clean, err = readOptional(fsys, path.Join(d.path, cleanShutdownFile), maxMetaBytes)
 	return st, err
 }
@@ -158,6 +158,10 @@ func (d *logDir) loadLogs(ctx context.Context, todo []base.TopicPartition, st *d
 func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirState) error {
 	l := newLog(d.store, d, tp, d.store.opts.Defaults)
 	r := recoverer{l: l, clean: st.clean, point: st.recovery[tp], startPoint: st.start[tp], noted: st.noted[tp]}
+	r.cleaned = -1
+	if cleaned, ok := st.cleaner[tp]; ok {
+		r.cleaned = cleaned
+	}
 	if err := r.run(ctx); err != nil {
 		return err
 	}

@@ -19,8 +19,7 @@ type Log struct {
 	tp    base.TopicPartition
 	store *Store
 	dir   *logDir
-	name  string // of its directory below dir.path
-	path  string
+	path  atomic.Pointer[string] // of the partition's directory; Delete renames it
 
 	cfg    atomic.Pointer[LogConfig]
 	id     atomic.Pointer[base.TopicID]
@@ -95,11 +94,9 @@ func (l *Log) TopicID() base.TopicID {
 func (l *Log) Dir() string { return l.dir.path }
 
 // Path is the path of the partition's directory.
-func (l *Log) Path() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.path
-}
+func (l *Log) Path() string { return l.home() }
+
+func (l *Log) home() string { return *l.path.Load() }
 
 // Config is the current settings.
 func (l *Log) Config() LogConfig { return *l.cfg.Load() }
@@ -365,7 +362,7 @@ func (l *Log) acquire(s *segment) (*handle, error) {
 	if h := s.handle.Load(); h != nil && h.tryRef() {
 		return h, nil
 	}
-	return l.store.files.acquire(s, path.Join(l.path, s.file(logSuffix)), !s.sealed.Load())
+	return l.store.files.acquire(s, path.Join(l.home(), s.file(logSuffix)), !s.sealed.Load())
 }
 
 // indexesOf returns the segment's indexes, reading them if they are not in memory. Not under mu.
@@ -378,7 +375,7 @@ func (l *Log) indexesOf(s *segment) (*indexes, error) {
 	if x := s.idx.Load(); x != nil {
 		return x, nil
 	}
-	x, whole, err := loadIndexes(l.store.opts.FS, l.path, s)
+	x, whole, err := loadIndexes(l.store.opts.FS, l.home(), s)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (v *verifier) excise(d Damage, resume int64) error {
 	if err = fsys.Rename(tmp, d.File); err != nil {
 		return err
 	}
-	if err = fsys.SyncDir(v.r.l.path); err != nil {
+	if err = fsys.SyncDir(v.r.l.home()); err != nil {
 		return err
 	}
 	v.reopen = true
@@ -109,7 +109,7 @@ func (v *verifier) keep() (string, error) {
 	if err := v.copyTo(name, []extent{{0, v.size}}); err != nil {
 		return "", err
 	}
-	if err := l.store.opts.FS.SyncDir(l.path); err != nil {
+	if err := l.store.opts.FS.SyncDir(l.home()); err != nil {
 		return "", err
 	}
 	v.kept = name
@@ -207,5 +207,5 @@ func (r *recoverer) setAside(i int) error {
 		l.store.files.drop(s)
 	}
 	l.segs = l.segs[:i]
-	return fsys.SyncDir(l.path)
+	return fsys.SyncDir(l.home())
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/logstead/logstead/internal/kit/vfs"
@@ -20,6 +19,7 @@ type recoverer struct {
 	point      int64 // recovery point: everything below is sound
 	startPoint int64 // log start offset
 	noted      journalState
+	cleaned    int64 // how far the log was compacted
 	stable     int64 // what was promised to survive: the recovery point, or more if the journal says so
 	names      map[string]bool
 	truncated  bool
@@ -27,7 +27,7 @@ type recoverer struct {
 
 func (r *recoverer) run(ctx context.Context) error {
 	l := r.l
-	id, err := readTopicID(l.store.opts.FS, l.path)
+	id, err := readTopicID(l.store.opts.FS, l.home())
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (r *recoverer) run(ctx context.Context) error {
 		r.stable = r.noted.stable
 	}
 	r.stable = max(r.stable, r.point)
-	if l.epochs, err = loadEpochs(l.store.opts.FS, l.path); err != nil {
+	if l.epochs, err = loadEpochs(l.store.opts.FS, l.home()); err != nil {
 		if isIO(err) {
 			return err
 		}
@@ -56,7 +56,7 @@ func (r *recoverer) run(ctx context.Context) error {
 // list reads the directory: leftovers go, segments and snapshots are noted.
 func (r *recoverer) list() error {
 	l := r.l
-	entries, err := l.store.opts.FS.ReadDir(l.path)
+	entries, err := l.store.opts.FS.ReadDir(l.home())
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (r *recoverer) list() error {
 }
 
 func (r *recoverer) addSegment(base int64) error {
-	info, err := r.l.store.opts.FS.Stat(path.Join(r.l.path, segmentName(base)+logSuffix))
+	info, err := r.l.store.opts.FS.Stat(path.Join(r.l.home(), segmentName(base)+logSuffix))
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (r *recoverer) dropOrphans() {
 	for name := range r.names {
 		for _, suffix := range [...]string{indexSuffix, timeSuffix, txnSuffix} {
 			if base, ok := parseOffsetName(name, suffix); ok && !r.names[segmentName(base)+logSuffix] {
-				r.l.store.log.Warn("index file without a segment; removing it", "path", path.Join(r.l.path, name))
+				r.l.store.log.Warn("index file without a segment; removing it", "path", path.Join(r.l.home(), name))
 				r.l.removeFile(name)
 			}
 		}
@@ -158,7 +158,7 @@ func (r *recoverer) dropRetired() error {
 	}
 	for _, s := range l.segs[:n] {
 		l.bytes.Add(s.size) // retireLocked takes it away again
-		if err := l.retireLocked(s); err != nil {
+		if err := l.retireLocked(s, false); err != nil {
 			return err
 		}
 	}
@@ -267,6 +267,7 @@ func (r *recoverer) verify(ctx context.Context) error {
 func (r *recoverer) checkGap(s, after *segment) error {
 	switch {
 	case s.next == after.base || r.truncated:
+	case after.base <= r.cleaned: // compaction may have taken the last records of a segment
 	case s.next >= r.stable:
 		r.truncated = true
 	case s.next >= r.point:
@@ -300,7 +301,7 @@ func (r *recoverer) verifySegment(s *segment) error {
 // gone through again.
 func (v *verifier) pass() (again bool, err error) {
 	l, s, r := v.r.l, v.s, v.r
-	x, whole, err := loadIndexes(l.store.opts.FS, l.path, s)
+	x, whole, err := loadIndexes(l.store.opts.FS, l.home(), s)
 	if err != nil {
 		return false, err
 	}
@@ -508,15 +509,4 @@ func (r *recoverer) startAfresh() error {
 	l.segs = []*segment{newSegment(l.start.Load(), l.store.opts.Clock.Now(), l.jitter())}
 	l.epochs = epochCache{dirty: true}
 	return r.finish()
-}
-
-// settleSwaps removes what compaction or deletion left unfinished.
-func (r *recoverer) settleSwaps() error {
-	for name := range r.names {
-		if strings.HasSuffix(name, deletedSuffix) || strings.HasSuffix(name, cleanedSuffix) {
-			r.l.removeFile(name)
-			delete(r.names, name)
-		}
-	}
-	return nil
 }

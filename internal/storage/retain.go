@@ -181,7 +181,7 @@ func (l *Log) removeFirstLocked(n int, now time.Time) error {
 	l.segs = slices.Clone(l.segs[n:])
 	l.raiseStartLocked(l.segs[0].base)
 	for _, s := range gone {
-		if err := l.retireLocked(s); err != nil {
+		if err := l.retireLocked(s, false); err != nil {
 			return l.dir.fail(err)
 		}
 	}
@@ -190,17 +190,20 @@ func (l *Log) removeFirstLocked(n int, now time.Time) error {
 }
 
 // retireLocked renames a segment's files to .deleted; they are removed after FileDeleteDelay. Those
-// who read the segment go on reading.
-func (l *Log) retireLocked(s *segment) error {
+// who read the segment go on reading. keepSnapshot leaves the producer snapshot of the same name,
+// because another segment with that base takes its place.
+func (l *Log) retireLocked(s *segment, keepSnapshot bool) error {
 	fsys := l.store.opts.FS
 	delay := l.cfg.Load().FileDeleteDelay
 	l.bytes.Add(-s.size)
 	suffixes := []string{logSuffix, indexSuffix, timeSuffix, txnSuffix}
-	if i, ok := slices.BinarySearch(l.snaps, s.base); ok {
+	if i, ok := slices.BinarySearch(l.snaps, s.base); ok && !keepSnapshot {
 		l.snaps = slices.Delete(l.snaps, i, i+1)
 		suffixes = append(suffixes, snapshotSuffix)
 	}
-	l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset == s.base })
+	if !keepSnapshot {
+		l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset == s.base })
+	}
 	for _, suffix := range suffixes {
 		from := l.filePath(s, suffix)
 		switch err := fsys.Rename(from, from+deletedSuffix); {

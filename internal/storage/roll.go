@@ -112,4 +112,4 @@ func (l *Log) createActiveLocked() error {
 }
 
 // filePath is where one of the segment's files is.
-func (l *Log) filePath(s *segment, suffix string) string { return path.Join(l.path, s.file(suffix)) }
+func (l *Log) filePath(s *segment, suffix string) string { return path.Join(l.home(), s.file(suffix)) }

@@ -159,7 +159,11 @@ func (d *logDir) forget(tp base.TopicPartition) error {
 	if !known {
 		return nil
 	}
-	if err := d.writeCheckpoints(); err != nil {
+	err := d.writeCheckpoints()
+	if err == nil {
+		err = d.writeCleaned()
+	}
+	if err != nil {
 		return d.fail(err)
 	}
 	return nil

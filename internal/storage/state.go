@@ -50,7 +50,7 @@ func (l *Log) snapshotBelowLocked(end int64) error {
 			continue
 		}
 		name := segmentName(off) + snapshotSuffix
-		data, exists, err := readOptional(l.store.opts.FS, path.Join(l.path, name), maxSnapshotBytes)
+		data, exists, err := readOptional(l.store.opts.FS, path.Join(l.home(), name), maxSnapshotBytes)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (l *Log) snapshotBelowLocked(end int64) error {
 			if err = l.prod.decode(data, off, l.store.opts.Clock.Now(), l.cfg.Load().ProducerExpiration); err == nil {
 				return nil
 			}
-			l.store.log.Warn("producer snapshot is damaged; the log is read instead", "path", path.Join(l.path, name), "err", err)
+			l.store.log.Warn("producer snapshot is damaged; the log is read instead", "path", path.Join(l.home(), name), "err", err)
 			l.removeFile(name)
 		}
 		l.snaps = slices.Delete(l.snaps, i, i+1)
@@ -152,7 +152,7 @@ func (l *Log) rebuildIndexes(s *segment) (*indexes, error) {
 	}
 	x := t.idx.Load()
 	// The transaction index cannot be made from this segment alone; what could be read of it stands.
-	old, _, err := loadIndexes(l.store.opts.FS, l.path, s)
+	old, _, err := loadIndexes(l.store.opts.FS, l.home(), s)
 	if err != nil {
 		return nil, err
 	}

@@ -199,11 +199,11 @@ func (s *Store) Create(tp base.TopicPartition, id base.TopicID, cfg LogConfig, d
 		return nil, err
 	}
 	l := newLog(s, d, tp, cfg)
-	if err := s.opts.FS.MkdirAll(l.path); err != nil {
+	if err := s.opts.FS.MkdirAll(l.home()); err != nil {
 		return nil, d.fail(err)
 	}
 	if !id.IsZero() {
-		if err := writeTopicID(s.opts.FS, l.path, id); err != nil {
+		if err := writeTopicID(s.opts.FS, l.home(), id); err != nil {
 			return nil, d.fail(err)
 		}
 		l.id.Store(&id)
@@ -249,8 +249,9 @@ func (s *Store) pickLocked(dir string) (*logDir, error) {
 }
 
 func newLog(s *Store, d *logDir, tp base.TopicPartition, cfg LogConfig) *Log {
-	l := &Log{tp: tp, store: s, dir: d, name: tp.String(), cleaned: -1, lastFlush: s.opts.Clock.Now()}
-	l.path = path.Join(d.path, l.name)
+	l := &Log{tp: tp, store: s, dir: d, cleaned: -1, lastFlush: s.opts.Clock.Now()}
+	home := path.Join(d.path, tp.String())
+	l.path.Store(&home)
 	l.cfg.Store(&cfg)
 	l.unstable.Store(noUnstable)
 	return l
@@ -261,7 +262,7 @@ func (l *Log) adopt(id base.TopicID, cfg LogConfig) error {
 	have := l.TopicID()
 	switch {
 	case have.IsZero() && !id.IsZero():
-		if err := writeTopicID(l.store.opts.FS, l.path, id); err != nil {
+		if err := writeTopicID(l.store.opts.FS, l.home(), id); err != nil {
 			return l.dir.fail(err)
 		}
 		l.id.Store(&id)

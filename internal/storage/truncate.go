@@ -81,7 +81,7 @@ func (l *Log) freeze(on bool) error {
 func (l *Log) cutLocked(to int64) (end int64, err error) {
 	i := l.segmentAt(to)
 	for _, s := range l.segs[i+1:] {
-		if err = l.retireLocked(s); err != nil {
+		if err = l.retireLocked(s, false); err != nil {
 			return 0, err
 		}
 	}
@@ -113,7 +113,7 @@ func (l *Log) cutLocked(to int64) (end int64, err error) {
 	if err = f.f.Sync(); err != nil {
 		return 0, err
 	}
-	if err = l.store.opts.FS.SyncDir(l.path); err != nil {
+	if err = l.store.opts.FS.SyncDir(l.home()); err != nil {
 		return 0, err
 	}
 	return to, l.cutSegmentLocked(s, sc, to)
@@ -178,7 +178,7 @@ func (l *Log) lowerLocked(end int64) {
 // restartLocked drops every segment and begins again at start.
 func (l *Log) restartLocked(start int64) error {
 	for _, s := range l.segs {
-		if err := l.retireLocked(s); err != nil {
+		if err := l.retireLocked(s, false); err != nil {
 			return l.dir.fail(err)
 		}
 	}
