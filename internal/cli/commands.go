@@ -17,6 +17,7 @@ func rootCommands(a *App) []*cobra.Command {
 		inGroup(groupAdmin, clusterCmd(a)),
 		inGroup(groupTools, benchCmd(a)),
 		inGroup(groupTools, doctorCmd(a)),
+		inGroup(groupTools, debugCmd(a)),
 		inGroup(groupTools, errorsCmd(a)),
 		inGroup(groupTools, ctxCmd(a)),
 		inGroup(groupTools, completionCmd()),
