@@ -106,7 +106,7 @@ func connectDistributed(ctx context.Context, r *Run) error {
 		"group.id="+id, "config.storage.topic="+id+"-configs", "offset.storage.topic="+id+"-offsets", "status.storage.topic="+id+"-status",
 		"config.storage.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
 		"offset.storage.partitions=5", "status.storage.partitions=2", "exactly.once.source.support=enabled",
-		"session.timeout.ms=6000", "heartbeat.interval.ms=1000", fmt.Sprintf("listeners=http://127.0.0.1:%d", port))...)); err != nil {
+		"session.timeout.ms=6000", "heartbeat.interval.ms=1000", "scheduled.rebalance.max.delay.ms=1000", fmt.Sprintf("listeners=http://127.0.0.1:%d", port))...)); err != nil {
 		return err
 	}
 	start := func() (*member, error) {

@@ -47,10 +47,14 @@ func drivers() []driver {
 		}
 	}
 	python := func(file string) func(*Run) []string {
-		return func(r *Run) []string { return []string{filepath.Join(r.cache, "python", "bin", "python"), r.path("python", file)} }
+		return func(r *Run) []string {
+			return []string{filepath.Join(r.cache, "python", "bin", "python"), r.path("python", file)}
+		}
 	}
 	node := func(file string) func(*Run) []string {
-		return func(r *Run) []string { return []string{filepath.Join(r.cache, "node", "node"), filepath.Join(r.cache, "node", file)} }
+		return func(r *Run) []string {
+			return []string{filepath.Join(r.cache, "node", "node"), filepath.Join(r.cache, "node", file)}
+		}
 	}
 	goclient := func(name string) func(*Run) []string {
 		return func(r *Run) []string { return []string{filepath.Join(r.cache, "goclients"), name} }

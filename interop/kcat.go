@@ -57,7 +57,7 @@ func kcat(ctx context.Context, r *Run) {
 
 // kaskade looks through kaskade's own client code at topics, groups and records; its screen needs a terminal.
 func kaskade(ctx context.Context, r *Run) {
-	topic := r.id + "-kaskade"
+	topic := "0-" + r.id + "-kaskade" // the first in kaskade's list, where its cursor is
 	r.check(ctx, "kaskade", "topics, groups and records", 2*time.Minute, func(ctx context.Context) error {
 		if err := r.createTopic(ctx, topic, 2); err != nil {
 			return err

@@ -149,7 +149,7 @@ func (n *logsteadNode) start(ctx context.Context, fresh bool) error {
 		"server",
 		"--set", "log.dirs=" + n.dataDir(),
 		"--set", "listeners=PLAINTEXT://" + n.addr,
-		"--set", "logstead.http.listener=127.0.0.1:0",
+		"--set", "logstead.http.listeners=127.0.0.1:0",
 		"--set", "group.initial.rebalance.delay.ms=0",
 	}
 	if fresh {

@@ -36,7 +36,7 @@ const (
 	verifyTool   = "org.apache.kafka.tools.VerifiableProducer"
 	verifyReader = "org.apache.kafka.tools.VerifiableConsumer"
 	metricsTool  = "org.apache.kafka.tools.ClientMetricsCommand"
-	dumpTool     = "kafka.tools.DumpLogSegments"
+	dumpTool     = "org.apache.kafka.tools.DumpLogSegments"
 )
 
 // toolRun is the state that one pass over the tools shares.

@@ -1,0 +1,152 @@
+// Command diff asks two brokers the same things on the raw protocol and compares every field of their answers but ids
+// and times.
+//
+//	go run ./interop/diff [flags] [scenario...]
+//
+// It owns the scenarios, which are data: each is a list of steps, a step one request and what to keep of its answer.
+// The same code plays them to both brokers; what comes back is written down in a normal form (normal.go) and the two
+// transcripts are compared. Requests are written by franz-go's kmsg, which shares nothing with logstead's codec. It
+// must not know anything of a broker but its address. What is known to differ stands in known.go with its reason.
+//
+// Without flags it starts Apache Kafka and logstead itself. -a and -b take addresses instead; `-b kafka` starts a
+// second Apache Kafka, which must compare equal to the first: that is the proof that the normal form is stable.
+//
+// Concurrency: the two brokers are asked at the same time, each scenario on connections of its own.
+//
+// Invariants:
+//  1. an exchange that one side did not answer is a difference, never left out
+//  2. a row of known.go that no longer matches anything is an error, so the list cannot rot
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+func run() int {
+	addrA := flag.String("a", "kafka", "the reference: kafka (started), or HOST:PORT")
+	addrB := flag.String("b", "logstead", "the broker in question: logstead (built and started), kafka (started), or HOST:PORT")
+	dump := flag.String("dump", "", "write both transcripts as JSON into this directory")
+	list := flag.Bool("list", false, "list the scenarios with their steps")
+	most := flag.Int("most", 200, "print at most this many differences")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	chosen := choose(scenarios(), flag.Args())
+	if *list {
+		for _, s := range chosen {
+			fmt.Println(s.name)
+			for _, st := range s.steps {
+				fmt.Println("  " + st.name)
+			}
+		}
+		return 0
+	}
+	start := time.Now()
+	a, stopA, err := broker(ctx, *addrA)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "diff: a:", err)
+		return 2
+	}
+	defer stopA()
+	b, stopB, err := broker(ctx, *addrB)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "diff: b:", err)
+		return 2
+	}
+	defer stopB()
+	ranges, err := versionRanges(a)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "diff: a:", err)
+		return 2
+	}
+	// Both play the same requests, so what names they carry is the same on both sides.
+	prefix := fmt.Sprintf("diff%x", time.Now().UnixNano()&0xffffffff)
+	fmt.Printf("a %s at %s, b %s at %s, %d scenarios\n", *addrA, a, *addrB, b, len(chosen))
+	var ta, tb transcript
+	var wg sync.WaitGroup
+	wg.Go(func() { ta = play(ctx, a, prefix, ranges, chosen) })
+	wg.Go(func() { tb = play(ctx, b, prefix, ranges, chosen) })
+	wg.Wait()
+	if *dump != "" {
+		if err := write(*dump, ta, tb); err != nil {
+			fmt.Fprintln(os.Stderr, "diff:", err)
+			return 2
+		}
+	}
+	self := *addrB == "kafka"
+	return report(compare(ta, tb), !self && len(flag.Args()) == 0, *most, time.Since(start))
+}
+
+// choose returns the scenarios whose names match a pattern; without patterns all.
+func choose(all []scenario, patterns []string) []scenario {
+	if len(patterns) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(s scenario) bool {
+		return !slices.ContainsFunc(patterns, func(p string) bool {
+			ok, err := path.Match(p, s.name)
+			return err == nil && ok
+		})
+	})
+}
+
+func write(dir string, ta, tb transcript) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, t := range map[string]transcript{"a.json": ta, "b.json": tb} {
+		b, err := json.MarshalIndent(t, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(path.Join(dir, name), b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report prints the differences and the counts and returns the exit code. stale says that the list of known
+// differences must have been needed whole.
+func report(r result, stale bool, most int, took time.Duration) int {
+	for i, d := range r.differences {
+		if i == most {
+			fmt.Printf("… and %d more\n", len(r.differences)-most)
+			break
+		}
+		fmt.Printf("DIFF %s | %s | %s\n  a: %s\n  b: %s\n", d.scenario, d.step, d.path, d.a, d.b)
+	}
+	bad := len(r.differences)
+	for _, k := range known {
+		n := r.known[k.reason]
+		if n == 0 && stale {
+			fmt.Printf("STALE a known difference is none any more: %s\n", k.reason)
+			bad++
+		}
+		if n > 0 {
+			fmt.Printf("known: %4d × %s\n", n, k.reason)
+		}
+	}
+	fmt.Printf("%s\n", strings.Repeat("-", 60))
+	fmt.Printf("%d exchanges compared: %d equal, %d with known differences only, %d different (%d fields) in %.0f s\n",
+		r.exchanges, r.equal, r.knownOnly, r.different, len(r.differences), took.Seconds())
+	if bad > 0 || r.exchanges == 0 {
+		return 1
+	}
+	return 0
+}

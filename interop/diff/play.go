@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// scenario is a list of steps that build on each other. Scenarios do not: each makes its own topics and groups.
+type scenario struct {
+	name  string
+	steps []step
+}
+
+// step is one exchange.
+type step struct {
+	name string
+	// req builds the request from what earlier steps kept; version is what it is sent at.
+	req     func(v *vars) kmsg.Request
+	version int16
+	// raw, in place of req, gives the bytes of a frame; answerTo says how its answer reads, without one none is due.
+	raw      func(v *vars) []byte
+	answerTo kmsg.Request
+	// keep remembers something of the answer for later steps.
+	keep func(v *vars, r kmsg.Response)
+	// conn names the connection, "" being the scenario's first; client is the client id, "diff" when empty.
+	conn, client string
+	// quiet steps set the scene and are not compared. They are asked again until no error is left in the answer.
+	quiet bool
+	// settle asks again while the answer holds a retriable error, for what happens soon after the request before.
+	settle bool
+	// start sends without waiting; the step with the same name and await set takes the answer.
+	start, await bool
+	// silent requests get no answer by the protocol; the next step shows that the connection lives.
+	silent bool
+}
+
+// vars is what a scenario knows while it is played.
+type vars struct {
+	// prefix starts the names of everything that the run makes.
+	prefix string
+	kept   map[string]any
+	ranges map[int16]versions
+}
+
+// name makes a name of this run.
+func (v *vars) name(s string) string { return v.prefix + "-" + s }
+
+func (v *vars) str(key string) string {
+	s, _ := v.kept[key].(string)
+	return s
+}
+
+func (v *vars) i64(key string) int64 {
+	switch n := v.kept[key].(type) {
+	case int64:
+		return n
+	case int32:
+		return int64(n)
+	case int16:
+		return int64(n)
+	}
+	return 0
+}
+
+func (v *vars) id(key string) [16]byte {
+	id, _ := v.kept[key].([16]byte)
+	return id
+}
+
+// versions is the range that a broker serves of an API.
+type versions struct{ min, max int16 }
+
+// versionRanges asks a broker what it serves.
+func versionRanges(addr string) (map[int16]versions, error) {
+	c, err := dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.c.Close()
+	req := kmsg.NewPtrApiVersionsRequest()
+	if err := c.send(c.frame(req, "diff")); err != nil {
+		return nil, err
+	}
+	b, err := c.receive()
+	if err != nil {
+		return nil, err
+	}
+	resp, _, err := c.decode(req, b)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int16]versions{}
+	for _, k := range resp.(*kmsg.ApiVersionsResponse).ApiKeys {
+		r := versions{k.MinVersion, k.MaxVersion}
+		if known := kmsg.RequestForKey(k.ApiKey); known != nil {
+			r.max = min(r.max, known.MaxVersion())
+		}
+		out[k.ApiKey] = r
+	}
+	// Produce is advertised from 0 for the sake of old clients, and served from 3.
+	out[0] = versions{3, out[0].max}
+	return out, nil
+}
+
+// exchange is a step's entry in a transcript.
+type exchange struct {
+	Scenario, Step string
+	// Answer is the normal form, or "closed", "silence" or another string that says how no answer came.
+	Answer any
+}
+
+type transcript []exchange
+
+// player plays scenarios to one broker.
+type player struct {
+	addr  string
+	vars  *vars
+	conns map[string]*conn
+	norm  *normalizer
+	out   transcript
+	// lost is why the rest of the scenario cannot be played.
+	pending map[string]*pending
+}
+
+// pending is a request whose answer a later step takes.
+type pending struct {
+	req kmsg.Request
+	c   *conn
+}
+
+func play(ctx context.Context, addr, prefix string, ranges map[int16]versions, all []scenario) transcript {
+	var out transcript
+	for _, s := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		p := &player{
+			addr: addr, conns: map[string]*conn{}, norm: newNormalizer(prefix), pending: map[string]*pending{},
+			vars: &vars{prefix: prefix, kept: map[string]any{}, ranges: ranges},
+		}
+		for _, st := range expand(s.steps, ranges) {
+			p.step(s.name, st)
+		}
+		p.close()
+		out = append(out, p.out...)
+	}
+	return out
+}
+
+func (p *player) close() {
+	for _, c := range p.conns {
+		c.c.Close()
+	}
+}
+
+// The versions below stand for what the reference's ranges say, see expand.
+const (
+	low  int16 = -1 - iota // the lowest version
+	high                   // the highest version
+	each                   // a step for every version
+	ends                   // a step each for the lowest and the highest
+)
+
+// expand makes steps of the symbolic versions.
+func expand(steps []step, ranges map[int16]versions) []step {
+	var out []step
+	for _, st := range steps {
+		if st.version >= 0 || st.req == nil {
+			out = append(out, st)
+			continue
+		}
+		r := ranges[st.req(&vars{prefix: "p", kept: map[string]any{}, ranges: ranges}).Key()]
+		all := map[int16][]int16{low: {r.min}, high: {r.max}, ends: {r.min, r.max}}[st.version]
+		if st.version == each {
+			for v := r.min; v <= r.max; v++ {
+				all = append(all, v)
+			}
+		}
+		for i, v := range slices.Compact(all) {
+			at := st
+			at.version = v
+			if len(all) > 1 || st.version == low || st.version == high {
+				at.name = fmt.Sprintf("%s v%d", st.name, v)
+			}
+			_ = i
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+// step plays one step and writes down the answer.
+func (p *player) step(scenario string, st step) {
+	limit := time.Now().Add(30 * time.Second)
+	for {
+		answer, resp := p.ask(st)
+		retry := resp != nil && time.Now().Before(limit) &&
+			(hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
+		if retry && !st.start && !st.await {
+			time.Sleep(30 * time.Millisecond)
+			continue
+		}
+		if resp != nil && st.keep != nil {
+			st.keep(p.vars, resp)
+		}
+		if !st.quiet && !st.start {
+			p.out = append(p.out, exchange{scenario, st.name, answer})
+		} else if st.quiet && (resp == nil || hasError(resp, nil)) {
+			p.out = append(p.out, exchange{scenario, st.name, fmt.Sprintf("could not be set up: %v", answer)})
+		}
+		return
+	}
+}
+
+// ask sends the request and returns the answer in normal form, with the response when there is one.
+func (p *player) ask(st step) (any, kmsg.Response) {
+	c := p.conns[st.conn]
+	if c == nil {
+		var err error
+		if c, err = dial(p.addr); err != nil {
+			return "no connection", nil
+		}
+		p.conns[st.conn] = c
+	}
+	client := st.client
+	if client == "" {
+		client = "diff"
+	}
+	req := st.answerTo
+	var frame []byte
+	switch {
+	case st.await:
+		w := p.pending[st.name]
+		if w == nil {
+			return "nothing was started", nil
+		}
+		delete(p.pending, st.name)
+		return p.receive(w.req, w.c, st)
+	case st.raw != nil:
+		c.corr++
+		frame = st.raw(p.vars)
+	default:
+		req = st.req(p.vars)
+		req.SetVersion(st.version)
+		frame = c.frame(req, client)
+	}
+	if err := c.send(frame); err != nil {
+		return p.broken(st.conn, err), nil
+	}
+	if st.start {
+		p.pending[st.name] = &pending{req, c}
+		return nil, nil
+	}
+	if st.silent {
+		return "sent", nil
+	}
+	return p.receive(req, c, st)
+}
+
+// receive takes one answer. Where a frame gets none by its nature, the connection's end is the answer.
+func (p *player) receive(req kmsg.Request, c *conn, st step) (any, kmsg.Response) {
+	b, err := c.receive()
+	if err != nil {
+		return p.broken(st.conn, err), nil
+	}
+	if req == nil {
+		return fmt.Sprintf("%d bytes", len(b)), nil
+	}
+	resp, exact, err := c.decode(req, b)
+	if err != nil {
+		return "not readable: " + err.Error(), nil
+	}
+	answer := p.norm.response(resp)
+	if !exact {
+		answer["(bytes)"] = "not as the fields are written"
+	}
+	return answer, resp
+}
+
+// broken forgets a connection and says how it ended.
+func (p *player) broken(name string, err error) string {
+	p.conns[name].c.Close()
+	delete(p.conns, name)
+	var ne net.Error
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "closed"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return "no answer in time"
+	}
+	return "broken: " + err.Error()
+}
+
+var (
+	// coordinatorErrors pass once a coordinator is there; every step waits for that.
+	coordinatorErrors = []int16{kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code}
+	// passingErrors are what a broker answers while it is still at what it was asked before.
+	passingErrors = []int16{
+		kerr.ConcurrentTransactions.Code, kerr.LeaderNotAvailable.Code, kerr.NotLeaderForPartition.Code,
+		kerr.UnknownTopicOrPartition.Code, kerr.UnknownTopicID.Code, kerr.NotEnoughReplicas.Code,
+		kerr.RebalanceInProgress.Code, kerr.UnstableOffsetCommit.Code,
+	}
+)
+
+// hasError says whether any error code in the response is one of codes, or with none given, any but none.
+func hasError(r kmsg.Response, codes []int16) bool {
+	return findError(reflect.ValueOf(r), codes)
+}
+
+func findError(v reflect.Value, codes []int16) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return !v.IsNil() && findError(v.Elem(), codes)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.Struct {
+			return false
+		}
+		for i := range v.Len() {
+			if findError(v.Index(i), codes) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, f := v.Type().Field(i).Name, v.Field(i)
+			if strings.HasSuffix(name, "ErrorCode") && f.Kind() == reflect.Int16 {
+				code := int16(f.Int())
+				if code != 0 && (codes == nil || slices.Contains(codes, code)) {
+					return true
+				}
+				continue
+			}
+			if v.Type().Field(i).IsExported() && findError(f, codes) {
+				return true
+			}
+		}
+	}
+	return false
+}
