@@ -39,6 +39,9 @@ func (b *Broker) findCoordinator(c *Call, req *kmsg.FindCoordinatorRequest) {
 			resp.Coordinators[i] = kmsg.FindCoordinatorResponseCoordinator{
 				Key: key, NodeId: n.ID, Host: n.Host, Port: n.Port, ErrorCode: c.code(err), ErrorMessage: new(string),
 			}
+			if err == error(kerr.InvalidRequest) {
+				resp.Coordinators[i].ErrorMessage = &kerr.InvalidRequest.Description
+			}
 		}
 		c.Reply(&resp)
 		return

@@ -232,10 +232,11 @@ func (b *txnBroker) loadShards(name string) {
 func (b *txnBroker) newGroups() *group.Machine {
 	c := group.DefaultConfig()
 	c.InitialRebalanceDelay = 100 * time.Millisecond
+	c.ConsumerAssignmentInterval = 0
 	return group.New(group.Options{
 		Config: c,
 		Topics: func() group.Topics { return imageTopics{b.ctl.Image()} },
-		NewID:  func() string { return base.NewTopicID().String() },
+		NewID:  testUUID,
 	})
 }
 
