@@ -75,7 +75,8 @@ func code(c int16) string {
 
 func (k *asker) initPID(v int16, id *string, timeout int32, pid int64, epoch int16) (int64, int16) {
 	r := k.askInit(v, id, timeout, pid, epoch)
-	fmt.Fprintf(&k.out, "init v%d %s/%d: %s %s/%d\n", v, k.pid(pid), epoch, code(r.ErrorCode), k.pid(r.ProducerId), r.ProducerEpoch)
+	fmt.Fprintf(&k.out, "init v%d %s/%d: %s %s/%d\n", v, k.pid(pid), epoch, code(r.ErrorCode),
+		k.pid(r.ProducerId), r.ProducerEpoch)
 	return r.ProducerId, r.ProducerEpoch
 }
 
@@ -240,7 +241,8 @@ func (k *asker) produce(v int16, id *string, topic string, parts []int32, pid in
 
 func (k *asker) askDescribe(ids ...string) []kmsg.DescribeTransactionsResponseTransactionState {
 	k.t.Helper()
-	return ask[*kmsg.DescribeTransactionsResponse](k, &kmsg.DescribeTransactionsRequest{TransactionalIds: ids}, 0).TransactionStates
+	req := &kmsg.DescribeTransactionsRequest{TransactionalIds: ids}
+	return ask[*kmsg.DescribeTransactionsResponse](k, req, 0).TransactionStates
 }
 
 func (k *asker) describe(ids ...string) {
@@ -296,7 +298,8 @@ func (k *asker) markers(v int16, topic string, parts []int32, pid int64, epoch i
 			}
 		}
 	}
-	fmt.Fprintf(&k.out, "markers v%d %s/%d coordinator=%d commit=%t:%s\n", v, k.pid(pid), epoch, coordinator, commit, list(rows))
+	fmt.Fprintf(&k.out, "markers v%d %s/%d coordinator=%d commit=%t:%s\n", v, k.pid(pid), epoch, coordinator,
+		commit, list(rows))
 }
 
 // settle waits until no transaction is ending.

@@ -77,7 +77,9 @@ func newTxnWrite(p *partition.Partition, b batch.Batch) *txnWrite {
 
 // startVerification takes a guard for each write whose transaction the log does not have open, and
 // says what to ask the coordinator about them; ask is false when there is nothing to ask.
-func (b *Broker) startVerification(now time.Time, id string, writes []*txnWrite, support txnSupport) (add txn.Add, ask bool) {
+func (b *Broker) startVerification(
+	now time.Time, id string, writes []*txnWrite, support txnSupport,
+) (add txn.Add, ask bool) {
 	add = txn.Add{TransactionalID: id, VerifyOnly: support != txnAdd}
 	if support == txnAdd {
 		add.ClientVersion, add.Wait = 2, b.Txn.AddWait
@@ -201,7 +203,8 @@ func produceTxnError(err error, support txnSupport) error {
 	}
 	return &batch.Error{
 		Kerr: kerr.NotEnoughReplicas,
-		Msg:  "Unable to verify the partition has been added to the transaction. Underlying error: " + kafkaError(err).Message,
+		Msg: "Unable to verify the partition has been added to the transaction. Underlying error: " +
+			kafkaError(err).Message,
 	}
 }
 
@@ -218,7 +221,8 @@ func (b *Broker) WriteMarker(tp base.TopicPartition, m coord.Marker, done func(e
 		return
 	}
 	now := b.Clock.Now()
-	res, err := p.AppendInternal(coord.BuildMarker(now, m), now, storage.AppendOptions{TxnVersion: int16(m.TransactionVersion)})
+	o := storage.AppendOptions{TxnVersion: int16(m.TransactionVersion)}
+	res, err := p.AppendInternal(coord.BuildMarker(now, m), now, o)
 	if err != nil {
 		done(err)
 		return

@@ -12,7 +12,9 @@ import (
 )
 
 func TestTxnSupport(t *testing.T) {
-	for version, want := range map[int16]txnSupport{3: txnVerify, 10: txnVerify, 11: txnVerifyAbort, 12: txnAdd, 13: txnAdd} {
+	for version, want := range map[int16]txnSupport{
+		3: txnVerify, 10: txnVerify, 11: txnVerifyAbort, 12: txnAdd, 13: txnAdd,
+	} {
 		if got := produceTxnSupport(version); got != want {
 			t.Errorf("Produce v%d: %d, want %d", version, got, want)
 		}
@@ -38,7 +40,10 @@ func TestVerdicts(t *testing.T) {
 		{"one missing, old client", txnVerify, nil, []base.TopicPartition{b}, nil, kerr.InvalidTxnState},
 		{"one missing", txnVerifyAbort, nil, []base.TopicPartition{b}, nil, kerr.TransactionAbortable},
 		{"fenced", txnAdd, kerr.ProducerFenced, nil, kerr.InvalidProducerEpoch, kerr.InvalidProducerEpoch},
-		{"other producer", txnAdd, kerr.InvalidProducerIDMapping, nil, kerr.InvalidProducerIDMapping, kerr.InvalidProducerIDMapping},
+		{
+			"other producer", txnAdd, kerr.InvalidProducerIDMapping, nil,
+			kerr.InvalidProducerIDMapping, kerr.InvalidProducerIDMapping,
+		},
 	} {
 		writes := []*txnWrite{
 			{part: &partition.Partition{TP: a}, asks: true},

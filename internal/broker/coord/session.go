@@ -241,7 +241,8 @@ func (s *session[M]) appendMarker(now time.Time, m Marker) error {
 	if err := s.flush(now); err != nil {
 		return err
 	}
-	if err := s.append(now, BuildMarker(now, m), s.next, 1, AppendOptions{TransactionVersion: m.TransactionVersion}); err != nil {
+	o := AppendOptions{TransactionVersion: m.TransactionVersion}
+	if err := s.append(now, BuildMarker(now, m), s.next, 1, o); err != nil {
 		return err
 	}
 	s.next++

@@ -146,7 +146,8 @@ func (s *script) doEnd(d *datadriven.TestData, out *strings.Builder) {
 	if d.HasArg("tv2") {
 		v = 5
 	}
-	r := s.end(int16(num(d, "v", int64(v))), str(d, "id"), num(d, "pid", 1000), int16(num(d, "epoch", 0)), d.Cmd == "commit")
+	v = int16(num(d, "v", int64(v)))
+	r := s.end(v, str(d, "id"), num(d, "pid", 1000), int16(num(d, "epoch", 0)), d.Cmd == "commit")
 	if r == nil {
 		out.WriteString("parked\n")
 		return
