@@ -62,6 +62,8 @@ type groupAsker struct {
 func askGroups(t *testing.T, addr string) string {
 	t.Helper()
 	k := &groupAsker{asker: newAsker(t, addr), addr: addr, names: map[string]string{}}
+	k.run = fmt.Sprintf("%9s", k.run)
+	k.run = strings.ReplaceAll(k.run, " ", "0") // sizes of answers depend on its length
 	k.topic = "grp-" + k.run
 	k.createTopic(k.topic, 4)
 	k.createTopic(k.topic+"-two", 4)

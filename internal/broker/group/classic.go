@@ -97,6 +97,7 @@ type classicGroup struct {
 	pendingSync  map[string]struct{} // members that have not synced in this generation
 	topics       map[string]struct{} // what consumers subscribe to; nil = not known
 	newcomers    bool                // a member was added during the initial delay
+	unsettled    bool                // it was a consumer group whose target is out of date
 
 	saved *kmsg.GroupMetadataValue // what the log says; nil = nothing
 }

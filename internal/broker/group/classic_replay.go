@@ -29,6 +29,11 @@ func (m *Machine) replayClassic(k *kmsg.GroupMetadataKey, v *kmsg.GroupMetadataV
 		for _, member := range g.members {
 			m.startSession(g, member, session(member))
 		}
+		if g.unsettled {
+			g.unsettled = false
+			// It writes nothing: nobody has joined yet.
+			m.prepareRebalance(g, "the last member with the consumer protocol left", &output{})
+		}
 	}
 }
 
@@ -87,5 +92,4 @@ func (m *Machine) stopClassic(g *classicGroup) {
 	}
 	m.timers.cancel(timerKey{timerJoin, g.id, ""})
 	m.timers.cancel(timerKey{timerSync, g.id, ""})
-	m.timers.cancel(timerKey{timerDowngrade, g.id, ""})
 }

@@ -81,12 +81,13 @@ func (m *Machine) joinAsClassic(g *consumerGroup, j *joining, id string, s *kmsg
 // date it stays; else the classic group starts with a rebalance.
 func (m *Machine) finishAsClassicGroup(ch *change, out *output) *failure {
 	g := ch.group
-	if g.targetEpoch < ch.epoch {
-		m.timers.set(timer{key: timerKey{timerDowngrade, g.id, ""}, at: m.now})
-	} else if f := m.reconcile(ch, g.targetOf(ch.member), g.targetEpoch, out); f != nil {
-		return f
+	unsettled := g.targetEpoch < ch.epoch
+	if !unsettled {
+		if f := m.reconcile(ch, g.targetOf(ch.member), g.targetEpoch, out); f != nil {
+			return f
+		}
 	}
-	return m.downgrade(g, nil, ch.member, out)
+	return m.downgrade(g, nil, ch.member, unsettled, out)
 }
 
 func (m *Machine) answerClassic(member *consumerMember, j *joining, out *output) {

@@ -39,8 +39,7 @@ func (m *Machine) removeMembers(g *consumerGroup, members []*consumerMember, out
 	if len(members) == 0 {
 		return
 	}
-	if m.canDowngrade(g, members) && m.downgrade(g, members, nil, out) == nil {
-		m.timers.set(timer{key: timerKey{timerDowngrade, g.id, ""}, at: m.now})
+	if m.canDowngrade(g, members) && m.downgrade(g, members, nil, true, out) == nil {
 		return
 	}
 	gone := map[string]int{}

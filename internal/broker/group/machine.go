@@ -171,8 +171,6 @@ func (m *Machine) fire(t *timer, out *output) {
 		m.revocationExpired(t, out)
 	case timerRegex:
 		m.resolveRegexes(t, out)
-	case timerDowngrade:
-		m.rebalanceDowngraded(t, out)
 	case timerExpiry:
 		m.expire(out)
 	}

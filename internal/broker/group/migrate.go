@@ -124,14 +124,17 @@ func (m *Machine) canDowngradeFor(g *consumerGroup, replaced *consumerMember) bo
 
 // downgrade turns a consumer group into a classic one without the leaving members, and with a joining
 // one that takes over the slot of a static member. Its records have just been written under the
-// joining member's id.
-func (m *Machine) downgrade(g *consumerGroup, leaving []*consumerMember, joining *consumerMember, out *output) *failure {
+// joining member's id. Unsettled means that the members have to join anew at once: what they were
+// assigned was for other members.
+func (m *Machine) downgrade(g *consumerGroup, leaving []*consumerMember, joining *consumerMember, unsettled bool,
+	out *output,
+) *failure {
 	replaced := (*consumerMember)(nil)
 	if joining != nil {
 		replaced = g.staticMember(joining.instance)
 	}
 	old := newClassicGroup(g.id, m.nowMs())
-	old.generation, old.state = g.epoch, classicStable
+	old.generation, old.state, old.unsettled = g.epoch, classicStable, unsettled
 	targets := map[string]assignment{}
 	var ids []string
 	for _, id := range sortedKeys(g.members) {
@@ -174,13 +177,5 @@ func downgradeMember(m *consumerMember) *classicMember {
 		rebalanceMs: m.rebalanceMs,
 		sessionMs:   m.classic.sessionMs,
 		protocols:   m.classic.protocols,
-	}
-}
-
-// rebalanceDowngraded has the members of a group that has just become classic join anew: what it was
-// assigned was for other members.
-func (m *Machine) rebalanceDowngraded(t *timer, out *output) {
-	if g := m.classic(t.key.group); g != nil && g.state == classicStable {
-		m.prepareRebalance(g, "the last member with the consumer protocol left", out)
 	}
 }

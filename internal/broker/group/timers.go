@@ -9,16 +9,15 @@ import (
 type timerKind uint8
 
 const (
-	timerSession   timerKind = iota // a classic member, or an id given out, has been silent too long
-	timerJoin                       // the join phase of a classic group ends
-	timerSync                       // members of a classic group did not sync in time
-	timerMember                     // a consumer group member has been silent too long
-	timerRevoke                     // a consumer group member did not give up partitions in time
-	timerRejoin                     // a classic member of a consumer group did not rejoin in time
-	timerResync                     // a classic member of a consumer group did not sync in time
-	timerRegex                      // regular expressions of a consumer group are to be resolved
-	timerDowngrade                  // a group that has just become classic needs a rebalance
-	timerExpiry                     // offsets and empty groups are to be expired
+	timerSession timerKind = iota // a classic member, or an id given out, has been silent too long
+	timerJoin                     // the join phase of a classic group ends
+	timerSync                     // members of a classic group did not sync in time
+	timerMember                   // a consumer group member has been silent too long
+	timerRevoke                   // a consumer group member did not give up partitions in time
+	timerRejoin                   // a classic member of a consumer group did not rejoin in time
+	timerResync                   // a classic member of a consumer group did not sync in time
+	timerRegex                    // regular expressions of a consumer group are to be resolved
+	timerExpiry                   // offsets and empty groups are to be expired
 )
 
 // timerKey names a timer. There is one for each key: setting it again moves it.
