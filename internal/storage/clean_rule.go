@@ -18,20 +18,22 @@ type cleanRule struct {
 	producers map[int64]lastOfProducer
 	now       int64 // ms
 	retention int64 // delete.retention.ms
-	upTo      int64 // the round ends before this offset
 
 	discard bool // the records of the batch at hand go
 }
 
-// keylessRecords and others are counted for the log line of a round.
+// cleanStats are counted for the log line of a round.
 type cleanStats struct {
 	batchesRead, recordsRead, bytesRead int64
 	recordsKept, bytesKept              int64
 	keyless                             int64
 }
 
-// batch says how to filter one batch; drop means that nothing of it stays.
-func (r *cleanRule) batch(b batch.Batch) (o batch.FilterOptions, drop bool) {
+// batch says how to filter one batch; drop means that nothing of it stays. last is the last batch of
+// a new segment: it stays at least as an empty one, so that no offset range of the log is without a
+// batch and recovery can tell a segment that was cut short from one that was cleaned. (Kafka keeps
+// only the last of a round.)
+func (r *cleanRule) batch(b batch.Batch, last bool) (o batch.FilterOptions, drop bool) {
 	var free bool // no longer needed: aborted data, or a marker without data
 	if b.IsControl() {
 		free = r.txns.marker(b)
@@ -42,8 +44,7 @@ func (r *cleanRule) batch(b batch.Batch) (o batch.FilterOptions, drop bool) {
 	}
 	o.SetHorizon = r.now + r.retention
 	o.ForceHorizon = free && b.IsControl()
-	// The last batch of a round stays as an empty one, or the log would forget its last offset.
-	o.RetainEmpty = r.isLastOfProducer(b) || b.LastOffset()+1 == r.upTo
+	o.RetainEmpty = last || r.isLastOfProducer(b)
 	return o, r.discard && !o.RetainEmpty
 }
 

@@ -50,6 +50,7 @@ func TestOffsetMap(t *testing.T) {
 // step is one batch of a scripted log for the pure rule.
 type step struct {
 	b    batch.Batch
+	last bool   // of its segment
 	want string // offsets of the records that stay; "-" for none; "empty" for a kept empty batch
 }
 
@@ -82,7 +83,7 @@ func runRule(t *testing.T, r *cleanRule, steps []step) (out []batch.Batch) {
 	var stats cleanStats
 	for _, s := range steps {
 		got := "-"
-		if o, drop := r.batch(s.b); !drop {
+		if o, drop := r.batch(s.b, s.last); !drop {
 			res, err := f.Apply(s.b, o, func(off int64, rec *batch.Record) bool { return r.record(s.b, off, rec, &stats) })
 			if err != nil {
 				t.Fatal(err)
@@ -120,27 +121,29 @@ func TestCleanRule(t *testing.T) {
 	keys.covers(10)
 	now := epoch0.UnixMilli()
 	r := &cleanRule{
-		keys: keys, txns: newCleanTxns(nil), now: now, retention: 1000, upTo: 21,
+		keys: keys, txns: newCleanTxns(nil), now: now, retention: 1000,
 		producers: map[int64]lastOfProducer{7: {dataOffset: 8}, 8: {dataOffset: -1, epoch: 2}},
 	}
 	at := func(off int64) batch.Options { return batch.Options{BaseOffset: off} }
 	out := runRule(t, r, []step{
-		{dataBatch(t, at(0), "a", "old", "x", "only"), "1"},
-		{dataBatch(t, at(2), "b", "old", "b", "new", "t", "null"), "3 4"},
-		{dataBatch(t, batch.Options{BaseOffset: 5, Producer: &batch.Producer{ID: 7}}, "a", "1"), "-"},
-		{dataBatch(t, batch.Options{BaseOffset: 8, Producer: &batch.Producer{ID: 7, Sequence: 1}}, "a", "2"), "empty"},
-		{markerAt(9, 8, 2, batch.Commit), "9"},
-		{dataBatch(t, at(10), "a", "now", "b", "beyond the map"), "10 11"},
-		{dataBatch(t, at(20), "a", "the round's last batch"), "20"},
+		{b: dataBatch(t, at(0), "a", "old", "x", "only"), want: "1"},
+		{b: dataBatch(t, at(2), "b", "old", "b", "new", "t", "null"), want: "3 4"},
+		{b: dataBatch(t, batch.Options{BaseOffset: 5, Producer: &batch.Producer{ID: 7}}, "a", "1"), want: "-"},
+		{b: dataBatch(t, batch.Options{BaseOffset: 8, Producer: &batch.Producer{ID: 7, Sequence: 1}}, "a", "2"), want: "empty"},
+		{b: markerAt(9, 8, 2, batch.Commit), want: "9"},
+		{b: dataBatch(t, at(10), "a", "now", "b", "beyond the map"), want: "10 11"},
+		{b: dataBatch(t, at(20), "a", "beyond the map"), want: "20"},
+		{b: dataBatch(t, at(1), "a", "old"), want: "-"},
+		{b: dataBatch(t, at(1), "a", "old"), last: true, want: "empty"},
 	})
 	if !out[1].HasDeleteHorizon() || out[1].BaseTimestamp() != now+1000 {
 		t.Fatal("a batch with a tombstone got no delete horizon")
 	}
 	// After the horizon the tombstone goes; before, it stays.
 	r.now = now + 999
-	runRule(t, r, []step{{out[1], "3 4"}})
+	runRule(t, r, []step{{b: out[1], want: "3 4"}})
 	r.now = now + 1000
-	runRule(t, r, []step{{out[1], "3"}})
+	runRule(t, r, []step{{b: out[1], want: "3"}})
 }
 
 func TestCleanRuleTransactions(t *testing.T) {
@@ -155,7 +158,7 @@ func TestCleanRuleTransactions(t *testing.T) {
 		txns := newCleanTxns(func(e txnEntry) { kept = append(kept, e) })
 		txns.add(aborted)
 		txns.add(aborted)
-		return &cleanRule{keys: keys, txns: txns, now: nowMs, retention: 1000, upTo: -1}
+		return &cleanRule{keys: keys, txns: txns, now: nowMs, retention: 1000}
 	}
 	txn := func(off, pid int64, kvs ...string) batch.Batch {
 		return dataBatch(t, batch.Options{BaseOffset: off, Transactional: true, Producer: &batch.Producer{ID: pid}}, kvs...)
@@ -163,12 +166,12 @@ func TestCleanRuleTransactions(t *testing.T) {
 	// First round: aborted records go although no newer record has their key; the markers stay,
 	// because their transactions have had records until now.
 	out := runRule(t, rule(now), []step{
-		{txn(0, 1, "lost", "1"), "-"},
-		{txn(1, 2, "k", "old", "won", "1"), "2"},
-		{markerAt(3, 1, 0, batch.Abort), "3"},
-		{markerAt(4, 2, 0, batch.Commit), "4"},
-		{txn(5, 1, "k2", "v"), "5"},
-		{markerAt(6, 1, 0, batch.Commit), "6"},
+		{b: txn(0, 1, "lost", "1"), want: "-"},
+		{b: txn(1, 2, "k", "old", "won", "1"), want: "2"},
+		{b: markerAt(3, 1, 0, batch.Abort), want: "3"},
+		{b: markerAt(4, 2, 0, batch.Commit), want: "4"},
+		{b: txn(5, 1, "k2", "v"), want: "5"},
+		{b: markerAt(6, 1, 0, batch.Commit), want: "6"},
 	})
 	if len(kept) != 1 || kept[0] != aborted[0] {
 		t.Fatalf("transaction index keeps %v", kept)
@@ -178,12 +181,12 @@ func TestCleanRuleTransactions(t *testing.T) {
 	}
 	// Second round: nothing is left of the aborted one, so its marker gets a horizon.
 	aborted = nil
-	out = runRule(t, rule(now+5), []step{{out[0], "2"}, {out[1], "3"}, {out[2], "4"}, {out[3], "5"}, {out[4], "6"}})
+	out = runRule(t, rule(now+5), []step{{b: out[0], want: "2"}, {b: out[1], want: "3"}, {b: out[2], want: "4"}, {b: out[3], want: "5"}, {b: out[4], want: "6"}})
 	if len(kept) != 0 || !out[1].HasDeleteHorizon() || out[1].BaseTimestamp() != now+1005 || out[2].HasDeleteHorizon() {
 		t.Fatalf("second round: index %v, abort horizon %v, commit horizon %v", kept, out[1].HasDeleteHorizon(), out[2].HasDeleteHorizon())
 	}
 	// Third round, at the horizon: the marker goes.
-	runRule(t, rule(now+1005), []step{{out[0], "2"}, {out[1], "-"}, {out[2], "4"}})
+	runRule(t, rule(now+1005), []step{{b: out[0], want: "2"}, {b: out[1], want: "-"}, {b: out[2], want: "4"}})
 }
 
 func TestCleanPlan(t *testing.T) {

@@ -125,6 +125,7 @@ type Options struct {
 	ProducerInterval   time.Duration // producer.id.expiration.check.interval.ms, default 10 min
 	CleanerInterval    time.Duration // log.cleaner.backoff.ms, default 15 s
 
+	Cleaner  CleanerOptions
 	Defaults LogConfig
 	Events   Events
 }

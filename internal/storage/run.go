@@ -48,6 +48,7 @@ func (s *Store) Run(ctx context.Context) error {
 	every(s.opts.FlushInterval, s.tick)
 	every(s.opts.CheckpointInterval, func(time.Time) { s.Checkpoint() })
 	every(s.opts.ProducerInterval, s.expireProducers)
+	s.runCleaners(ctx, &wg)
 	wg.Wait()
 	return nil
 }

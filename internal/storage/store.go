@@ -32,6 +32,8 @@ type Store struct {
 	stop, stopNotify chan struct{}
 	closing          atomic.Bool
 
+	cleaning cleaning
+
 	trashMu sync.Mutex
 	trash   []trash // what is to be removed later
 
