@@ -227,7 +227,7 @@ func (k *asker) askMarkers(topic, id string) {
 func (k *asker) timeOut(topic, id, group string) {
 	k.t.Helper()
 	k.head("time-out")
-	pid, ep := k.initRetry(4, &id, 500, -1, -1)
+	pid, ep := k.initRetry(4, &id, 1500, -1, -1)
 	k.produce(12, &id, topic, []int32{1}, pid, ep, 0)
 	k.until("waiting for the time-out", func() bool { return k.askDescribe(id)[0].TransactionState == "CompleteAbort" })
 	k.describe(id)

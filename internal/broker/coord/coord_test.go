@@ -366,6 +366,25 @@ func TestMailboxIsBounded(t *testing.T) {
 	})
 }
 
+func TestParkedOperationsAreBounded(t *testing.T) {
+	newEnv(t, Options{MailboxSize: 2}, func(e *env) {
+		e.load()
+		e.part.set(func() { e.part.mu.manual = true })
+		for i := range 3 {
+			e.submit(fmt.Sprint(i), "v")
+			synctest.Wait()
+		}
+		e.expect("answers", e.out.take(), "2!COORDINATOR_NOT_AVAILABLE")
+		e.part.commit()
+		synctest.Wait()
+		e.submit("3", "v")
+		synctest.Wait()
+		e.part.commit()
+		synctest.Wait()
+		e.expect("answers", e.out.take(), "0 1 3")
+	})
+}
+
 func TestUnloadFailsWhatWaits(t *testing.T) {
 	newEnv(t, Options{}, func(e *env) {
 		e.load()

@@ -40,7 +40,9 @@ func (q *parkedQueue) pop() parkedDone {
 	return p
 }
 
-func (q *parkedQueue) empty() bool { return q.head == len(q.items) }
+func (q *parkedQueue) len() int { return len(q.items) - q.head }
+
+func (q *parkedQueue) empty() bool { return q.len() == 0 }
 
 // release calls everything that waited for an offset up to committed.
 func (q *parkedQueue) release(committed int64) {

@@ -117,6 +117,7 @@ func (s *session[M]) settle() error {
 			next = at.Add(d)
 		}
 	}
+	s.sh.parked.Store(int64(s.parked.len()))
 	s.arm(now, next)
 	return nil
 }
@@ -291,6 +292,7 @@ func (s *session[M]) end(err error) {
 		}
 	}()
 	defer recovered(&panicked)
+	s.sh.parked.Store(0)
 	s.parked.fail(err)
 	s.m.Unload(err)
 }

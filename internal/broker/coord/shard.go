@@ -2,6 +2,7 @@ package coord
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -40,6 +41,8 @@ type shard[M Machine] struct {
 	stop  chan struct{} // closed by halt
 	ended chan struct{} // closed when the goroutine has ended
 	prev  chan struct{} // ended of the incarnation before, nil for none
+
+	parked atomic.Int64 // results that wait for the high watermark
 
 	mu struct {
 		sync.Mutex
@@ -85,7 +88,7 @@ func (sh *shard[M]) enqueue(in input[M]) error {
 		return kerr.CoordinatorLoadInProgress
 	case sh.mu.status != statusActive:
 		return kerr.NotCoordinator
-	case len(sh.mu.mailbox) >= sh.rt.o.MailboxSize:
+	case len(sh.mu.mailbox)+int(sh.parked.Load()) >= sh.rt.o.MailboxSize:
 		sh.rt.metrics.refused.Inc()
 		return kerr.CoordinatorNotAvailable
 	}

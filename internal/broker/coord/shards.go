@@ -29,7 +29,7 @@ type Options struct {
 	MaxBatchBytes int
 	// LoadParallelism bounds the shards that replay at once.
 	LoadParallelism int
-	// MailboxSize bounds the operations that wait for one shard.
+	// MailboxSize bounds the operations that wait for one shard, or in it for the high watermark.
 	MailboxSize int
 	// CommitTimeout fails a Done with COORDINATOR_NOT_AVAILABLE when its records are not committed
 	// in time (offsets.commit.timeout.ms). 0 waits for ever, which a machine needs whose Done does
