@@ -179,11 +179,24 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		CheckpointInterval: l.Duration("log.flush.offset.checkpoint.interval.ms"),
 		ProducerInterval:   l.Duration("producer.id.expiration.check.interval.ms"),
 		CleanerInterval:    l.Duration("log.cleaner.backoff.ms"),
+		Cleaner:            cleanerOptions(l),
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
 			n.log.Error("damaged log", "damage", d.String())
 		}},
 	}
+}
+
+// cleanerOptions are the cleaner's; no threads where it is switched off.
+func cleanerOptions(l *conf.Live) storage.CleanerOptions {
+	o := storage.CleanerOptions{
+		Threads: int(l.Int("log.cleaner.threads")), DedupeBytes: l.Long("log.cleaner.dedupe.buffer.size"),
+		MaxBytesPerSecond: l.Double("log.cleaner.io.max.bytes.per.second"),
+	}
+	if !l.Bool("log.cleaner.enable") || o.Threads == 0 {
+		o.Threads = -1
+	}
+	return o
 }
 
 func (n *Node) brokerEpoch() int64 {

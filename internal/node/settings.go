@@ -39,9 +39,13 @@ func (c *config) logConfig(topic string, t *conf.Topic) storage.LogConfig {
 	if t.LogAppendTime {
 		timestamps = storage.LogAppendTime
 	}
+	age := t.SegmentAge
+	if t.Compact && t.MaxCompactionLag > 0 {
+		age = min(age, t.MaxCompactionLag) // what must be compacted by then may not lie in the active segment
+	}
 	return storage.LogConfig{
 		SegmentBytes: t.SegmentBytes, IndexBytes: t.IndexBytes, IndexIntervalBytes: t.IndexIntervalBytes,
-		SegmentAge: t.SegmentAge, SegmentJitter: t.SegmentJitter,
+		SegmentAge: age, SegmentJitter: t.SegmentJitter,
 		RetentionBytes: t.RetentionBytes, Retention: t.Retention, Compact: t.Compact, Delete: t.Delete,
 		DeleteRetention: t.DeleteRetention, MinCompactionLag: t.MinCompactionLag, MaxCompactionLag: t.MaxCompactionLag,
 		MinCleanableDirtyRatio: t.MinCleanableDirtyRatio, FileDeleteDelay: t.FileDeleteDelay,
