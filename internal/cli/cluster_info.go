@@ -154,7 +154,7 @@ func (c *conn) addVersion(info *clusterInfo) {
 	}
 	for _, v := range vs.Sorted() {
 		if v.Err == nil {
-			info.Version = strings.TrimPrefix(v.VersionGuess(), "v")
+			info.Version = strings.ReplaceAll(" "+v.VersionGuess(), " v", " ")[1:]
 			return
 		}
 	}

@@ -87,15 +87,42 @@ func (c *conn) step() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.base, c.timeout)
 }
 
-// call runs one request under the deadline and explains its failure.
+// call runs one request under the deadline and explains its failure. A coordinator that is moving,
+// or is being set up by the first request of a new cluster, is waited for.
 func call[T any](c *conn, what string, fn func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := c.step()
 	defer cancel()
-	out, err := fn(ctx)
-	if err != nil {
-		return out, c.fault(what, err)
+	for {
+		out, err := fn(ctx)
+		if err == nil {
+			return out, nil
+		}
+		if !coordinatorMoving(err) || !pause(ctx, coordinatorRetry) {
+			return out, c.fault(what, err)
+		}
 	}
-	return out, nil
+}
+
+const coordinatorRetry = 100 * time.Millisecond
+
+func coordinatorMoving(err error) bool {
+	switch kafkaCode(err) {
+	case 14, 15, 16: // loading, not available, not the coordinator
+		return true
+	}
+	return false
+}
+
+// pause waits and says whether the context still holds.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // fault explains a failed request; trouble in reaching brokers is told with the address and reason.
@@ -116,7 +143,7 @@ func (c *conn) fault(what string, err error) error {
 	}
 	f := asFault(what, err)
 	if f.Exit == exitUnreachable && f.Kafka == 0 {
-		f.Why += fmt.Sprintf(" (address from %s)", c.source)
+		f.Why += addressNote(c.source)
 	}
 	return f
 }
@@ -174,7 +201,7 @@ func (w *dialWatch) explain(m kgo.BrokerMetadata, addr string, err error) error 
 	f.Exit = exitUnreachable
 	f.Why = dialReason(err)
 	if m.NodeID < 0 {
-		f.Why += fmt.Sprintf(" (address from %s)", w.source)
+		f.Why += addressNote(w.source)
 		f.Try = dialFix(err, addr)
 		return f
 	}
@@ -192,6 +219,14 @@ func (w *dialWatch) trouble() error {
 		return err
 	}
 	return nil
+}
+
+// addressNote says where an address that did not work came from.
+func addressNote(source string) string {
+	if source == defaultSource {
+		return " (" + source + ")"
+	}
+	return " (address from " + source + ")"
 }
 
 func dialReason(err error) string {

@@ -54,7 +54,7 @@ func (a *App) dumpLog(args []string, fl dumpFlags) error {
 	default:
 		return usagef("--decoder %q is not one of auto, none, offsets, transactions, metadata", fl.decoder)
 	}
-	files, err := dumpFiles(args)
+	files, err := a.dumpFiles(args)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (a *App) dumpLog(args []string, fl dumpFlags) error {
 }
 
 // dumpFiles lists the files to print: those named, and the known ones of directories.
-func dumpFiles(args []string) ([]string, error) {
+func (a *App) dumpFiles(args []string) ([]string, error) {
 	var out []string
 	for _, arg := range args {
 		info, err := os.Stat(arg)
@@ -88,6 +88,10 @@ func dumpFiles(args []string) ([]string, error) {
 			return nil, &Fault{What: "cannot read " + arg, Why: innermost(err), Exit: exit}
 		}
 		if !info.IsDir() {
+			if dump.KindOf(arg) == dump.Unknown && len(args) > 1 {
+				a.say("%s: passed over, its name is not of a broker's file", arg) // a shell pattern catches all
+				continue
+			}
 			if dump.KindOf(arg) == dump.Unknown {
 				return nil, usagef("%s is not a file that a broker writes", arg).try("a .log, .index, .timeindex, .txnindex, .snapshot or checkpoint file")
 			}

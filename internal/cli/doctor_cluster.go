@@ -151,7 +151,7 @@ func (d *doctor) checkClock(cn *conn) {
 		d.warn("clock", "controller", fmt.Sprintf("is %s %s", humanDuration(skew.Abs()), aheadOrBehind(skew)), "synchronise both clocks (NTP)")
 		return
 	}
-	d.ok("clock", "controller", fmt.Sprintf("within %s of this machine's", humanDuration(max(skew.Abs(), took).Round(time.Millisecond))), took)
+	d.ok("clock", "controller", fmt.Sprintf("within %s of this machine's", humanDuration(max(skew.Abs(), took, time.Millisecond).Round(time.Millisecond))), took)
 }
 
 func aheadOrBehind(skew time.Duration) string {

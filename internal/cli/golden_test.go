@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -102,19 +103,58 @@ func TestExamplesParse(t *testing.T) {
 	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }, Now: time.Now}
 	walkCommands(newRoot(app), func(c *cobra.Command) {
 		for _, line := range strings.Split(c.Example, "\n") {
-			for _, args := range exampleCommands(line) {
-				root := newRoot(app)
-				cmd, rest, err := root.Find(args)
-				if err != nil {
-					t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
-					continue
-				}
-				if err := cmd.ParseFlags(rest); err != nil && !strings.Contains(err.Error(), "help requested") {
-					t.Errorf("%s: example %q: %v", c.CommandPath(), line, err)
-				}
-			}
+			checkExample(t, app, c.CommandPath(), line)
 		}
 	})
+}
+
+// TestDocsParse does the same with the command lines in the user's pages.
+func TestDocsParse(t *testing.T) {
+	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }, Now: time.Now}
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "user", "*.md"))
+	if err != nil || len(pages) < 7 {
+		t.Fatalf("found %d pages: %v", len(pages), err)
+	}
+	checked := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.ReplaceAll(string(text), "\\\n", " "), "\n") {
+			if code, ok := strings.CutPrefix(line, "    "); ok {
+				checked += checkExample(t, app, filepath.Base(page), code)
+			}
+			parts := strings.Split(line, "`")
+			for i := 1; i < len(parts); i += 2 {
+				checked += checkExample(t, app, filepath.Base(page), parts[i])
+			}
+		}
+	}
+	if checked < 90 {
+		t.Errorf("only %d command lines were found", checked)
+	}
+}
+
+// checkExample parses the command lines in a line of text.
+func checkExample(t *testing.T, app *App, where, line string) (checked int) {
+	t.Helper()
+	for _, args := range exampleCommands(line) {
+		checked++
+		root := newRoot(app)
+		root.InitDefaultHelpCmd() // Execute would add it
+		cmd, rest, err := root.Find(args)
+		if err == nil && cmd.HasSubCommands() && len(cmd.Flags().Args()) == 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+			err = fmt.Errorf("%q is not a command of %s", rest[0], cmd.CommandPath())
+		}
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err != nil && !strings.Contains(err.Error(), "help requested") {
+			t.Errorf("%s: %q: %v", where, line, err)
+		}
+	}
+	return checked
 }
 
 // exampleCommands finds the logstead command lines in an example line, as words.
@@ -130,7 +170,7 @@ func exampleCommands(line string) (out [][]string) {
 		}
 		var args []string
 		for _, w := range words[1:] {
-			if w == "<" || w == ">" {
+			if w == "<" || w == ">" || strings.HasPrefix(w, "#") || strings.HasPrefix(w, "\u2026") {
 				break
 			}
 			args = append(args, w)

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -117,11 +119,11 @@ type commitAt struct {
 
 // committedOffsets reads all committed offsets of a group.
 func (c *conn) committedOffsets(group string) (committed, error) {
-	ctx, cancel := c.step()
-	defer cancel()
-	resps, err := c.FetchOffsets(ctx, group)
+	resps, err := call(c, fmt.Sprintf("cannot read the offsets of group %q", group), func(ctx context.Context) (kadm.OffsetResponses, error) {
+		return c.FetchOffsets(ctx, group)
+	})
 	if err != nil {
-		return nil, c.fault(fmt.Sprintf("cannot read the offsets of group %q", group), err)
+		return nil, err
 	}
 	out := committed{}
 	for t, parts := range resps {

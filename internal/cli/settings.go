@@ -11,6 +11,7 @@ import (
 const (
 	defaultBootstrap = "127.0.0.1:9092"
 	defaultTimeout   = 10 * time.Second
+	defaultSource    = "the default address"
 )
 
 // settings are the effective connection settings of one command line. Precedence, highest first:
@@ -34,7 +35,7 @@ func (a *App) settings() (*settings, error) {
 		return a.resolved, nil
 	}
 	s := &settings{timeout: defaultTimeout, location: time.UTC}
-	s.props.bootstrap, s.source = []string{defaultBootstrap}, "the default address"
+	s.props.bootstrap, s.source = []string{defaultBootstrap}, defaultSource
 	if err := a.applyContext(s); err != nil {
 		return nil, err
 	}

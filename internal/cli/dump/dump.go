@@ -34,7 +34,7 @@ func KindOf(name string) Kind {
 	base := filepath.Base(name)
 	base = strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(base, ".deleted"), ".cleaned"), ".swap")
 	switch {
-	case metadataSnapshot.MatchString(base): // a snapshot of the metadata log is written as batches
+	case metadataSnapshot.MatchString(base), base == "bootstrap.checkpoint": // metadata, written as batches
 		return Log
 	case base == "meta.properties", base == "partition.metadata", base == "quorum-state":
 		return Properties
@@ -152,6 +152,9 @@ func DecoderFor(name string) string {
 		abs = name
 	}
 	dir := filepath.Base(filepath.Dir(abs))
+	if filepath.Base(abs) == "bootstrap.checkpoint" {
+		return "metadata"
+	}
 	switch {
 	case strings.HasPrefix(dir, "__consumer_offsets-"):
 		return "offsets"
