@@ -45,7 +45,9 @@ func (b *Broker) consumerGroupDescribe(c *Call, req *kmsg.ConsumerGroupDescribeR
 			}
 		}
 		reply(found)
-	}, func(m *group.Machine, now time.Time, ids []string, answer func([]group.DescribedConsumerGroup, error)) coord.Result {
+	}, func(m *group.Machine, now time.Time, ids []string,
+		answer func([]group.DescribedConsumerGroup, error),
+	) coord.Result {
 		return m.ConsumerGroupDescribe(now, ids, answer)
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Heartbeat is a member's sign of life. It learns here that it has to rejoin.
-func (m *Machine) Heartbeat(now time.Time, c Context, req *kmsg.HeartbeatRequest,
+func (m *Machine) Heartbeat(now time.Time, _ Context, req *kmsg.HeartbeatRequest,
 	answer func(*kmsg.HeartbeatResponse),
 ) coord.Result {
 	m.begin(now)
@@ -89,7 +89,7 @@ func (m *Machine) maybeEndJoin(g *classicGroup, out *output) {
 }
 
 // LeaveGroup removes members. Each has its own answer.
-func (m *Machine) LeaveGroup(now time.Time, c Context, req *kmsg.LeaveGroupRequest,
+func (m *Machine) LeaveGroup(now time.Time, _ Context, req *kmsg.LeaveGroupRequest,
 	answer func(*kmsg.LeaveGroupResponse),
 ) coord.Result {
 	m.begin(now)

@@ -219,12 +219,6 @@ func txnCommitFailed(req *kmsg.TxnOffsetCommitRequest, f *failure) *kmsg.TxnOffs
 	return resp
 }
 
-// CompleteTxn writes the marker that ends a producer's transaction on this shard.
-func (m *Machine) CompleteTxn(now time.Time, marker coord.Marker, answer func(error)) coord.Result {
-	m.begin(now)
-	return coord.Result{Marker: &marker, Done: []func(error){answer}}
-}
-
 // checkCommit is who may commit. Anyone may for a group that has no members, and makes it by that.
 func (m *Machine) checkCommit(c committing) (partitionCheck, *failure) {
 	switch g := m.groups[c.group].(type) {

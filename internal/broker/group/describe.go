@@ -59,7 +59,9 @@ func (m *Machine) ListGroups(now time.Time, states, types []string, answer func(
 }
 
 // DescribeGroups describes classic groups. Any other looks dead to this request.
-func (m *Machine) DescribeGroups(now time.Time, c Context, ids []string, answer func([]DescribedGroup, error)) coord.Result {
+func (m *Machine) DescribeGroups(now time.Time, c Context, ids []string,
+	answer func([]DescribedGroup, error),
+) coord.Result {
 	m.begin(now)
 	found := make([]DescribedGroup, len(ids))
 	for i, id := range ids {
@@ -102,7 +104,9 @@ func (m *Machine) describeClassic(c Context, id string) DescribedGroup {
 }
 
 // ConsumerGroupDescribe describes consumer groups.
-func (m *Machine) ConsumerGroupDescribe(now time.Time, ids []string, answer func([]DescribedConsumerGroup, error)) coord.Result {
+func (m *Machine) ConsumerGroupDescribe(now time.Time, ids []string,
+	answer func([]DescribedConsumerGroup, error),
+) coord.Result {
 	m.begin(now)
 	found := make([]DescribedConsumerGroup, len(ids))
 	for i, id := range ids {

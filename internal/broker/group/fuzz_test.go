@@ -59,7 +59,7 @@ func useGroup(s *shell, id, member string) {
 	c := Context{Version: 1}
 	join := &kmsg.JoinGroupRequest{
 		GroupId: id, MemberId: member, SessionTimeoutMs: 10_000, RebalanceTimeoutMs: 10_000, ProtocolType: "consumer",
-		Protocols: []kmsg.JoinGroupRequestJoinGroupRequestProtocol{{Name: "range", Metadata: []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")}},
+		Protocols: []kmsg.JoinGroupRequestJoinGroupRequestProtocol{{Name: "range", Metadata: make([]byte, 10)}},
 	}
 	s.do(func() coord.Result { return s.m.JoinGroup(s.now, c, join, func(*kmsg.JoinGroupResponse) {}) })
 	sync := &kmsg.SyncGroupRequest{GroupId: id, MemberId: member, GenerationId: 2}

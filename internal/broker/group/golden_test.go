@@ -140,7 +140,8 @@ func TestMetadataHash(t *testing.T) {
 		"gold1-t":  {Name: "gold1-t", ID: id("ce9afe3c8789431eae00f72176a77d6f"), Partitions: 4},
 		"gold1-t2": {Name: "gold1-t2", ID: id("d811e76ce35d43d3920107c45192fd9b"), Partitions: 2},
 	}}
-	if got, want := uint64(metadataHash([]string{"gold1-t", "gold1-t2", "gone"}, topics)), uint64(0xb21bec2258a20ee9); got != want {
+	got, want := uint64(metadataHash([]string{"gold1-t", "gold1-t2", "gone"}, topics)), uint64(0xb21bec2258a20ee9)
+	if got != want {
 		t.Errorf("hash %#x, Kafka's is %#x", got, want)
 	}
 	if got := metadataHash([]string{"gone"}, topics); got != 0 {

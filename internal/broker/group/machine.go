@@ -276,21 +276,3 @@ func replay[K, V any, KP recordPtr[K], VP messagePtr[V]](rec coord.Record, apply
 	apply(k, v)
 	return nil
 }
-
-// Stats counts what the shard holds.
-type Stats struct {
-	Groups  map[string]map[string]int // by kind and state
-	Offsets int
-}
-
-// Stats returns the shard's counts.
-func (m *Machine) Stats() Stats {
-	s := Stats{Groups: map[string]map[string]int{}, Offsets: m.offsets.count()}
-	for _, g := range m.groups {
-		if s.Groups[g.kind()] == nil {
-			s.Groups[g.kind()] = map[string]int{}
-		}
-		s.Groups[g.kind()][g.stateName()]++
-	}
-	return s
-}

@@ -146,18 +146,10 @@ func (o *offsets) endTxn(producer int64, apply bool) {
 	}
 }
 
-func (o *offsets) count() int {
-	n := 0
-	for _, topics := range o.groups {
-		for _, partitions := range topics {
-			n += len(partitions)
-		}
-	}
-	return n
-}
-
 // replayOffset applies a commit, or its removal. A group that nobody joined exists by its offsets.
-func (m *Machine) replayOffset(at int64, txn coord.Txn, group string, tp base.TopicPartition, v *kmsg.OffsetCommitValue) {
+func (m *Machine) replayOffset(at int64, txn coord.Txn, group string, tp base.TopicPartition,
+	v *kmsg.OffsetCommitValue,
+) {
 	if v == nil {
 		m.offsets.remove(group, tp)
 		return

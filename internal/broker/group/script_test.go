@@ -118,7 +118,7 @@ func (sc *script) run(t *testing.T, d *datadriven.TestData) string {
 		"txn-commit": sc.txnCommit, "end-txn": sc.endTxn, "delete-offsets": sc.deleteOffsets,
 		"delete-group": sc.deleteGroup, "describe": sc.describe, "list": sc.list, "restart": sc.restart,
 		"hold": sc.hold, "release": sc.release, "fail": sc.fail, "state": sc.state, "log": sc.logged,
-		"wants": sc.wants, "legacy-topics": sc.legacyTopics, "stats": sc.stats,
+		"wants": sc.wants, "legacy-topics": sc.legacyTopics, "views": sc.views,
 	}
 	run, ok := commands[d.Cmd]
 	if !ok {
@@ -326,7 +326,8 @@ func showSync(r *kmsg.SyncGroupResponse) string {
 	if r.ErrorCode != 0 {
 		return code(r.ErrorCode)
 	}
-	return fmt.Sprintf("ok protocol=%s/%s assignment=%s", orNil(r.ProtocolType), orNil(r.ProtocolName), showAssigned(r.Assignment))
+	return fmt.Sprintf("ok protocol=%s/%s assignment=%s",
+		orNil(r.ProtocolType), orNil(r.ProtocolName), showAssigned(r.Assignment))
 }
 
 func showAssigned(b []byte) string {
@@ -537,7 +538,7 @@ func (sc *script) endTxn(a args) {
 	}
 	answer := said(sc, a, func(err *error) string { return fmt.Sprint(*err) })
 	sc.s.do(func() coord.Result {
-		return sc.s.m.CompleteTxn(sc.s.now, mk, func(err error) { answer(&err) })
+		return coord.Result{Marker: &mk, Done: []func(error){func(err error) { answer(&err) }}}
 	})
 }
 
@@ -687,9 +688,9 @@ func (sc *script) fail(a args) {
 
 func (sc *script) state(args) { sc.out.WriteString(dump(sc.s.m)) }
 
-func (sc *script) stats(args) {
-	st := sc.s.m.Stats()
-	fmt.Fprintf(&sc.out, "%v offsets=%d\n", st.Groups, st.Offsets)
+func (sc *script) views(a args) {
+	answer := said(sc, a, func(v *[]View) string { return fmt.Sprintf("%+v", *v) })
+	sc.s.do(func() coord.Result { return sc.s.m.Views(sc.s.now, func(v []View, _ error) { answer(&v) }) })
 }
 
 // wants prints how long it is until the next deadline.
@@ -773,7 +774,8 @@ func showValue(kind int16, b []byte) string {
 		var v kmsg.ConsumerGroupCurrentMemberAssignmentValue
 		get(&v)
 		return fmt.Sprintf(" epoch=%d/%d state=%d assigned=%s revoking=%s", v.MemberEpoch, v.PreviousMemberEpoch, v.State,
-			showEpochs(epochsFromRecord(v.AssignedPartitions, 0)), showEpochs(epochsFromRecord(v.PartitionsPendingRevocation, 0)))
+			showEpochs(epochsFromRecord(v.AssignedPartitions, 0)),
+			showEpochs(epochsFromRecord(v.PartitionsPendingRevocation, 0)))
 	case recordConsumerRegex:
 		var v kmsg.ConsumerGroupRegularExpressionValue
 		get(&v)

@@ -313,3 +313,13 @@ func orNil(s *string) string {
 	}
 	return *s
 }
+
+func (o *offsets) count() int {
+	n := 0
+	for _, topics := range o.groups {
+		for _, partitions := range topics {
+			n += len(partitions)
+		}
+	}
+	return n
+}
