@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -27,6 +28,10 @@ const noAuthorizedOperations int32 = -1 << 31
 
 func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
 	resp := kmsg.NewMetadataResponse()
+	if c.Version < metadataVersionByID && asksByID(req) {
+		refuseMetadata(c, req, &resp)
+		return
+	}
 	im := b.Image()
 	clusterID := im.ClusterID
 	resp.ClusterId, resp.ControllerId = &clusterID, b.NodeID
@@ -41,6 +46,36 @@ func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
 	}
 	resp.Topics = b.metadataTopics(c, req, im)
 	c.Reply(&resp)
+}
+
+// metadataVersionByID is the first version in which a topic may be asked for by its id.
+const metadataVersionByID = 12
+
+func asksByID(req *kmsg.MetadataRequest) bool {
+	for _, t := range req.Topics {
+		if t.Name == nil || !t.TopicId.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseMetadata answers a request that is wrong as a whole: every topic with the error, and nothing
+// else.
+func refuseMetadata(c *Call, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse) {
+	resp.Brokers = []kmsg.MetadataResponseMetadataResponseBroker{}
+	resp.Topics = make([]kmsg.MetadataResponseMetadataResponseTopic, len(req.Topics))
+	for i, t := range req.Topics {
+		out := &resp.Topics[i]
+		*out = kmsg.NewMetadataResponseMetadataResponseTopic()
+		empty := ""
+		out.ErrorCode, out.Name, out.TopicId = kerr.InvalidRequest.Code, &empty, t.TopicId
+		if t.Name != nil {
+			out.Name = t.Name
+		}
+		out.Partitions = []kmsg.MetadataResponseMetadataResponsePartition{}
+	}
+	c.Reply(resp)
 }
 
 func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image,
@@ -85,7 +120,8 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 	seen := map[string]bool{}
 	var missing []string
 	for _, t := range req.Topics {
-		if t.Name == nil {
+		// The Java client that asks by id sends an empty name beside it.
+		if t.Name == nil || !t.TopicId.IsZero() {
 			a := askedTopic{id: t.TopicId, topic: im.TopicByID(t.TopicId), err: kerr.UnknownTopicID}
 			if t.TopicId.IsZero() {
 				a.err = kerr.InvalidRequest
@@ -116,8 +152,13 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 		if a.name == nil || a.topic != nil {
 			continue
 		}
-		if a.topic = im.Topic(*a.name); a.topic == nil && failed[*a.name] != nil {
+		if a.topic = im.Topic(*a.name); a.topic != nil {
+			continue
+		}
+		if failed[*a.name] != nil {
 			a.err = failed[*a.name]
+		} else if controller.CheckTopicName(*a.name) != nil {
+			a.err = kerr.InvalidTopicException
 		}
 	}
 	return asked
