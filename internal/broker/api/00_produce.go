@@ -187,7 +187,8 @@ func oneBatch(records []byte, version int16) (batch.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(rest) > 0 {
+	// Less than a batch behind the batch is passed over, as Kafka does.
+	if _, _, err := batch.Next(rest); len(rest) > 0 && !errors.Is(err, batch.ErrShort) {
 		return nil, &batch.Error{Kerr: kerr.InvalidRecord, Msg: "a produce request must hold exactly one record batch"}
 	}
 	if bt.Codec() == batch.Zstd && version < 7 {
@@ -196,11 +197,15 @@ func oneBatch(records []byte, version int16) (batch.Batch, error) {
 	return bt, nil
 }
 
-// startKnown says whether Kafka fills in the log start offset beside this error: it does for
-// records that the log itself refused.
+// startKnown says whether Kafka fills in the log start offset beside an error of the log.
 func startKnown(err error) bool {
-	var be *batch.Error
-	return errors.As(err, &be) && be.Kerr != kerr.CorruptMessage
+	ke := kafkaError(err)
+	switch ke {
+	case kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.NotLeaderForPartition, kerr.MessageTooLarge,
+		kerr.RecordListTooLarge, kerr.CorruptMessage, kerr.KafkaStorageError:
+		return false
+	}
+	return ke != nil
 }
 
 func (pc *produceCall) fail(res *kmsg.ProduceResponsePartitionProduceResponse, err error) {

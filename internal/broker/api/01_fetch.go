@@ -262,10 +262,11 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 	out := kmsg.NewFetchResponsePartitionData()
 	out.PartitionIndex = p.key.part
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = p.res.HighWatermark, p.res.LastStableOffset, p.res.LogStart
-	out.Records.Bytes = []byte{}
+	out.Records.Bytes, out.AbortedTransactions = []byte{}, nil
 	if p.err != nil {
 		f.b.metrics.failedFetch.Add(1)
 		out.ErrorCode = f.errorCode(p.err)
+		f.hintLeader(resp, p, &out)
 	}
 	if p.diverging != nil {
 		out.DivergingEpoch = *p.diverging
@@ -283,6 +284,22 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 		p.res.Range = nil
 	}
 	t.Partitions = append(t.Partitions, out)
+}
+
+// hintLeader says who leads where the client asked the wrong broker or in an old epoch (KIP-951).
+func (f *fetchCall) hintLeader(resp *kmsg.FetchResponse, p *fetchPart, out *kmsg.FetchResponsePartitionData) {
+	if f.c.Version < 16 || out.ErrorCode != kerr.NotLeaderForPartition.Code && out.ErrorCode != kerr.FencedLeaderEpoch.Code {
+		return
+	}
+	part, err := p.topic.Partition(p.key.part)
+	if err != nil {
+		return
+	}
+	out.CurrentLeader.LeaderId, out.CurrentLeader.LeaderEpoch = f.b.NodeID, part.LeaderEpoch()
+	if len(resp.NodeEndpoints) == 0 {
+		n := f.b.self(f.c.Conn)
+		resp.NodeEndpoints = []kmsg.FetchResponseNodeEndpoint{{NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack}}
+	}
 }
 
 // errorCode is code, in words that old clients know.

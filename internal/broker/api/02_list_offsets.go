@@ -38,22 +38,24 @@ func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 	for i := range req.Topics {
 		in, out := &req.Topics[i], &resp.Topics[i]
 		out.Name = in.Name
-		out.Partitions = make([]kmsg.ListOffsetsResponseListOffsetsPartitionResponse, len(in.Partitions))
+		out.Partitions = make([]kmsg.ListOffsetsResponseListOffsetsPartitionResponse, 0, len(in.Partitions))
 		topic := b.Parts.Topic(in.Name)
+		answered := map[int32]bool{}
 		for j := range in.Partitions {
-			part, res := &in.Partitions[j], &out.Partitions[j]
-			*res = kmsg.NewListOffsetsResponseListOffsetsPartitionResponse()
-			res.PartitionIndex = part.PartitionIndex
-			if twice[base.TopicPartition{Topic: in.Name, Partition: part.PartitionIndex}] {
-				res.ErrorCode = kerr.InvalidRequest.Code
+			part := &in.Partitions[j]
+			if answered[part.PartitionIndex] {
 				continue
 			}
-			found, err := listOffset(c.Version, topic, part, req)
-			if err != nil {
-				res.ErrorCode = listOffsetsCode(c, err)
-				continue
+			answered[part.PartitionIndex] = true
+			err := error(kerr.InvalidRequest)
+			found := none
+			if !twice[base.TopicPartition{Topic: in.Name, Partition: part.PartitionIndex}] {
+				found, err = listOffset(c.Version, topic, part, req)
 			}
-			res.Offset, res.Timestamp, res.LeaderEpoch = found.Offset, found.Timestamp, found.Epoch
+			out.Partitions = append(out.Partitions, kmsg.ListOffsetsResponseListOffsetsPartitionResponse{
+				PartitionIndex: part.PartitionIndex, ErrorCode: listOffsetsCode(c, err),
+				Offset: found.Offset, Timestamp: found.Timestamp, LeaderEpoch: found.Epoch,
+			})
 		}
 	}
 	c.Reply(&resp)
@@ -104,10 +106,8 @@ func listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsReque
 	}
 	bound := p.HighWatermark()
 	switch {
-	case req.ReplicaId == debuggingReplica:
+	case req.ReplicaId == debuggingReplica, req.ReplicaId >= 0:
 		bound = p.Log().EndOffset()
-	case req.ReplicaId >= 0:
-		return none, kerr.NotLeaderForPartition
 	case partition.Isolation(req.IsolationLevel) == partition.ReadCommitted:
 		bound = p.LastStableOffset()
 	}

@@ -10,8 +10,7 @@ import (
 // FindCoordinator (key 10), versions 0 to 6.
 //
 // Says which broker coordinates a group or a transactional id: the leader of the partition of the
-// internal topic that the key hashes to. The first one to ask has the topic made, and is told to ask
-// again.
+// internal topic that the key hashes to. The first one to ask has the topic made.
 //
 //	v1  key types
 //	v4  several keys
@@ -72,7 +71,9 @@ func (b *Broker) coordinatorOf(c *Call, keyType int8, key string) (node, error) 
 	topic := b.Image().Topic(name)
 	if topic == nil {
 		b.AutoCreate([]string{name})
-		return noNode, kerr.CoordinatorNotAvailable
+		if topic = b.Image().Topic(name); topic == nil {
+			return noNode, kerr.CoordinatorNotAvailable
+		}
 	}
 	leader := topic.Partitions[coord.ShardFor(key, int32(len(topic.Partitions)))].Leader
 	if br := b.Image().Broker(leader); br != nil && (!br.Fenced || br.ID == b.NodeID) {

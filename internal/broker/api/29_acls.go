@@ -16,7 +16,7 @@ var (
 	_ = register(kmsg.KeyDeleteAcls, (*Broker).deleteACLs)
 )
 
-const noAuthorizer = "no authorizer is configured on this broker; set authorizer.class.name to use ACLs"
+const noAuthorizer = "No Authorizer is configured on this broker."
 
 func (b *Broker) describeACLs(c *Call, _ *kmsg.DescribeAclsRequest) {
 	resp := kmsg.NewDescribeAclsResponse()

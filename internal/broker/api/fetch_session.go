@@ -111,9 +111,6 @@ func (c *sessionCache) remove(id int32) {
 // create stores a session for parts if there is room or somebody may be evicted; otherwise it
 // returns nil, and the client is served without one.
 func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID bool) *session {
-	if len(parts) == 0 {
-		return nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.mu.byID) >= c.slots && !c.evictLocked(now, len(parts)) {
