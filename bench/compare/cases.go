@@ -1,0 +1,368 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/logstead/logstead/bench/raw"
+)
+
+// figure is one measured value. Lower is better unless more is set.
+type figure struct {
+	name, unit string
+	value      float64
+	more       bool
+}
+
+// benchCase is one thing that is measured on every rival.
+type benchCase struct {
+	name  string
+	warm  bool // the JVM needs a pass that does not count
+	fresh bool // starts processes of its own
+	run   func(ctx context.Context, r *rival) ([]figure, error)
+}
+
+const (
+	partitions  = 6
+	recordBytes = 1024
+)
+
+// sizes of the batches, by name: the largest fits max.message.bytes with its header.
+var sizes = []struct {
+	name    string
+	payload int
+}{{"1MiB", 1000 << 10}, {"64KiB", 64 << 10}, {"16KiB", 16 << 10}, {"1KiB", 1 << 10}}
+
+// allCases lists the cases; short leaves out most and takes less data.
+func allCases(short bool) []benchCase {
+	var list []benchCase
+	for _, codec := range []string{"none", "lz4", "zstd"} {
+		for _, s := range sizes {
+			if short && codec != "none" && s.name != "64KiB" {
+				continue
+			}
+			list = append(list, produceCase(codec, s.name, s.payload, short))
+		}
+	}
+	for _, s := range sizes {
+		if !short || s.name == "64KiB" {
+			list = append(list, consumeCase(s.name, s.payload, short))
+		}
+	}
+	for _, acks := range []int16{1, -1} {
+		for _, conns := range []int{1, 64, 1000} {
+			if !short || acks == -1 && conns == 64 {
+				list = append(list, smallCase(acks, conns, short))
+			}
+		}
+	}
+	list = append(list, latencyCase(short))
+	list = append(list, clientCases(short)...)
+	list = append(list, partitionsCase(short), startCase(), idleCase())
+	return list
+}
+
+// volume is how many bytes a run with batches of this size takes: enough to be counted in ticks of
+// 10 ms with an error of a few per cent.
+func volume(payload int, short bool) int64 {
+	bytes := int64(512 << 20)
+	if payload <= 4<<10 {
+		bytes = 64 << 20
+	}
+	if short {
+		bytes /= 2
+	}
+	return bytes
+}
+
+var topicCount int
+
+// withTopic runs fn with a topic of its own and removes it afterwards.
+func withTopic(ctx context.Context, r *rival, parts int32, fn func(topic string) ([]figure, error)) ([]figure, error) {
+	topicCount++
+	topic := fmt.Sprintf("bench-%d-%d", os.Getpid(), topicCount)
+	if err := raw.CreateTopic(ctx, r.addr, topic, parts, nil); err != nil {
+		return nil, err
+	}
+	figures, err := fn(topic)
+	if derr := raw.DeleteTopic(ctx, r.addr, topic); err == nil {
+		err = derr
+	}
+	return figures, err
+}
+
+// counted runs fn and tells the CPU time and the allocations that the broker spent.
+func counted(ctx context.Context, r *rival, fn func() (raw.Result, error)) (res raw.Result, used time.Duration, allocs float64, err error) {
+	m0, counts := r.mallocs(ctx)
+	before, err := r.cpu()
+	if err != nil {
+		return res, 0, 0, err
+	}
+	if res, err = fn(); err != nil {
+		return res, 0, 0, err
+	}
+	after, err := r.cpu()
+	if err != nil {
+		return res, 0, 0, err
+	}
+	allocs = -1
+	if m1, ok := r.mallocs(ctx); ok && counts {
+		allocs = m1 - m0
+	}
+	return res, after - before, allocs, nil
+}
+
+// volumeFigures are those of a load that moves bytes.
+func volumeFigures(res raw.Result, used time.Duration, allocs float64) []figure {
+	gib := float64(res.Bytes) / (1 << 30)
+	out := []figure{
+		{name: "cpu", unit: "s/GiB", value: used.Seconds() / gib},
+		{name: "rate", unit: "MB/s", value: float64(res.Bytes) / 1e6 / res.Elapsed.Seconds(), more: true},
+	}
+	if allocs >= 0 {
+		out = append(out, figure{name: "allocations", unit: "/request", value: allocs / float64(res.Requests)})
+	}
+	return out
+}
+
+// requestFigures are those of a load of small requests.
+func requestFigures(res raw.Result, used time.Duration, allocs float64) []figure {
+	n := float64(res.Requests)
+	out := []figure{
+		{name: "cpu", unit: "us/request", value: float64(used.Microseconds()) / n},
+		{name: "rate", unit: "requests/s", value: n / res.Elapsed.Seconds(), more: true},
+	}
+	if allocs >= 0 {
+		out = append(out, figure{name: "allocations", unit: "/request", value: allocs / n})
+	}
+	return out
+}
+
+func produceCase(codec, name string, payload int, short bool) benchCase {
+	return benchCase{name: "produce/" + codec + "/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+		b, err := raw.NewBatch(codec, payload, min(recordBytes, payload-32))
+		if err != nil {
+			return nil, err
+		}
+		return withTopic(ctx, r, partitions, func(topic string) ([]figure, error) {
+			load := raw.ProduceLoad{Addr: r.addr, Topic: topic, Partitions: partitions, Conns: 6, InFlight: 5, Acks: -1, Batch: b}
+			load.Requests = volume(payload, short) / int64(b.Payload)
+			res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return load.Run(ctx) })
+			if err != nil {
+				return nil, err
+			}
+			return volumeFigures(res, used, allocs), nil
+		})
+	}}
+}
+
+func consumeCase(name string, payload int, short bool) benchCase {
+	return benchCase{name: "consume/cache/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+		b, err := raw.NewBatch("none", payload, min(recordBytes, payload-32))
+		if err != nil {
+			return nil, err
+		}
+		return withTopic(ctx, r, partitions, func(topic string) ([]figure, error) {
+			fill := raw.ProduceLoad{Addr: r.addr, Topic: topic, Partitions: partitions, Conns: 6, InFlight: 5, Acks: -1, Batch: b}
+			fill.Requests = 96 << 20 / int64(b.Payload)
+			if _, err := fill.Run(ctx); err != nil {
+				return nil, err
+			}
+			load := raw.FetchLoad{Addr: r.addr, Topic: topic, Partitions: partitions, Conns: 4, MaxBytes: 1 << 20, Bytes: 2 << 30}
+			if short {
+				load.Bytes = 1 << 30
+			}
+			res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return load.Run(ctx) })
+			if err != nil {
+				return nil, err
+			}
+			return volumeFigures(res, used, allocs), nil
+		})
+	}}
+}
+
+func smallCase(acks int16, conns int, short bool) benchCase {
+	name := fmt.Sprintf("small/acks=%d/%dconns", acks, conns)
+	if acks == -1 {
+		name = fmt.Sprintf("small/acks=all/%dconns", conns)
+	}
+	return benchCase{name: name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+		b, err := raw.NewBatch("none", 100, 100)
+		if err != nil {
+			return nil, err
+		}
+		return withTopic(ctx, r, partitions, func(topic string) ([]figure, error) {
+			load := raw.ProduceLoad{Addr: r.addr, Topic: topic, Partitions: partitions, Conns: conns, InFlight: 1, Acks: acks, Batch: b}
+			load.Requests = 60_000
+			if conns == 1 || short {
+				load.Requests = 20_000
+			}
+			res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return load.Run(ctx) })
+			if err != nil {
+				return nil, err
+			}
+			return requestFigures(res, used, allocs), nil
+		})
+	}}
+}
+
+func latencyCase(short bool) benchCase {
+	return benchCase{name: "latency/1KiB at 1000/s", warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+		b, err := raw.NewBatch("none", 1024, 950)
+		if err != nil {
+			return nil, err
+		}
+		return withTopic(ctx, r, 1, func(topic string) ([]figure, error) {
+			load := raw.LatencyLoad{Addr: r.addr, Topic: topic, Acks: -1, Batch: b, Rate: 1000, Records: 10_000}
+			if short {
+				load.Records = 3000
+			}
+			before, err := r.cpu()
+			if err != nil {
+				return nil, err
+			}
+			l, err := load.Run(ctx)
+			if err != nil {
+				return nil, err
+			}
+			after, err := r.cpu()
+			if err != nil {
+				return nil, err
+			}
+			out := []figure{{name: "cpu", unit: "us/record", value: float64((after - before).Microseconds()) / float64(load.Records)}}
+			for _, q := range []float64{50, 99, 99.9} {
+				out = append(out,
+					figure{name: fmt.Sprintf("ack p%v", q), unit: "ms", value: float64(l.Ack.ValueAtQuantile(q)) / 1000},
+					figure{name: fmt.Sprintf("e2e p%v", q), unit: "ms", value: float64(l.EndToEnd.ValueAtQuantile(q)) / 1000})
+			}
+			return out, nil
+		})
+	}}
+}
+
+func partitionsCase(short bool) benchCase {
+	n := int32(1000)
+	if short {
+		n = 200
+	}
+	return benchCase{name: fmt.Sprintf("create %d partitions", n), run: func(ctx context.Context, r *rival) ([]figure, error) {
+		var res raw.Result
+		return withTopic(ctx, r, 1, func(topic string) ([]figure, error) {
+			res, used, _, err := counted(ctx, r, func() (raw.Result, error) {
+				start := time.Now()
+				err := raw.CreateTopic(ctx, r.addr, topic+"-many", n, nil)
+				res.Elapsed = time.Since(start)
+				return res, err
+			})
+			if err != nil {
+				return nil, err
+			}
+			return []figure{
+				{name: "cpu", unit: "ms/partition", value: float64(used.Milliseconds()) / float64(n)},
+				{name: "time", unit: "ms/partition", value: res.Elapsed.Seconds() * 1000 / float64(n)},
+			}, raw.DeleteTopic(ctx, r.addr, topic+"-many")
+		})
+	}}
+}
+
+// startCase is the time from the start of the process, on an empty directory that is formatted
+// first, to the ack of the first record.
+func startCase() benchCase {
+	return benchCase{name: "start to first record", fresh: true, run: func(ctx context.Context, r *rival) (out []figure, err error) {
+		begin := time.Now()
+		other, err := startOther(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			if e := other.end(); err == nil {
+				err = e
+			}
+		}()
+		b, err := raw.NewBatch("none", 100, 100)
+		if err != nil {
+			return nil, err
+		}
+		if err := raw.CreateTopic(ctx, other.addr, "first", 1, nil); err != nil {
+			return nil, err
+		}
+		load := raw.ProduceLoad{Addr: other.addr, Topic: "first", Partitions: 1, Conns: 1, InFlight: 1, Acks: -1, Batch: b, Requests: 1}
+		if _, err := load.Run(ctx); err != nil {
+			return nil, err
+		}
+		took := time.Since(begin)
+		used, err := other.cpu()
+		if err != nil {
+			return nil, err
+		}
+		return []figure{
+			{name: "time", unit: "ms", value: float64(took.Milliseconds())},
+			{name: "cpu", unit: "ms", value: float64(used.Milliseconds())},
+		}, nil
+	}}
+}
+
+func startOther(ctx context.Context, r *rival) (*rival, error) {
+	dir, err := os.MkdirTemp("", "logstead-bench-start-")
+	if err != nil {
+		return nil, err
+	}
+	other, err := r.start(ctx, filepath.Join(dir, "node"))
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	end := other.end
+	other.end = func() error {
+		if err := end(); err != nil {
+			return err
+		}
+		return os.RemoveAll(dir)
+	}
+	return other, nil
+}
+
+// idleCase is the memory of a broker that has just started, and its greatest memory under a load of
+// large batches from 64 connections.
+func idleCase() benchCase {
+	return benchCase{name: "memory", fresh: true, run: func(ctx context.Context, r *rival) (out []figure, err error) {
+		other, err := startOther(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			if e := other.end(); err == nil {
+				err = e
+			}
+		}()
+		if err := raw.CreateTopic(ctx, other.addr, "load", partitions, nil); err != nil {
+			return nil, err
+		}
+		idle, _, err := other.memory()
+		if err != nil {
+			return nil, err
+		}
+		b, err := raw.NewBatch("none", 256<<10, recordBytes)
+		if err != nil {
+			return nil, err
+		}
+		load := raw.ProduceLoad{Addr: other.addr, Topic: "load", Partitions: partitions, Conns: 64, InFlight: 2, Acks: -1, Batch: b}
+		load.Requests = 256 << 20 / int64(b.Payload)
+		if _, err := load.Run(ctx); err != nil {
+			return nil, err
+		}
+		after, peak, err := other.memory()
+		if err != nil {
+			return nil, err
+		}
+		mib := func(n int64) float64 { return float64(n) / (1 << 20) }
+		return []figure{
+			{name: "idle", unit: "MiB", value: mib(idle)},
+			{name: "peak under load", unit: "MiB", value: mib(peak)},
+			{name: "after load", unit: "MiB", value: mib(after)},
+		}, nil
+	}}
+}

@@ -1,0 +1,143 @@
+// Command compare measures logstead, in both durabilities, beside a real Apache Kafka: the same
+// clients, the same machine, the rivals taking turns. It writes bench/RESULTS.md.
+//
+//	go run ./bench/compare            every case, three rounds
+//	go run ./bench/compare -short     the main cases, at most three minutes
+//	go run ./bench/compare -only 'produce/.*none' -before OLD   against another build of logstead
+//
+// What counts is the CPU time of the broker's process for a unit of work, and ratios of rivals in
+// the same round. Throughput and latency stand beside it; on a shared machine they mean less.
+//
+// It must not know what a rival is made of: all of them are processes with an address.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	short   bool
+	only    *regexp.Regexp
+	rounds  int
+	out     string
+	rivals  []string
+	kafka   string // script that starts Kafka
+	attach  string // host:port,pid of a Kafka that runs already
+	before  string // other builds of logstead, to compare with
+	profile string
+	limit   time.Duration
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	var only, rivals string
+	f := flag.NewFlagSet("compare", flag.ContinueOnError)
+	f.BoolVar(&o.short, "short", false, "the main cases only, with less data; at most three minutes")
+	f.StringVar(&only, "only", "", "run the cases whose names match this regular expression")
+	f.IntVar(&o.rounds, "rounds", 3, "rounds; each rival runs every case once a round")
+	f.StringVar(&o.out, "out", "", "write the report to this file (default: standard output)")
+	f.StringVar(&rivals, "rivals", "fsync,replicated,kafka", "who runs")
+	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
+	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
+	f.StringVar(&o.before, "before", "", "path of another build of logstead that runs as fsync-before and replicated-before")
+	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each case to this directory (logstead in fsync only, with perf)")
+	f.DurationVar(&o.limit, "limit", 0, "give up after this long (default: 3m with -short, else 60m)")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if o.limit == 0 {
+		o.limit = 60 * time.Minute
+		if o.short {
+			o.limit = 3 * time.Minute
+		}
+	}
+	o.rivals = strings.Split(rivals, ",")
+	var err error
+	if o.only, err = regexp.Compile(only); err != nil {
+		return o, fmt.Errorf("-only: %w", err)
+	}
+	if o.rounds < 1 || o.rounds > 100 {
+		return o, fmt.Errorf("-rounds %d: want 1 to 100", o.rounds)
+	}
+	return o, nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err == nil {
+		err = run(ctx, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "compare:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.limit)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "logstead-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	field, err := startAll(ctx, o, dir)
+	defer field.stop()
+	if err != nil {
+		return err
+	}
+	t := &table{started: time.Now(), load: loadAverage()}
+	for _, c := range allCases(o.short) {
+		if !o.only.MatchString(c.name) {
+			continue
+		}
+		if err = field.measure(ctx, o, c, t); err != nil {
+			err = fmt.Errorf("%s: %w", c.name, err)
+			break // what has been measured is still reported
+		}
+	}
+	return errors.Join(err, t.write(o, field))
+}
+
+// measure runs one case on every rival, in turn, for all rounds. The first round of a case that
+// loads code is preceded by a pass that does not count, so that the JVM has compiled it.
+func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) error {
+	for round := -1; round < o.rounds; round++ {
+		if round < 0 && !c.warm {
+			continue
+		}
+		for i := range f.rivals {
+			r := f.rivals[(i+max(round, 0))%len(f.rivals)] // nobody is always first
+			if c.fresh && r.attached {
+				continue
+			}
+			if round < 0 && !r.jvm {
+				continue
+			}
+			figures, err := c.run(ctx, r)
+			if err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			if round >= 0 {
+				t.add(c, r.name, figures)
+				fmt.Fprintf(os.Stderr, "%-34s %d %-17s %s\n", c.name, round+1, r.name, line(figures))
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// rival is one running broker.
+type rival struct {
+	name     string
+	addr     string
+	http     string // of logstead: where its metrics are
+	pid      int
+	jvm      bool
+	attached bool // somebody else's process: it is left alone
+
+	// start runs another one like it on an empty directory, for the figures of a start.
+	start func(ctx context.Context, dir string) (*rival, error)
+	end   func() error
+}
+
+// field is all the rivals of a run.
+type field struct {
+	rivals  []*rival
+	version string
+}
+
+func (f *field) stop() {
+	for _, r := range f.rivals {
+		if err := r.end(); err != nil {
+			fmt.Fprintf(os.Stderr, "compare: stopping %s: %v\n", r.name, err)
+		}
+	}
+}
+
+func startAll(ctx context.Context, o options, dir string) (*field, error) {
+	f := &field{}
+	bin := filepath.Join(dir, "logstead")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/logstead").CombinedOutput(); err != nil {
+		return f, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	starts := map[string]func(context.Context, string) (*rival, error){
+		"fsync":      func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "fsync", d) },
+		"replicated": func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "replicated", d) },
+		"kafka":      func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d) },
+	}
+	if o.before != "" {
+		for _, durability := range []string{"fsync", "replicated"} {
+			starts[durability+"-before"] = func(ctx context.Context, d string) (*rival, error) {
+				return startLogstead(ctx, o.before, durability, d)
+			}
+		}
+	}
+	for _, name := range o.rivals {
+		start := starts[name]
+		if start == nil {
+			return f, fmt.Errorf("rival %q: want fsync, replicated, kafka, or with -before fsync-before, replicated-before", name)
+		}
+		r, err := (*rival)(nil), error(nil)
+		if name == "kafka" && o.attach != "" {
+			r, err = attach(o.attach)
+		} else {
+			r, err = start(ctx, filepath.Join(dir, name))
+		}
+		if err != nil {
+			return f, fmt.Errorf("start %s: %w", name, err)
+		}
+		r.name, r.start = name, start
+		f.rivals = append(f.rivals, r)
+	}
+	return f, nil
+}
+
+func attach(spec string) (*rival, error) {
+	addr, pid, ok := strings.Cut(spec, ",")
+	n, err := strconv.Atoi(pid)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("-attach %q: want HOST:PORT,PID", spec)
+	}
+	return &rival{addr: addr, pid: n, jvm: true, attached: true, end: func() error { return nil }}, nil
+}
+
+// freePort is a port that is free now, with the one after it.
+func freePort() (int, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		next, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port+1))
+		if err == nil {
+			_ = next.Close()
+			return port, nil
+		}
+	}
+	return 0, errors.New("no two free ports in a row on 127.0.0.1")
+}
+
+func startLogstead(ctx context.Context, bin, durability, dir string) (*rival, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), http: fmt.Sprintf("127.0.0.1:%d", port+1)}
+	cmd := exec.CommandContext(ctx, bin, "server", "--auto-format",
+		"--set", "log.dirs="+filepath.Join(dir, "data"),
+		"--set", "listeners=PLAINTEXT://"+r.addr, "--set", "logstead.http.listeners="+r.http,
+		"--set", "logstead.durability="+durability, "--set", "group.initial.rebalance.delay.ms=0",
+		"--set", "offsets.topic.replication.factor=1", "--set", "transaction.state.log.replication.factor=1",
+		"--set", "transaction.state.log.min.isr=1", "--set", "log.segment.delete.delay.ms=100")
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	r.pid = cmd.Process.Pid
+	gone := make(chan error, 1)
+	go func() { gone <- cmd.Wait() }()
+	r.end = func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		<-gone
+		return os.RemoveAll(dir)
+	}
+	for {
+		c, err := net.Dial("tcp", r.addr)
+		if err == nil {
+			_ = c.Close()
+			return r, nil
+		}
+		select {
+		case err := <-gone:
+			return nil, fmt.Errorf("%w: %s", err, log.String())
+		case <-ctx.Done():
+			_ = r.end()
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func startKafka(ctx context.Context, script, dir string) (*rival, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	extra := filepath.Join(dir, "extra.properties")
+	if err := os.WriteFile(extra, []byte("log.segment.delete.delay.ms=100\n"), 0o644); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, script, "start", dir, strconv.Itoa(port))
+	cmd.Env = append(os.Environ(), "KAFKA_EXTRA="+extra)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s start: %w\n%s", script, err, out)
+	}
+	pid, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		return nil, err
+	}
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true}
+	if r.pid, err = strconv.Atoi(strings.TrimSpace(string(pid))); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "pid"), err)
+	}
+	r.end = func() error {
+		if out, err := exec.Command(script, "stop", dir).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return os.RemoveAll(dir)
+	}
+	return r, nil
+}
+
+// cpu is the processor time that the process has used.
+func (r *rival) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.pid))
+	if err != nil {
+		return 0, err
+	}
+	at := bytes.LastIndexByte(b, ')') // the name may hold anything
+	fields := strings.Fields(string(b[at+1:]))
+	const utime, stime = 11, 12 // counted from the state
+	var ticks int64
+	for _, i := range []int{utime, stime} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100), nil
+}
+
+// memory is the resident and the greatest resident size so far, in bytes.
+func (r *rival) memory() (now, peak int64, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			now = kib << 10
+		}
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			peak = kib << 10
+		}
+	}
+	return now, peak, nil
+}
+
+// mallocs is how many objects a logstead has allocated; ok is false for others.
+func (r *rival) mallocs(ctx context.Context) (n float64, ok bool) {
+	if r.http == "" {
+		return 0, false
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.http+"/metrics", nil)
+	if err != nil {
+		return 0, false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = resp.Body.Close() }()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, found := strings.CutPrefix(line, "go_memstats_mallocs_total "); found {
+			n, err = strconv.ParseFloat(strings.TrimSpace(v), 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}
+
+// loadAverage is how busy the machine is.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	f := strings.Fields(string(b))
+	return strings.Join(f[:min(3, len(f))], " ")
+}

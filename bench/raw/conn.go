@@ -1,0 +1,236 @@
+// Package raw is a load generator for brokers that costs as little as it can: request frames are
+// built once and sent again and again, answers are looked at for their error codes only.
+//
+// It must not know which broker it talks to: nothing here differs between logstead and Apache Kafka.
+//
+// Concurrency: a Conn is used by one goroutine, or by one that sends and one that receives.
+//
+// Invariants:
+//  1. An answer with an error code ends the load; a figure never counts refused requests.
+package raw
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Conn is a connection to a broker.
+type Conn struct {
+	nc  net.Conn
+	in  *bufio.Reader
+	buf []byte
+}
+
+// stuck is how long a broker may take for anything before a run is given up.
+const stuck = 60 * time.Second
+
+// Dial connects to a broker.
+func Dial(ctx context.Context, addr string) (*Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{nc: nc, in: bufio.NewReaderSize(nc, 64<<10)}, nil
+}
+
+// Close ends the connection.
+func (c *Conn) Close() { _ = c.nc.Close() }
+
+// Frame encodes a request with its header and size prefix.
+func Frame(req kmsg.Request) []byte {
+	return kmsg.NewRequestFormatter(kmsg.FormatterClientID("bench")).AppendRequest(nil, req, 7)
+}
+
+// Send writes frames as they are.
+func (c *Conn) Send(frames []byte) error {
+	if err := c.nc.SetWriteDeadline(time.Now().Add(stuck)); err != nil {
+		return err
+	}
+	_, err := c.nc.Write(frames)
+	return err
+}
+
+// Receive reads one answer. Its first `keep` bytes after the size are returned and valid until the
+// next call, the rest is read and dropped; size is that of the whole answer.
+func (c *Conn) Receive(keep int) (head []byte, size int, err error) {
+	if err = c.nc.SetReadDeadline(time.Now().Add(stuck)); err != nil {
+		return nil, 0, err
+	}
+	var prefix [4]byte
+	if _, err = io.ReadFull(c.in, prefix[:]); err != nil {
+		return nil, 0, err
+	}
+	size = int(binary.BigEndian.Uint32(prefix[:]))
+	n := min(keep, size)
+	if cap(c.buf) < n {
+		c.buf = make([]byte, n)
+	}
+	if _, err = io.ReadFull(c.in, c.buf[:n]); err != nil {
+		return nil, 0, err
+	}
+	return c.buf[:n], size, c.drop(size - n)
+}
+
+// drop reads n bytes without keeping them: what is not buffered yet goes past the buffer.
+func (c *Conn) drop(n int) error {
+	k := min(n, c.in.Buffered())
+	if _, err := c.in.Discard(k); err != nil {
+		return err
+	}
+	if n -= k; n < dropDirectBytes {
+		_, err := c.in.Discard(n)
+		return err
+	}
+	if cap(c.buf) < dropBytes {
+		b := make([]byte, dropBytes)
+		copy(b, c.buf)
+		c.buf = b[:len(c.buf)]
+	}
+	scratch := c.buf[:cap(c.buf)][cap(c.buf)-dropBytes/2:]
+	for n > 0 {
+		k, err := c.nc.Read(scratch[:min(n, len(scratch))])
+		if n -= k; err != nil && n > 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+const (
+	dropDirectBytes = 4 << 10
+	dropBytes       = 512 << 10
+)
+
+// Request sends one request and decodes its answer.
+func (c *Conn) Request(req kmsg.Request) (kmsg.Response, error) {
+	if err := c.Send(Frame(req)); err != nil {
+		return nil, err
+	}
+	body, _, err := c.Receive(1 << 30)
+	if err != nil {
+		return nil, err
+	}
+	resp := req.ResponseKind()
+	skip := 4
+	if resp.IsFlexible() && resp.Key() != int16(kmsg.ApiVersions) {
+		skip++ // no tagged fields
+	}
+	if len(body) < skip {
+		return nil, fmt.Errorf("answer of %d bytes to %T", len(body), req)
+	}
+	return resp, resp.ReadFrom(append([]byte(nil), body[skip:]...))
+}
+
+// CreateTopic makes a topic and waits until the broker leads its partitions.
+func CreateTopic(ctx context.Context, addr, topic string, partitions int32, configs map[string]string) error {
+	c, err := Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Version, req.TimeoutMillis = 6, 60_000
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, partitions, 1
+	for k, v := range configs {
+		cfg := kmsg.NewCreateTopicsRequestTopicConfig()
+		cfg.Name, cfg.Value = k, &v
+		t.Configs = append(t.Configs, cfg)
+	}
+	req.Topics = append(req.Topics, t)
+	resp, err := c.Request(req)
+	if err != nil {
+		return err
+	}
+	for _, r := range resp.(*kmsg.CreateTopicsResponse).Topics {
+		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
+			return fmt.Errorf("create topic %s: %w", topic, err)
+		}
+	}
+	return c.awaitLeaders(ctx, topic, partitions)
+}
+
+func (c *Conn) awaitLeaders(ctx context.Context, topic string, partitions int32) error {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version = 9
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = &topic
+	req.Topics = append(req.Topics, t)
+	for {
+		resp, err := c.Request(req)
+		if err != nil {
+			return err
+		}
+		if ready(resp.(*kmsg.MetadataResponse), partitions) {
+			led, err := c.led(topic, partitions)
+			if led || err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s has no leaders: %w", topic, ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func ready(m *kmsg.MetadataResponse, partitions int32) bool {
+	if len(m.Topics) != 1 || m.Topics[0].ErrorCode != 0 || len(m.Topics[0].Partitions) != int(partitions) {
+		return false
+	}
+	for _, p := range m.Topics[0].Partitions {
+		if p.ErrorCode != 0 || p.Leader < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// led asks for offsets: Metadata may name a leader that has yet to learn of it.
+func (c *Conn) led(topic string, partitions int32) (bool, error) {
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version, req.ReplicaID = 4, -1
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = topic
+	for i := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = i, -1
+		t.Partitions = append(t.Partitions, p)
+	}
+	req.Topics = append(req.Topics, t)
+	resp, err := c.Request(req)
+	if err != nil {
+		return false, err
+	}
+	for _, t := range resp.(*kmsg.ListOffsetsResponse).Topics {
+		for _, p := range t.Partitions {
+			if p.ErrorCode != 0 {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// DeleteTopic removes a topic.
+func DeleteTopic(ctx context.Context, addr, topic string) error {
+	c, err := Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.Version, req.TimeoutMillis, req.TopicNames = 5, 60_000, []string{topic}
+	_, err = c.Request(req)
+	return err
+}

@@ -1,0 +1,148 @@
+package raw
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// ProduceLoad sends one batch over and over.
+type ProduceLoad struct {
+	Addr, Topic string
+	Partitions  int32
+	Conns       int
+	InFlight    int // requests on a connection that wait for their answer
+	Acks        int16
+	Batch       Batch
+	Requests    int64 // in all, shared out among the connections
+}
+
+// Result is what a load did.
+type Result struct {
+	Requests int64
+	Records  int64
+	Bytes    int64 // of records, before compression
+	Elapsed  time.Duration
+}
+
+const produceVersion = 9
+
+// ProduceFrame is a whole request with one batch for one partition.
+func ProduceFrame(topic string, partition int32, acks int16, b []byte) []byte {
+	req := kmsg.NewPtrProduceRequest()
+	req.Version, req.Acks, req.TimeoutMillis = produceVersion, acks, 30_000
+	p := kmsg.NewProduceRequestTopicPartition()
+	p.Partition, p.Records = partition, b
+	t := kmsg.NewProduceRequestTopic()
+	t.Topic, t.Partitions = topic, append(t.Partitions, p)
+	req.Topics = append(req.Topics, t)
+	return Frame(req)
+}
+
+// produceErrorAt is where the error code stands in the answer to such a request: after correlation
+// id, tags, count of topics, the topic, count of partitions and the partition.
+func produceErrorAt(topic string) int { return 4 + 1 + 1 + 1 + len(topic) + 1 + 4 }
+
+// Run produces until all requests are answered.
+func (l ProduceLoad) Run(ctx context.Context) (Result, error) {
+	conns := make([]*Conn, l.Conns)
+	for i := range conns {
+		c, err := Dial(ctx, l.Addr)
+		if err != nil {
+			return Result{}, err
+		}
+		defer c.Close()
+		conns[i] = c
+	}
+	share := max(1, l.Requests/int64(l.Conns))
+	start := time.Now()
+	err := each(conns, func(i int, c *Conn) error {
+		return l.drive(c, ProduceFrame(l.Topic, int32(i)%l.Partitions, l.Acks, l.Batch.Bytes), share)
+	})
+	n := share * int64(l.Conns)
+	r := Result{Requests: n, Records: n * int64(l.Batch.Records), Bytes: n * int64(l.Batch.Payload)}
+	r.Elapsed = time.Since(start)
+	return r, err
+}
+
+// each runs fn for every connection at once and returns the first error.
+func each(conns []*Conn, fn func(int, *Conn) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(conns))
+	for i, c := range conns {
+		wg.Go(func() {
+			if errs[i] = fn(i, c); errs[i] != nil {
+				for _, other := range conns {
+					other.Close() // the run has failed: let nobody wait
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drive sends n requests on one connection, InFlight of them ahead of the answers.
+func (l ProduceLoad) drive(c *Conn, frame []byte, n int64) error {
+	errorAt := produceErrorAt(l.Topic)
+	if l.InFlight == 1 {
+		for range n {
+			if err := c.Send(frame); err != nil {
+				return err
+			}
+			if err := receiveProduced(c, errorAt); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	tokens := make(chan struct{}, l.InFlight)
+	stop := make(chan struct{})
+	sent := make(chan error, 1)
+	go func() { sent <- send(c, frame, n, tokens, stop) }()
+	for range n {
+		if err := receiveProduced(c, errorAt); err != nil {
+			close(stop)
+			c.Close()
+			<-sent
+			return err
+		}
+		<-tokens
+	}
+	return <-sent
+}
+
+func send(c *Conn, frame []byte, n int64, tokens chan<- struct{}, stop <-chan struct{}) error {
+	for range n {
+		select {
+		case tokens <- struct{}{}:
+		case <-stop:
+			return nil
+		}
+		if err := c.Send(frame); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func receiveProduced(c *Conn, errorAt int) error {
+	head, size, err := c.Receive(errorAt + 2)
+	if err != nil {
+		return err
+	}
+	if len(head) < errorAt+2 {
+		return fmt.Errorf("answer of %d bytes to Produce", size)
+	}
+	return kerr.ErrorForCode(int16(binary.BigEndian.Uint16(head[errorAt:])))
+}
