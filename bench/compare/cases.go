@@ -96,6 +96,11 @@ func withTopic(ctx context.Context, r *rival, parts int32, fn func(topic string)
 
 // counted runs fn and tells the CPU time and the allocations that the broker spent.
 func counted(ctx context.Context, r *rival, fn func() (raw.Result, error)) (res raw.Result, used time.Duration, allocs float64, err error) {
+	stop, err := r.profiled(ctx)
+	if err != nil {
+		return res, 0, 0, err
+	}
+	defer stop()
 	m0, counts := r.mallocs(ctx)
 	before, err := r.cpu()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type options struct {
 	attach  string // host:port,pid of a Kafka that runs already
 	before  string // other builds of logstead, to compare with
 	profile string
+	set     []string // further settings of logstead
 	limit   time.Duration
 }
 
@@ -49,7 +51,11 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
 	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
 	f.StringVar(&o.before, "before", "", "path of another build of logstead that runs as fsync-before and replicated-before")
-	f.StringVar(&o.profile, "profile", "", "write a CPU profile of each case to this directory (logstead in fsync only, with perf)")
+	f.StringVar(&o.profile, "profile", "", "write a profile of each case to this directory, with perf (logstead only)")
+	f.Func("set", "a further setting of logstead: `KEY=VALUE`; may be repeated", func(v string) error {
+		o.set = append(o.set, v)
+		return nil
+	})
 	f.DurationVar(&o.limit, "limit", 0, "give up after this long (default: 3m with -short, else 60m)")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -114,6 +120,14 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(err, t.write(o, field))
 }
 
+// plain leaves of a case's name what a file may be called.
+func plain(r rune) rune {
+	if r == '/' || r == ' ' {
+		return '-'
+	}
+	return r
+}
+
 // measure runs one case on every rival, in turn, for all rounds. The first round of a case that
 // loads code is preceded by a pass that does not count, so that the JVM has compiled it.
 func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) error {
@@ -128,6 +142,10 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) e
 			}
 			if round < 0 && !r.jvm {
 				continue
+			}
+			r.profile = ""
+			if o.profile != "" && round >= 0 && !r.jvm {
+				r.profile = filepath.Join(o.profile, strings.Map(plain, c.name)+"."+r.name+".perf")
 			}
 			figures, err := c.run(ctx, r)
 			if err != nil {

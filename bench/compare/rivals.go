@@ -24,7 +24,8 @@ type rival struct {
 	http     string // of logstead: where its metrics are
 	pid      int
 	jvm      bool
-	attached bool // somebody else's process: it is left alone
+	attached bool   // somebody else's process: it is left alone
+	profile  string // file for the profile of the case that runs; empty: none
 
 	// start runs another one like it on an empty directory, for the figures of a start.
 	start func(ctx context.Context, dir string) (*rival, error)
@@ -52,14 +53,16 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 		return f, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	starts := map[string]func(context.Context, string) (*rival, error){
-		"fsync":      func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "fsync", d) },
-		"replicated": func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "replicated", d) },
-		"kafka":      func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d) },
+		"fsync": func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "fsync", d, o.set) },
+		"replicated": func(ctx context.Context, d string) (*rival, error) {
+			return startLogstead(ctx, bin, "replicated", d, o.set)
+		},
+		"kafka": func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d) },
 	}
 	if o.before != "" {
 		for _, durability := range []string{"fsync", "replicated"} {
 			starts[durability+"-before"] = func(ctx context.Context, d string) (*rival, error) {
-				return startLogstead(ctx, o.before, durability, d)
+				return startLogstead(ctx, o.before, durability, d, nil)
 			}
 		}
 	}
@@ -110,7 +113,7 @@ func freePort() (int, error) {
 	return 0, errors.New("no two free ports in a row on 127.0.0.1")
 }
 
-func startLogstead(ctx context.Context, bin, durability, dir string) (*rival, error) {
+func startLogstead(ctx context.Context, bin, durability, dir string, set []string) (*rival, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -119,12 +122,18 @@ func startLogstead(ctx context.Context, bin, durability, dir string) (*rival, er
 		return nil, err
 	}
 	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), http: fmt.Sprintf("127.0.0.1:%d", port+1)}
-	cmd := exec.CommandContext(ctx, bin, "server", "--auto-format",
-		"--set", "log.dirs="+filepath.Join(dir, "data"),
-		"--set", "listeners=PLAINTEXT://"+r.addr, "--set", "logstead.http.listeners="+r.http,
-		"--set", "logstead.durability="+durability, "--set", "group.initial.rebalance.delay.ms=0",
+	args := []string{
+		"server", "--auto-format",
+		"--set", "log.dirs=" + filepath.Join(dir, "data"),
+		"--set", "listeners=PLAINTEXT://" + r.addr, "--set", "logstead.http.listeners=" + r.http,
+		"--set", "logstead.durability=" + durability, "--set", "group.initial.rebalance.delay.ms=0",
 		"--set", "offsets.topic.replication.factor=1", "--set", "transaction.state.log.replication.factor=1",
-		"--set", "transaction.state.log.min.isr=1", "--set", "log.segment.delete.delay.ms=100")
+		"--set", "transaction.state.log.min.isr=1", "--set", "log.segment.delete.delay.ms=100",
+	}
+	for _, kv := range set {
+		args = append(args, "--set", kv)
+	}
+	cmd := exec.CommandContext(ctx, bin, args...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -210,6 +219,25 @@ func (r *rival) cpu() (time.Duration, error) {
 	}
 	return time.Duration(ticks) * (time.Second / 100), nil
 }
+
+// profiled begins to profile the process with perf, if that is asked for, and returns what ends it.
+func (r *rival) profiled(ctx context.Context) (stop func(), err error) {
+	if r.profile == "" {
+		return func() {}, nil
+	}
+	cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-o", r.profile, "-p", strconv.Itoa(r.pid))
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("perf record: %w", err)
+	}
+	time.Sleep(perfAttach)
+	return func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait() // it reports the interrupt
+	}, nil
+}
+
+// perfAttach is the time that perf takes to attach; nothing tells when it has.
+const perfAttach = 300 * time.Millisecond
 
 // memory is the resident and the greatest resident size so far, in bytes.
 func (r *rival) memory() (now, peak int64, err error) {
