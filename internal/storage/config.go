@@ -96,7 +96,8 @@ type JournalOptions struct {
 	// FileBytes is the size of one journal file; Files is how many there are at most.
 	FileBytes int64
 	Files     int
-	// DirectBytes is the size from which an append is synced in its segment and not journaled.
+	// DirectBytes is the size from which an append is synced in its segment and not journaled: there
+	// the second copy, its checksum and the second write cost more than a sync (docs/performance.md).
 	DirectBytes int
 }
 
@@ -154,7 +155,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.CleanerInterval, 15*time.Second)
 	setDefault(&o.Journal.FileBytes, 64<<20)
 	setDefault(&o.Journal.Files, 4)
-	setDefault(&o.Journal.DirectBytes, 1<<20)
+	setDefault(&o.Journal.DirectBytes, 256<<10)
 	if o.Defaults.SegmentBytes == 0 {
 		o.Defaults = DefaultLogConfig()
 	}
