@@ -8,7 +8,7 @@
 //
 // Invariants:
 //  1. A writer from GetWriter begins with room for the frame's size, which Seal fills in.
-//  2. Nothing above maxPooledBytes is kept in a pool.
+//  2. Nothing above MaxPooledBytes is kept in a pool.
 package wire
 
 import (
@@ -21,7 +21,12 @@ import (
 // SizeBytes is the length of a frame's size prefix.
 const SizeBytes = 4
 
-const maxPooledBytes = 4 << 20
+const (
+	// MaxPooledBytes is the largest buffer that comes from a pool.
+	MaxPooledBytes = 16 << 20
+	// maxWriterBytes bounds a pooled writer; answers that large are rare.
+	maxWriterBytes = 4 << 20
+)
 
 var writers = sync.Pool{New: func() any { return &kmsg.Writer{Buf: make([]byte, SizeBytes, 512)} }}
 
@@ -33,7 +38,7 @@ func GetWriter() *kmsg.Writer {
 
 // PutWriter gives a writer back. Its sections must have been released.
 func PutWriter(w *kmsg.Writer) {
-	if cap(w.Buf) > maxPooledBytes {
+	if cap(w.Buf) > maxWriterBytes {
 		return
 	}
 	w.Reset()
@@ -55,7 +60,7 @@ type Buffer struct {
 }
 
 // classes are the sizes buffers come in.
-var classes = [...]int{16 << 10, 64 << 10, 256 << 10, 1<<20 + 64<<10, maxPooledBytes}
+var classes = [...]int{16 << 10, 64 << 10, 256 << 10, 1<<20 + 64<<10, 4 << 20, MaxPooledBytes}
 
 var buffers [len(classes)]sync.Pool
 
