@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
 	"math"
 	"slices"
@@ -17,7 +18,6 @@ const (
 	timeEntryBytes   = 12 // int64 greatest timestamp so far, int32 last offset of its batch - base
 	txnEntryBytes    = 34 // int16 version 0, producer id, first offset, last offset, last stable offset
 
-	maxIndexFileBytes = 1 << 30
 )
 
 // offsetEntry packs relative offset (high half) and position (low half), so that entries compare
@@ -160,61 +160,93 @@ func appendTxns(b []byte, list []txnEntry) []byte {
 	return b
 }
 
-// parseOffsets reads an offset index up to the first entry that cannot be one: a segment of size
-// bytes has rising offsets and rising positions below size. Kafka leaves zeros behind the last
-// entry when it dies; they end the list too. whole is false if anything was left out.
-func parseOffsets(b []byte, size int64) (list []offsetEntry, whole bool) {
-	list = make([]offsetEntry, 0, len(b)/offsetEntryBytes)
-	for len(b) >= offsetEntryBytes {
-		e := offsetEntry(binary.BigEndian.Uint64(b))
-		if e.rel() > math.MaxInt32 || e.pos() >= size || e.pos() == 0 {
-			return list, false
-		}
-		if n := len(list); n > 0 && (e.rel() <= list[n-1].rel() || e.pos() <= list[n-1].pos()) {
-			return list, false
-		}
-		list = append(list, e)
-		b = b[offsetEntryBytes:]
+// parseOffset takes the next entry of an offset index. It reports false for one that cannot be
+// right: in a segment of size bytes offsets and positions rise, and no entry is at the front.
+func (x *indexes) parseOffset(b []byte, size int64) bool {
+	e := offsetEntry(binary.BigEndian.Uint64(b))
+	if e.rel() > math.MaxInt32 || e.pos() >= size || e.pos() == 0 {
+		return false
 	}
-	return list, len(b) == 0
+	if n := len(x.offs); n > 0 && (e.rel() <= x.offs[n-1].rel() || e.pos() <= x.offs[n-1].pos()) {
+		return false
+	}
+	x.offs = append(x.offs, e)
+	return true
 }
 
-// parseTimes reads a time index the same way.
-func parseTimes(b []byte) (list []timeEntry, whole bool) {
-	list = make([]timeEntry, 0, len(b)/timeEntryBytes)
-	for len(b) >= timeEntryBytes {
-		e := timeEntry{int64(binary.BigEndian.Uint64(b)), int32(binary.BigEndian.Uint32(b[8:]))}
-		if e.ts < 0 || e.rel < 0 {
-			return list, false
-		}
-		if n := len(list); n > 0 && (e.ts <= list[n-1].ts || e.rel < list[n-1].rel) {
-			return list, false
-		}
-		list = append(list, e)
-		b = b[timeEntryBytes:]
+// parseTime takes the next entry of a time index the same way.
+func (x *indexes) parseTime(b []byte) bool {
+	e := timeEntry{int64(binary.BigEndian.Uint64(b)), int32(binary.BigEndian.Uint32(b[8:]))}
+	if e.ts < 0 || e.rel < 0 || e.ts == 0 && e.rel == 0 && len(x.times) == 0 {
+		return false
 	}
-	return list, len(b) == 0
+	if n := len(x.times); n > 0 && (e.ts <= x.times[n-1].ts || e.rel < x.times[n-1].rel) {
+		return false
+	}
+	x.times = append(x.times, e)
+	return true
 }
 
-// parseTxns reads a transaction index the same way. base is the segment's base offset.
-func parseTxns(b []byte, base int64) (list []txnEntry, whole bool) {
-	list = make([]txnEntry, 0, len(b)/txnEntryBytes)
-	for len(b) >= txnEntryBytes {
-		e := txnEntry{AbortedTxn{
-			ProducerID:  int64(binary.BigEndian.Uint64(b[2:])),
-			FirstOffset: int64(binary.BigEndian.Uint64(b[10:])),
-			LastOffset:  int64(binary.BigEndian.Uint64(b[18:])),
-		}, int64(binary.BigEndian.Uint64(b[26:]))}
-		if binary.BigEndian.Uint16(b) != 0 || e.ProducerID < 0 || e.LastOffset < base || e.FirstOffset > e.LastOffset {
-			return list, false
-		}
-		if n := len(list); n > 0 && e.LastOffset <= list[n-1].LastOffset {
-			return list, false
-		}
-		list = append(list, e)
-		b = b[txnEntryBytes:]
+// parseTxn takes the next entry of a transaction index the same way. base is the segment's.
+func (x *indexes) parseTxn(b []byte, base int64) bool {
+	e := txnEntry{AbortedTxn{
+		ProducerID:  int64(binary.BigEndian.Uint64(b[2:])),
+		FirstOffset: int64(binary.BigEndian.Uint64(b[10:])),
+		LastOffset:  int64(binary.BigEndian.Uint64(b[18:])),
+	}, int64(binary.BigEndian.Uint64(b[26:]))}
+	if binary.BigEndian.Uint16(b) != 0 || e.ProducerID < 0 || e.LastOffset < base || e.FirstOffset > e.LastOffset {
+		return false
 	}
-	return list, len(b) == 0
+	if n := len(x.txns); n > 0 && e.LastOffset <= x.txns[n-1].LastOffset {
+		return false
+	}
+	x.txns = append(x.txns, e)
+	return true
+}
+
+// indexState is what was found of an index file.
+type indexState int8
+
+const (
+	indexWhole  indexState = iota
+	indexAbsent            // there is no file
+	indexCut               // there is more in it than entries that can be right
+)
+
+// indexChunkEntries is how many entries are read at a time.
+const indexChunkEntries = 4096
+
+// readIndex gives the entries of an index file to take, up to the first one that it refuses. A file
+// that Kafka left when it died has millions of zeros behind the last entry, which are not read.
+func readIndex(fsys vfs.FS, name string, entry int, take func([]byte) bool) (indexState, error) {
+	f, err := fsys.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return indexAbsent, nil
+	}
+	if err != nil {
+		return indexAbsent, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return indexAbsent, err
+	}
+	if size == 0 {
+		return indexWhole, nil
+	}
+	buf := make([]byte, min(size, int64(indexChunkEntries*entry)))
+	for at := int64(0); at < size; at += int64(len(buf)) {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return indexAbsent, err
+		}
+		for b := buf[:n]; len(b) > 0; b = b[entry:] {
+			if len(b) < entry || !take(b) {
+				return indexCut, nil
+			}
+		}
+	}
+	return indexWhole, nil
 }
 
 // readOptional reads a file that may be absent.

@@ -226,8 +226,8 @@ func (r *recoverer) readTimes(s *segment) error {
 	if _, err = f.ReadAt(b[:], size/timeEntryBytes*timeEntryBytes-timeEntryBytes); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if list, whole := parseTimes(b[:]); whole {
-		s.maxTS, s.maxTSOffset = list[0].ts, s.base+int64(list[0].rel)
+	if x := (&indexes{}); x.parseTime(b[:]) {
+		s.maxTS, s.maxTSOffset = x.times[0].ts, s.base+int64(x.times[0].rel)
 	}
 	return nil
 }

@@ -102,22 +102,20 @@ func (s *segment) full(indexBytes int32) bool {
 func loadIndexes(fsys vfs.FS, dir string, s *segment) (x *indexes, whole bool, err error) {
 	x = &indexes{}
 	name := path.Join(dir, segmentName(s.base))
-	b, hasOffs, err := readOptional(fsys, name+indexSuffix+s.suffix, maxIndexFileBytes)
+	okOffs, err := readIndex(fsys, name+indexSuffix+s.suffix, offsetEntryBytes, func(b []byte) bool {
+		return x.parseOffset(b, s.size)
+	})
 	if err != nil {
 		return nil, false, err
 	}
-	offs, wholeOffs := parseOffsets(b, s.size)
-	b, hasTimes, err := readOptional(fsys, name+timeSuffix+s.suffix, maxIndexFileBytes)
+	okTimes, err := readIndex(fsys, name+timeSuffix+s.suffix, timeEntryBytes, x.parseTime)
 	if err != nil {
 		return nil, false, err
 	}
-	times, wholeTimes := parseTimes(b)
-	b, _, err = readOptional(fsys, name+txnSuffix+s.suffix, maxIndexFileBytes)
+	okTxns, err := readIndex(fsys, name+txnSuffix+s.suffix, txnEntryBytes, func(b []byte) bool { return x.parseTxn(b, s.base) })
 	if err != nil {
 		return nil, false, err
 	}
-	txns, wholeTxns := parseTxns(b, s.base)
-	x.offs, x.times, x.txns = offs, times, txns
-	x.offsWritten, x.timesWritten, x.txnsWritten = len(offs), len(times), len(txns)
-	return x, hasOffs && hasTimes && wholeOffs && wholeTimes && wholeTxns, nil
+	x.offsWritten, x.timesWritten, x.txnsWritten = len(x.offs), len(x.times), len(x.txns)
+	return x, okOffs == indexWhole && okTimes == indexWhole && okTxns != indexCut, nil
 }
