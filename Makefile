@@ -1,0 +1,45 @@
+# What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
+.PHONY: build test check fuzz race interop interop-long diff hostile fault bench generate soak
+
+build:            ## the binary, in ./bin
+	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
+
+test:             ## all tests, no services needed
+	go test ./...
+
+race:             ## the concurrent packages with the race detector
+	go test -race ./internal/broker/... ./internal/storage ./internal/node ./internal/cluster/...
+
+check:            ## format, vet, import layers, generated files, other systems
+	bash .ci/run checks
+	go test ./internal/archtest ./internal/conf ./internal/node -run 'Arch|Doc|Fresh'
+
+fuzz:             ## every fuzz target for half a minute
+	bash .ci/fuzz 30s
+
+interop:          ## real clients of seven languages against logstead
+	go run ./interop
+
+interop-long:     ## with MirrorMaker 2 and the Rust client
+	go run ./interop -long
+
+diff:             ## every answer beside Apache Kafka's
+	go run ./interop/diff
+
+hostile:          ## malformed frames, bombs, slow and many connections
+	go run ./interop/hostile
+
+fault:            ## kill -9, power cuts, full disks, flipped bytes
+	go run ./interop/fault
+
+bench:            ## logstead beside Apache Kafka, into bench/RESULTS.md
+	go run ./bench/compare
+
+generate:         ## what is made from tables and from Kafka's message definitions
+	go generate ./...
+	go test ./internal/node -run MetricsDoc -update
+
+soak:             ## the long forms
+	go run ./interop -long
+	go run ./interop/hostile -frames 1000000
+	go run ./interop/fault -rounds 100
