@@ -24,6 +24,7 @@ type App struct {
 
 	StdinTTY, StdoutTTY, StderrTTY bool
 
+	ctx      context.Context // ends on an interrupt; set by Run
 	flags    globalFlags
 	resolved *settings // memo of settings()
 	code     int       // exit code of a command that ended well but has something to say
@@ -55,6 +56,8 @@ func Main(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// The first interrupt ends things in order, a second one at once.
+	context.AfterFunc(ctx, stop)
 	return a.Run(ctx, args)
 }
 
@@ -62,6 +65,7 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // Run executes one command line and returns its exit code.
 func (a *App) Run(ctx context.Context, args []string) int {
+	a.ctx = ctx
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)

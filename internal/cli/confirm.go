@@ -48,7 +48,7 @@ func (a *App) confirm(d dangerFlags, question string, count int) error {
 		hint = fmt.Sprintf("type %d to go ahead", count)
 	}
 	fmt.Fprintf(a.Stderr, "%s %s ", a.paintErr(yellow, question), hint)
-	line, err := bufio.NewReader(a.Stdin).ReadString('\n')
+	line, err := a.readAnswer()
 	answer := strings.ToLower(strings.TrimSpace(line))
 	if answer == want || (want == "y" && answer == "yes") {
 		return nil
@@ -57,6 +57,26 @@ func (a *App) confirm(d dangerFlags, question string, count int) error {
 		fmt.Fprintln(a.Stderr)
 	}
 	return &Fault{What: "nothing was done", Why: "the question was not answered with a yes", Exit: exitFailed}
+}
+
+// readAnswer reads a line, or gives up on an interrupt: a read from a terminal cannot be stopped, so
+// it is left behind.
+func (a *App) readAnswer() (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	ch := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(a.Stdin).ReadString('\n')
+		ch <- answer{line, err}
+	}()
+	select {
+	case got := <-ch:
+		return got.line, got.err
+	case <-a.ctx.Done():
+		return "", a.ctx.Err()
+	}
 }
 
 // preview shows on stderr what is about to happen, when a person is going to be asked.

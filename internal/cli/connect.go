@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -53,7 +54,7 @@ func (a *App) dialWith(ctx context.Context, giveUp bool, opts ...kgo.Opt) (*conn
 	}
 	base, cancel := context.WithCancelCause(ctx)
 	c := &conn{app: a, base: base, cancel: cancel, timeout: s.timeout, source: s.source}
-	c.watch = &dialWatch{seeds: len(s.props.bootstrap), source: s.source, addrs: s.props.bootstrap}
+	c.watch = &dialWatch{seeds: len(s.props.bootstrap), source: s.source, addrs: s.props.bootstrap, login: s.props.sasl.username != ""}
 	if giveUp {
 		c.watch.onHopeless = func(err error) { cancel(err) }
 	}
@@ -143,6 +144,9 @@ func (c *conn) fault(what string, err error) error {
 	}
 	f := asFault(what, err)
 	if f.Exit == exitUnreachable && f.Kafka == 0 {
+		if why := c.watch.trouble(); why != nil {
+			return why // it names the address, and which broker told it
+		}
 		f.Why += addressNote(c.source)
 	}
 	return f
@@ -155,6 +159,7 @@ type dialWatch struct {
 	addrs      []string
 	source     string
 	onHopeless func(error)
+	login      bool
 
 	mu       sync.Mutex
 	ok       bool // some connection to a bootstrap address worked
@@ -200,6 +205,13 @@ func (w *dialWatch) explain(m kgo.BrokerMetadata, addr string, err error) error 
 	f := asFault("cannot connect to "+addr, err)
 	f.Exit = exitUnreachable
 	f.Why = dialReason(err)
+	if w.login && errors.Is(err, io.EOF) {
+		f.Why = "it closed the connection during the login: user, password or mechanism may be wrong"
+	}
+	if f.Kafka != 0 { // the login was refused, in so many words
+		f = asFault("cannot log in at "+addr, err)
+		return f
+	}
 	if m.NodeID < 0 {
 		f.Why += addressNote(w.source)
 		f.Try = dialFix(err, addr)

@@ -131,8 +131,9 @@ func exitForKafka(ke *kerr.Error) int {
 func (f *Fault) fromTransport(err error) {
 	f.Why = trimError(err)
 	var (
-		dns *net.DNSError
-		op  *net.OpError
+		dns   *net.DNSError
+		op    *net.OpError
+		shake *handshakeError
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -146,6 +147,8 @@ func (f *Fault) fromTransport(err error) {
 	case isFirstReadEOF(err):
 		f.Exit, f.Why = exitUnreachable, "the broker closed the connection at the first request; the port probably wants TLS or SASL"
 		f.Try = "-X security.protocol=SSL or SASL_SSL, or logstead doctor"
+	case errors.As(err, &shake):
+		f.Exit, f.Why, f.Try = exitUnreachable, dialReason(err), "check ssl.ca.location and the names in the broker's certificate"
 	case errors.As(err, &op), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, kgo.ErrClientClosed):
 		f.Exit = exitUnreachable

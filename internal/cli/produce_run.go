@@ -77,25 +77,36 @@ func (p *producing) run(ctx context.Context, src recordSource) error {
 }
 
 func (p *producing) send(ctx context.Context, src recordSource) error {
-	for item := range readRecords(ctx, src) {
-		if item.err != nil {
-			return item.err
+	records := readRecords(ctx, src)
+	for {
+		select {
+		case item, more := <-records:
+			if !more {
+				return nil
+			}
+			if item.err != nil {
+				return item.err
+			}
+			if p.broken() {
+				return nil // the outcome tells why
+			}
+			if err := p.sendOne(item.rec); err != nil {
+				return err
+			}
+		case <-p.cn.base.Done():
+			return nil // so does it for an interrupt, and for a cluster that cannot be reached
 		}
-		if p.broken() || p.cn.base.Err() != nil {
-			return nil // the outcome tells why
-		}
-		r := item.rec
-		if r.Topic == "" {
-			r.Topic = p.topic
-		}
-		if p.topic != "" && p.fl.format == "json" {
-			r.Topic = p.topic // the topic on the command line wins over the one in the record
-		}
-		if r.Topic == "" {
-			return usagef(`a record has no "topic", and none was given`).try("logstead produce TOPIC -f json")
-		}
-		p.cn.cl.Produce(p.cn.base, r, p.acknowledged)
 	}
+}
+
+func (p *producing) sendOne(r *kgo.Record) error {
+	if r.Topic == "" || (p.topic != "" && p.fl.format == "json") {
+		r.Topic = p.topic // the topic on the command line wins over the one in the record
+	}
+	if r.Topic == "" {
+		return usagef(`a record has no "topic", and none was given`).try("logstead produce TOPIC -f json")
+	}
+	p.cn.cl.Produce(p.cn.base, r, p.acknowledged)
 	return nil
 }
 

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// certificate makes a self-signed one for 127.0.0.1 and returns it with its PEM file.
+func certificate(t *testing.T) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test broker"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, path
+}
+
+// runCLI runs a command line in this process and returns its exit code and what it printed.
+func runCLI(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	home := t.TempDir()
+	app := &App{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now,
+		Getenv: func(name string) string {
+			if name == "HOME" {
+				return home
+			}
+			return ""
+		}}
+	code = app.Run(context.Background(), args)
+	return code, out.String(), errs.String()
+}
+
+func TestTLSAndLogin(t *testing.T) {
+	cert, ca := certificate(t)
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"), kfake.EnableSASL(),
+		kfake.Superuser("PLAIN", "ana", "geheim"), kfake.Superuser("SCRAM-SHA-512", "scram", "geheim"),
+		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{cert}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	addr := cluster.ListenAddrs()[0]
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := "-Xssl.ca.location=" + ca
+	plain := []string{"-Xsecurity.protocol=SASL_SSL", "-Xsasl.mechanism=PLAIN", "-Xsasl.username=ana", "-Xsasl.password=geheim"}
+	tests := []struct {
+		name string
+		args []string
+		code int
+		want string // in stdout when the code is 0, else in stderr
+	}{
+		{"plain login over TLS", append(plain, trust), exitOK, "orders"},
+		{"scram", []string{"-Xsasl.mechanism=SCRAM-SHA-512", "-Xsasl.username=scram", "-Xsasl.password=geheim", trust}, exitOK, "orders"},
+		{"login by a JAAS line", []string{"-Xsecurity.protocol=SASL_SSL", "-Xsasl.mechanism=PLAIN", trust,
+			`-Xsasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="ana" password="geheim";`}, exitOK, "orders"},
+		{"not verified", append(plain, "-Xenable.ssl.certificate.verification=false"), exitOK, "orders"},
+		{"wrong password", append(plain, trust, "-Xsasl.password=nein"), exitUnreachable, "closed the connection during the login"},
+		{"authority not trusted", plain, exitUnreachable, "signed by an authority that is not trusted here"},
+		{"name not in the certificate", append(plain, trust, "-b", "localhost:"+port), exitUnreachable, "certificate is for another name"},
+		{"name not asked for", append(plain, trust, "-b", "localhost:"+port, "-Xssl.endpoint.identification.algorithm="), exitOK, "orders"},
+		{"wrong user", append(plain, trust, "-Xsasl.username=eve"), exitUnreachable, "closed the connection during the login"},
+		{"mechanism unknown here", append(plain, trust, "-Xsasl.mechanism=GSSAPI"), exitUsage, "not supported by this client"},
+		{"no TLS", []string{"--timeout", "1s"}, exitUnreachable, "cannot"},
+	}
+	for _, tt := range tests {
+		args := append([]string{"topic", "list", "-o", "name"}, tt.args...)
+		if !slices.Contains(args, "-b") {
+			args = append(args, "-b", addr)
+		}
+		code, out, errs := runCLI(t, args...)
+		got := out
+		if tt.code != exitOK {
+			got = errs
+		}
+		if code != tt.code || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: exit %d, want %d with %q\n%s%s", tt.name, code, tt.code, tt.want, out, errs)
+		}
+		if strings.Contains(out+errs, "geheim") {
+			t.Errorf("%s: the password is in the output", tt.name)
+		}
+	}
+	doctor := append([]string{"doctor", addr, trust}, plain...)
+	if code, out, _ := runCLI(t, doctor...); code != exitOK || !strings.Contains(out, "certificate of test broker") || !strings.Contains(out, "login") {
+		t.Errorf("doctor over TLS ends with %d:\n%s", code, out)
+	}
+	if code, out, _ := runCLI(t, "doctor", addr, "--timeout", "1s"); code != exitUnreachable || !strings.Contains(out, "the port speaks TLS") {
+		t.Errorf("doctor without TLS ends with %d:\n%s", code, out)
+	}
+}
+
+// TestAdvertisedTrap is the newcomers' wall: the bootstrap address works, the advertised one does not.
+func TestAdvertisedTrap(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	unreachable(t, cluster)
+	addr := cluster.ListenAddrs()[0]
+	code, out, errs := runCLI(t, "doctor", addr, "--timeout", "2s")
+	if code == exitOK || !strings.Contains(out, "advertised  broker 0 at nohost.invalid:9092: the name \"nohost.invalid\" does not resolve") ||
+		!strings.Contains(out, "advertised.listeners") {
+		t.Errorf("doctor ends with %d:\n%s%s", code, out, errs)
+	}
+	code, _, errs = runCLI(t, "consume", "orders", "-e", "-b", addr, "--timeout", "5s")
+	if code != exitUnreachable || !strings.Contains(errs, "broker 0 at nohost.invalid:9092, the address it advertises") {
+		t.Errorf("consume ends with %d: %s", code, errs)
+	}
+}
+
+// unreachable makes the cluster tell clients an address that does not exist.
+func unreachable(t *testing.T, cluster *kfake.Cluster) {
+	t.Helper()
+	cluster.ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.MetadataResponse)
+		b := kmsg.NewMetadataResponseBroker()
+		b.NodeID, b.Host, b.Port = 0, "nohost.invalid", 9092
+		resp.Brokers = append(resp.Brokers, b)
+		resp.ClusterID = kmsg.StringPtr("trap")
+		topic := kmsg.NewMetadataResponseTopic()
+		topic.Topic, topic.TopicID = kmsg.StringPtr("orders"), [16]byte{1}
+		p := kmsg.NewMetadataResponseTopicPartition()
+		p.Replicas, p.ISR = []int32{0}, []int32{0}
+		topic.Partitions = append(topic.Partitions, p)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+}
