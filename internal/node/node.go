@@ -312,7 +312,7 @@ func (n *Node) compose(cfg *config) {
 	})
 	n.api = &api.Broker{
 		Logger: n.log, Clock: n.clock, NodeID: cfg.broker.NodeID, Parts: n.parts, Image: n.image,
-		Features: n.features, Advertised: n.advertised, AutoCreate: n.autoCreate, Groups: n.groups,
+		Features: n.features, Advertised: n.advertised, Groups: n.groups,
 		Admin: api.Admin{
 			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
 			Conf: func() *conf.Live { return n.live.Load().live },

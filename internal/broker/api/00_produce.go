@@ -37,7 +37,6 @@ type produceCall struct {
 	acks    int16
 	failed  bool
 	pending atomic.Int32
-	expired atomic.Bool
 	items   []produceItem
 	waits   []produceWait
 	timer   *time.Timer

@@ -23,9 +23,6 @@ import (
 //	v12  topics by id in the request
 var _ = register(kmsg.KeyMetadata, (*Broker).metadata)
 
-// noAuthorizedOperations is what the answer says where operations were not asked for.
-const noAuthorizedOperations int32 = -1 << 31
-
 func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
 	resp := kmsg.NewMetadataResponse()
 	if c.Version < metadataVersionByID && asksByID(req) {
@@ -144,7 +141,7 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 	}
 	var failed map[string]error
 	if (c.Version < 4 || req.AllowAutoTopicCreation) && b.Admin.Conf().Bool("auto.create.topics.enable") {
-		failed = b.AutoCreate(missing)
+		failed = b.autoCreate(missing...)
 		im = b.Image()
 	}
 	for i := range asked {

@@ -70,7 +70,7 @@ func (b *Broker) coordinatorOf(c *Call, keyType int8, key string) (node, error) 
 	}
 	topic := b.Image().Topic(name)
 	if topic == nil {
-		b.AutoCreate([]string{name})
+		b.autoCreate(name)
 		if topic = b.Image().Topic(name); topic == nil {
 			return noNode, kerr.CoordinatorNotAvailable
 		}

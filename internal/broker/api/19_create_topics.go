@@ -37,17 +37,18 @@ func (b *Broker) createTopics(c *Call, req *kmsg.CreateTopicsRequest) {
 	}, failed)
 }
 
-// autoCreate makes topics that a client asked for by name. It returns why it did not.
-func (b *Broker) autoCreate(names []string, allowed bool) map[string]error {
+// autoCreate makes topics that somebody needs and nobody has made, and waits until they exist. It
+// returns why some do not.
+func (b *Broker) autoCreate(names ...string) map[string]error {
 	failed := map[string]error{}
 	settings, _ := b.Admin.Conf().Broker().Capped(len(b.Image().Brokers()))
 	req := kmsg.NewCreateTopicsRequest()
 	for _, name := range names {
 		if err := controller.CheckTopicName(name); err != nil {
 			failed[name] = err
-		} else if allowed && settings.AutoCreateTopics {
-			req.Topics = append(req.Topics, controller.AutoTopic(name, settings))
+			continue
 		}
+		req.Topics = append(req.Topics, controller.AutoTopic(name, settings))
 	}
 	if len(req.Topics) == 0 {
 		return failed
@@ -60,7 +61,7 @@ func (b *Broker) autoCreate(names []string, allowed bool) map[string]error {
 	}
 	if err == nil {
 		for _, t := range resp.Topics {
-			if t.ErrorCode != 0 {
+			if t.ErrorCode != 0 && t.ErrorCode != kerr.TopicAlreadyExists.Code {
 				failed[t.Name] = kerr.ErrorForCode(t.ErrorCode)
 			}
 		}

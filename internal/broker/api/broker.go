@@ -38,9 +38,6 @@ type Broker struct {
 	// Advertised is this broker's address for clients of a connection's listener.
 	Advertised func(*Conn) (host string, port int32, ok bool)
 
-	// AutoCreate creates topics with default settings and returns why some could not be.
-	AutoCreate func(names []string) map[string]error
-
 	Admin  Admin
 	Groups *coord.Shards[*group.Machine]
 	Txn    Transactions

@@ -111,7 +111,6 @@ func (b *txnBroker) assemble(l net.Listener) {
 			return 0, []api.Feature{{Name: "transaction.version", Max: 2, Level: b.version.Load()}}
 		},
 		Advertised: func(*api.Conn) (string, int32, bool) { return "127.0.0.1", int32(addr.Port), true },
-		AutoCreate: func([]string) map[string]error { return nil },
 		Admin:      api.Admin{Store: b.store, Controller: b.ctl, LogLevel: new(slog.LevelVar)},
 		Groups:     b.groups,
 		Txn: api.Transactions{
