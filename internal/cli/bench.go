@@ -131,7 +131,8 @@ func (r benchResult) sections(bool) []section {
 		facts = append(facts, fact{"Errors", humanCount(r.Errors) + ", first: " + r.FirstError})
 	}
 	if l := r.Latency; l != nil {
-		facts = append(facts, fact{"Latency", fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s", msText(l.P50), msText(l.P90), msText(l.P99), msText(l.P999), msText(l.Max))})
+		facts = append(facts, fact{"Latency", fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s", msText(l.P50),
+			msText(l.P90), msText(l.P99), msText(l.P999), msText(l.Max))})
 	}
 	return []section{{facts: facts}}
 }
@@ -265,8 +266,9 @@ func (b *bench) result(kind string, took time.Duration, lat *latencies) benchRes
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	secs := max(took.Seconds(), 1e-9)
-	r := benchResult{Kind: kind, Topic: b.topic, Records: b.records, Bytes: b.bytes, Errors: b.errors, RecordSize: b.size,
-		Clients: b.fl.clients, Target: b.fl.rate, Seconds: math.Round(secs*1000) / 1000,
+	r := benchResult{Kind: kind, Topic: b.topic, Records: b.records, Bytes: b.bytes, Errors: b.errors,
+		RecordSize: b.size,
+		Clients:    b.fl.clients, Target: b.fl.rate, Seconds: math.Round(secs*1000) / 1000,
 		Rate: math.Round(float64(b.records) / secs), ByteRate: math.Round(float64(b.bytes) / secs)}
 	if lat != nil {
 		r.Latency, r.Samples = lat.result()
@@ -286,7 +288,8 @@ func (b *bench) finish(r benchResult) error {
 		return err
 	}
 	if r.Errors > 0 {
-		return &Fault{What: "the benchmark is not clean", Why: countOf(int(r.Errors), "record") + " failed, first: " + r.FirstError, Exit: exitPartly}
+		return &Fault{What: "the benchmark is not clean", Why: countOf(int(r.Errors), "record") +
+			" failed, first: " + r.FirstError, Exit: exitPartly}
 	}
 	return nil
 }
@@ -306,7 +309,8 @@ func (fl *benchFlags) producerOptions(topic string) ([]kgo.Opt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(append(opts, acks...), codec...), kgo.ProducerLinger(fl.linger), kgo.ProducerBatchMaxBytes(size)), nil
+	return append(append(append(opts, acks...), codec...), kgo.ProducerLinger(fl.linger),
+		kgo.ProducerBatchMaxBytes(size)), nil
 }
 
 // payload is random text that compresses somewhat, as real records do: half its bytes repeat.

@@ -58,7 +58,8 @@ func (b *bench) consume(ctx context.Context) error {
 	begin := time.Now()
 	var wg sync.WaitGroup
 	for range b.fl.clients {
-		cn, err := b.app.dialWith(ctx, true, kgo.ConsumeTopics(b.topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		cn, err := b.app.dialWith(ctx, true, kgo.ConsumeTopics(b.topic),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 			kgo.FetchMaxBytes(64<<20), kgo.FetchMaxPartitionBytes(8<<20))
 		if err != nil {
 			return err

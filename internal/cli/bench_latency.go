@@ -88,7 +88,8 @@ func (b *bench) tailReader(ctx context.Context) (*conn, error) {
 		}
 		at[p] = kgo.NewOffset().At(le.end)
 	}
-	return b.app.dialWith(ctx, true, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{b.topic: at}), kgo.FetchMaxWait(time.Second))
+	return b.app.dialWith(ctx, true, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{b.topic: at}),
+		kgo.FetchMaxWait(time.Second))
 }
 
 type latencyRun struct {

@@ -107,7 +107,8 @@ func (a *App) followHealth(ctx context.Context, fl healthFlags) error {
 			return a.emit(h)
 		}
 		if fl.wait && !a.Now().Before(deadline) {
-			f := &Fault{What: "the cluster did not become healthy within " + humanDuration(s.timeout), Why: h.Sentence, Exit: exitUnreachable}
+			f := &Fault{What: "the cluster did not become healthy within " + humanDuration(s.timeout),
+				Why: h.Sentence, Exit: exitUnreachable}
 			return f.try("a larger --timeout, or logstead doctor")
 		}
 		if h.Sentence != last {
@@ -156,7 +157,8 @@ func (a *App) checkHealth(ctx context.Context, strict bool) (clusterHealth, erro
 	if !strict {
 		cn.timeout = min(cn.timeout, 3*time.Second)
 	}
-	md, err := call(cn, "cannot read the cluster's metadata", func(ctx context.Context) (kadm.Metadata, error) { return cn.Metadata(ctx) })
+	md, err := call(cn, "cannot read the cluster's metadata",
+		func(ctx context.Context) (kadm.Metadata, error) { return cn.Metadata(ctx) })
 	if err != nil {
 		return down(err)
 	}
@@ -240,7 +242,8 @@ func pluralIssue(kind string, n int) string {
 	if n == 1 {
 		return kind
 	}
-	for _, noun := range []struct{ one, many string }{{"partition", "partitions"}, {"broker", "brokers"}, {"directory", "directories"}} {
+	for _, noun := range []struct{ one, many string }{{"partition", "partitions"}, {"broker", "brokers"},
+		{"directory", "directories"}} {
 		if strings.Contains(kind, noun.one) {
 			return strings.Replace(kind, noun.one, noun.many, 1)
 		}

@@ -41,7 +41,8 @@ func (ci clusterInfo) sections(bool) []section {
 	}
 	facts = append(facts,
 		fact{"Topics", fmt.Sprintf("%s (and %d internal)", humanCount(int64(ci.Topics)), ci.Internal)},
-		fact{"Partitions", fmt.Sprintf("%s, %s with copies", humanCount(int64(ci.Partitions)), humanCount(int64(ci.Replicas)))})
+		fact{"Partitions", fmt.Sprintf("%s, %s with copies", humanCount(int64(ci.Partitions)),
+			humanCount(int64(ci.Replicas)))})
 	return []section{{facts: facts}, {rows: ci.Brokers}}
 }
 
@@ -84,7 +85,8 @@ func (c *conn) clusterInfo() (clusterInfo, error) {
 	info := clusterInfo{ID: md.Cluster, Controller: md.Controller}
 	rows := map[int32]*brokerRow{}
 	for _, b := range md.Brokers {
-		info.Brokers = append(info.Brokers, brokerRow{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: deref(b.Rack), Controller: b.NodeID == md.Controller})
+		info.Brokers = append(info.Brokers, brokerRow{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: deref(b.Rack),
+			Controller: b.NodeID == md.Controller})
 	}
 	for i := range info.Brokers {
 		rows[info.Brokers[i].ID] = &info.Brokers[i]

@@ -45,7 +45,8 @@ broker), request_percentage, controller_mutation_rate and, for addresses, connec
 			return a.emit(rows)
 		},
 	}
-	c.AddCommand(quotaChangeCmd(a, "set", "KEY=VALUE...", "Set limits"), quotaChangeCmd(a, "delete", "KEY...", "Remove limits"))
+	c.AddCommand(quotaChangeCmd(a, "set", "KEY=VALUE...", "Set limits"),
+		quotaChangeCmd(a, "delete", "KEY...", "Remove limits"))
 	return c
 }
 
@@ -104,9 +105,11 @@ func quotaChangeCmd(a *App, verb, args, short string) *cobra.Command {
 	c := &cobra.Command{
 		Use:   verb + " " + args,
 		Short: short,
-		Long:  short + " for a user, a client id, both together, or an address.\nThe name \"default\" stands for everyone without one of their own.",
+		Long: short +
+			" for a user, a client id, both together, or an address.\nThe name \"default\" stands for everyone without one of their own.",
 		Example: map[string]string{
-			"set":    examples("", "logstead cluster quotas set --user ana producer_byte_rate=1048576", "", "logstead cluster quotas set --client default consumer_byte_rate=10485760"),
+			"set": examples("", "logstead cluster quotas set --user ana producer_byte_rate=1048576", "",
+				"logstead cluster quotas set --client default consumer_byte_rate=10485760"),
 			"delete": examples("", "logstead cluster quotas delete --user ana producer_byte_rate"),
 		}[verb],
 		Args: minArgs(strings.TrimSuffix(args, "...")),
@@ -190,7 +193,8 @@ func (a *App) changeQuotas(cmd *cobra.Command, fl quotaFlags, ops []kadm.AlterCl
 	}
 	for _, r := range resps {
 		if r.Err != nil {
-			return kafkaFault(fmt.Sprintf("cannot change the quotas of %s", quotaRowOf(entity, "", 0).Entity), r.Err, r.ErrMessage)
+			return kafkaFault(fmt.Sprintf("cannot change the quotas of %s", quotaRowOf(entity, "", 0).Entity), r.Err,
+				r.ErrMessage)
 		}
 	}
 	var rows []quotaRow

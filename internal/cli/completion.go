@@ -45,7 +45,8 @@ the cluster for.`,
 const completionTimeout = 2 * time.Second
 
 // ask runs a quick request for a completion; any trouble just completes nothing.
-func (a *App) ask(cmd *cobra.Command, fn func(context.Context, *conn) ([]string, error)) ([]string, cobra.ShellCompDirective) {
+func (a *App) ask(cmd *cobra.Command, fn func(context.Context, *conn) ([]string, error)) ([]string,
+	cobra.ShellCompDirective) {
 	if a.flags.timeout == 0 {
 		a.flags.timeout = completionTimeout
 	}
@@ -82,7 +83,8 @@ func (a *App) completeTopics(cmd *cobra.Command, _ []string, prefix string) ([]s
 }
 
 // completeFirstTopic completes a topic name as the first argument only.
-func (a *App) completeFirstTopic(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+func (a *App) completeFirstTopic(cmd *cobra.Command, args []string, prefix string) ([]string,
+	cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -126,7 +126,8 @@ func ownConfigRows(rc kadm.ResourceConfig) []configRow {
 	var rows []configRow
 	for _, c := range rc.Configs {
 		if c.Source == kmsg.ConfigSourceDynamicTopicConfig {
-			rows = append(rows, configRow{Key: c.Key, Value: c.Value, Source: sourceText(c.Source), Sensitive: c.Sensitive})
+			rows = append(rows, configRow{Key: c.Key, Value: c.Value, Source: sourceText(c.Source),
+				Sensitive: c.Sensitive})
 		}
 	}
 	sort.Slice(rows, func(i, j int) bool { return rows[i].Key < rows[j].Key })
@@ -279,7 +280,8 @@ func (c *conn) checkKeys(kind string, known []configRow, keys []string) error {
 	}
 	for _, k := range keys {
 		if !slices.Contains(names, k) && len(similar(k, names)) > 0 {
-			return &Fault{What: fmt.Sprintf("%q is not a setting of a %s", k, kind), Exit: exitUsage, Similar: similar(k, names)}
+			return &Fault{What: fmt.Sprintf("%q is not a setting of a %s", k, kind), Exit: exitUsage,
+				Similar: similar(k, names)}
 		}
 	}
 	return nil
@@ -318,7 +320,8 @@ func (c *conn) alterOne(kind, name string, ops []kadm.AlterConfig, dryRun bool) 
 	return nil
 }
 
-func (c *conn) changesOf(kind, name string, ops []kadm.AlterConfig, before []configRow, dryRun, failed bool) []configChange {
+func (c *conn) changesOf(kind, name string, ops []kadm.AlterConfig, before []configRow, dryRun,
+	failed bool) []configChange {
 	after := before
 	status := "changed"
 	switch {
@@ -333,7 +336,8 @@ func (c *conn) changesOf(kind, name string, ops []kadm.AlterConfig, before []con
 	}
 	var out []configChange
 	for _, op := range ops {
-		ch := configChange{Entity: name, Key: op.Name, Before: valueOf(before, op.Name), After: valueOf(after, op.Name), Status: status}
+		ch := configChange{Entity: name, Key: op.Name, Before: valueOf(before, op.Name),
+			After: valueOf(after, op.Name), Status: status}
 		if dryRun && op.Op == kadm.SetConfig {
 			ch.After = op.Value
 		}

@@ -132,8 +132,9 @@ func explainKeys(live *conf.Live, args []string) (configExplanations, error) {
 			}
 		}
 		if !found {
-			return nil, &Fault{What: fmt.Sprintf("there is no setting %q", arg), Exit: exitNotFound, Similar: similar(arg, confKeyNames()),
-				Try: "logstead config explain '*WORD*'"}
+			return nil, &Fault{What: fmt.Sprintf("there is no setting %q", arg), Exit: exitNotFound,
+				Similar: similar(arg, confKeyNames()),
+				Try:     "logstead config explain '*WORD*'"}
 		}
 	}
 	return out, nil

@@ -75,7 +75,8 @@ func pickConfigs(rows []configRow, keys []string, all bool) ([]configRow, error)
 	}
 	for _, k := range keys {
 		if !isGlob(k) && !slices.Contains(names, k) {
-			return nil, &Fault{What: fmt.Sprintf("there is no setting %q", k), Exit: exitNotFound, Similar: similar(k, names)}
+			return nil, &Fault{What: fmt.Sprintf("there is no setting %q", k), Exit: exitNotFound,
+				Similar: similar(k, names)}
 		}
 	}
 	var out []configRow

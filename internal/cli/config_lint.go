@@ -21,8 +21,9 @@ func configLintCmd(a *App) *cobra.Command {
 		Long: `Check configuration files of the server: unknown settings with the nearest name, values that are not
 allowed, settings that contradict each other, and ones that have no effect here. Variables of the
 environment are left out. The exit code is 1 when a server would refuse a file.`,
-		Example: examples("", "logstead config lint server.properties", "", "logstead config lint deploy/*.yaml -o json"),
-		Args:    minArgs("FILE"),
+		Example: examples("", "logstead config lint server.properties", "",
+			"logstead config lint deploy/*.yaml -o json"),
+		Args: minArgs("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			rows := []lintRow{}
 			refused := 0
@@ -40,7 +41,8 @@ environment are left out. The exit code is 1 when a server would refuse a file.`
 				return err
 			}
 			if refused > 0 {
-				return &Fault{What: countOf(refused, "file") + " would be refused", Exit: exitFailed, Try: "logstead config explain KEY"}
+				return &Fault{What: countOf(refused, "file") + " would be refused", Exit: exitFailed,
+					Try: "logstead config explain KEY"}
 			}
 			return nil
 		},

@@ -29,8 +29,9 @@ func (a *App) guardWrite() error {
 	if !s.readOnly {
 		return nil
 	}
-	return &Fault{What: fmt.Sprintf("context %q is read-only", s.context), Why: "it has read_only: true", Exit: exitDenied,
-		Try: "another context with -c"}
+	return &Fault{What: fmt.Sprintf("context %q is read-only", s.context), Why: "it has read_only: true",
+		Exit: exitDenied,
+		Try:  "another context with -c"}
 }
 
 // confirm asks before something dangerous. count is how many things are concerned: for more than one
@@ -40,7 +41,8 @@ func (a *App) confirm(d dangerFlags, question string, count int) error {
 		return nil
 	}
 	if !a.StdinTTY || !a.StderrTTY {
-		return usagef("refused without a yes: %s", strings.TrimSuffix(question, "?")).try("-y to go ahead, or --dry-run to look first")
+		return usagef("refused without a yes: %s", strings.TrimSuffix(question, "?")).try(
+			"-y to go ahead, or --dry-run to look first")
 	}
 	want, hint := "y", "[y/N]"
 	if count > 1 {

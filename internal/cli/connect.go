@@ -54,7 +54,8 @@ func (a *App) dialWith(ctx context.Context, giveUp bool, opts ...kgo.Opt) (*conn
 	}
 	base, cancel := context.WithCancelCause(ctx)
 	c := &conn{app: a, base: base, cancel: cancel, timeout: s.timeout, source: s.source}
-	c.watch = &dialWatch{seeds: len(s.props.bootstrap), source: s.source, addrs: s.props.bootstrap, login: s.props.sasl.username != ""}
+	c.watch = &dialWatch{seeds: len(s.props.bootstrap), source: s.source, addrs: s.props.bootstrap,
+		login: s.props.sasl.username != ""}
 	if giveUp {
 		c.watch.onHopeless = func(err error) { cancel(err) }
 	}

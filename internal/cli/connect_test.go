@@ -30,8 +30,10 @@ func certificate(t *testing.T) (tls.Certificate, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test broker"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test broker"},
+		NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:  time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0,
+			1)}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
 	if err != nil {
@@ -75,7 +77,8 @@ func TestTLSAndLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	trust := "-Xssl.ca.location=" + ca
-	plain := []string{"-Xsecurity.protocol=SASL_SSL", "-Xsasl.mechanism=PLAIN", "-Xsasl.username=ana", "-Xsasl.password=geheim"}
+	plain := []string{"-Xsecurity.protocol=SASL_SSL", "-Xsasl.mechanism=PLAIN", "-Xsasl.username=ana",
+		"-Xsasl.password=geheim"}
 	tests := []struct {
 		name string
 		args []string
@@ -83,16 +86,22 @@ func TestTLSAndLogin(t *testing.T) {
 		want string // in stdout when the code is 0, else in stderr
 	}{
 		{"plain login over TLS", append(plain, trust), exitOK, "orders"},
-		{"scram", []string{"-Xsasl.mechanism=SCRAM-SHA-512", "-Xsasl.username=scram", "-Xsasl.password=geheim", trust}, exitOK, "orders"},
+		{"scram", []string{"-Xsasl.mechanism=SCRAM-SHA-512", "-Xsasl.username=scram", "-Xsasl.password=geheim",
+			trust}, exitOK, "orders"},
 		{"login by a JAAS line", []string{"-Xsecurity.protocol=SASL_SSL", "-Xsasl.mechanism=PLAIN", trust,
 			`-Xsasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required username="ana" password="geheim";`}, exitOK, "orders"},
 		{"not verified", append(plain, "-Xenable.ssl.certificate.verification=false"), exitOK, "orders"},
-		{"wrong password", append(plain, trust, "-Xsasl.password=nein"), exitUnreachable, "closed the connection during the login"},
+		{"wrong password", append(plain, trust, "-Xsasl.password=nein"), exitUnreachable,
+			"closed the connection during the login"},
 		{"authority not trusted", plain, exitUnreachable, "signed by an authority that is not trusted here"},
-		{"name not in the certificate", append(plain, trust, "-b", "localhost:"+port), exitUnreachable, "certificate is for another name"},
-		{"name not asked for", append(plain, trust, "-b", "localhost:"+port, "-Xssl.endpoint.identification.algorithm="), exitOK, "orders"},
-		{"wrong user", append(plain, trust, "-Xsasl.username=eve"), exitUnreachable, "closed the connection during the login"},
-		{"mechanism unknown here", append(plain, trust, "-Xsasl.mechanism=GSSAPI"), exitUsage, "not supported by this client"},
+		{"name not in the certificate", append(plain, trust, "-b", "localhost:"+port), exitUnreachable,
+			"certificate is for another name"},
+		{"name not asked for", append(plain, trust, "-b", "localhost:"+port,
+			"-Xssl.endpoint.identification.algorithm="), exitOK, "orders"},
+		{"wrong user", append(plain, trust, "-Xsasl.username=eve"), exitUnreachable,
+			"closed the connection during the login"},
+		{"mechanism unknown here", append(plain, trust, "-Xsasl.mechanism=GSSAPI"), exitUsage,
+			"not supported by this client"},
 		{"no TLS", []string{"--timeout", "1s"}, exitUnreachable, "cannot"},
 	}
 	for _, tt := range tests {
@@ -113,10 +122,12 @@ func TestTLSAndLogin(t *testing.T) {
 		}
 	}
 	doctor := append([]string{"doctor", addr, trust}, plain...)
-	if code, out, _ := runCLI(t, doctor...); code != exitOK || !strings.Contains(out, "certificate of test broker") || !strings.Contains(out, "login") {
+	if code, out, _ := runCLI(t, doctor...); code != exitOK ||
+		!strings.Contains(out, "certificate of test broker") || !strings.Contains(out, "login") {
 		t.Errorf("doctor over TLS ends with %d:\n%s", code, out)
 	}
-	if code, out, _ := runCLI(t, "doctor", addr, "--timeout", "1s"); code != exitUnreachable || !strings.Contains(out, "the port speaks TLS") {
+	if code, out, _ := runCLI(t, "doctor", addr, "--timeout", "1s"); code != exitUnreachable ||
+		!strings.Contains(out, "the port speaks TLS") {
 		t.Errorf("doctor without TLS ends with %d:\n%s", code, out)
 	}
 }
@@ -131,12 +142,15 @@ func TestAdvertisedTrap(t *testing.T) {
 	unreachable(t, cluster)
 	addr := cluster.ListenAddrs()[0]
 	code, out, errs := runCLI(t, "doctor", addr, "--timeout", "2s")
-	if code == exitOK || !strings.Contains(out, "advertised  broker 0 at nohost.invalid:9092: the name \"nohost.invalid\" does not resolve") ||
+	if code == exitOK ||
+		!strings.Contains(out,
+			"advertised  broker 0 at nohost.invalid:9092: the name \"nohost.invalid\" does not resolve") ||
 		!strings.Contains(out, "advertised.listeners") {
 		t.Errorf("doctor ends with %d:\n%s%s", code, out, errs)
 	}
 	code, _, errs = runCLI(t, "consume", "orders", "-e", "-b", addr, "--timeout", "5s")
-	if code != exitUnreachable || !strings.Contains(errs, "broker 0 at nohost.invalid:9092, the address it advertises") {
+	if code != exitUnreachable ||
+		!strings.Contains(errs, "broker 0 at nohost.invalid:9092, the address it advertises") {
 		t.Errorf("consume ends with %d: %s", code, errs)
 	}
 }

@@ -55,13 +55,17 @@ same, each for itself.`,
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringArrayVarP(&fl.output, "output", "o", nil, "where to read (`OFFSET`) or how to print (json, ndjson, csv, name, ...)")
-	f.StringVar(&fl.offset, "offset", "", "where to read: start, end, -10, 4711:4720, @-1h, ... (logstead help offsets)")
+	f.StringArrayVarP(&fl.output, "output", "o", nil,
+		"where to read (`OFFSET`) or how to print (json, ndjson, csv, name, ...)")
+	f.StringVar(&fl.offset, "offset", "",
+		"where to read: start, end, -10, 4711:4720, @-1h, ... (logstead help offsets)")
 	f.StringVarP(&fl.partitions, "partitions", "p", "", "only these partitions, such as 0,2,5-8")
 	f.Int64VarP(&fl.num, "num", "n", 0, "stop after this many records")
 	f.BoolVarP(&fl.untilEnd, "until-end", "e", false, "stop at what is the end when the command starts")
-	f.StringVarP(&fl.format, "format", "f", "", "print `FORMAT`: json, raw, pretty, or a layout with % (logstead help formats)")
-	f.StringArrayVarP(&fl.where, "where", "w", nil, "print only records for which this holds, such as 'key=a*' (may be repeated)")
+	f.StringVarP(&fl.format, "format", "f", "",
+		"print `FORMAT`: json, raw, pretty, or a layout with % (logstead help formats)")
+	f.StringArrayVarP(&fl.where, "where", "w", nil,
+		"print only records for which this holds, such as 'key=a*' (may be repeated)")
 	f.StringVar(&fl.decode, "decode", "", "json: put values that are JSON into the output as JSON, not as text")
 	f.StringVarP(&fl.group, "group", "g", "", "read as a member of this group and commit what was printed")
 	f.BoolVar(&fl.noCommit, "no-commit", false, "with --group: do not commit")
@@ -181,7 +185,8 @@ func (p *consumePlan) partitions() (n int) {
 }
 
 // planConsume resolves topics and offsets.
-func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rng offsetRange, want []int32) (*consumePlan, error) {
+func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rng offsetRange, want []int32) (
+	*consumePlan, error) {
 	cn, err := a.dial(cmd)
 	if err != nil {
 		return nil, err
@@ -195,7 +200,8 @@ func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rn
 	if err != nil {
 		return nil, err
 	}
-	plan := &consumePlan{topics: details.Names(), spans: map[string]map[int32]span{}, bounded: rng.to.kind != boundNone, rng: rng}
+	plan := &consumePlan{topics: details.Names(), spans: map[string]map[int32]span{},
+		bounded: rng.to.kind != boundNone, rng: rng}
 	for _, d := range details.Sorted() {
 		if d.Err != nil {
 			return nil, asFault(fmt.Sprintf("cannot read topic %q", d.Topic), d.Err)
@@ -221,9 +227,10 @@ func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rn
 
 // startAtCommits moves the plan of a group to its committed offsets.
 func (c *conn) startAtCommits(plan *consumePlan, group string) error {
-	commits, err := call(c, fmt.Sprintf("cannot read the offsets of group %q", group), func(ctx context.Context) (kadm.OffsetResponses, error) {
-		return c.FetchOffsets(ctx, group)
-	})
+	commits, err := call(c, fmt.Sprintf("cannot read the offsets of group %q", group),
+		func(ctx context.Context) (kadm.OffsetResponses, error) {
+			return c.FetchOffsets(ctx, group)
+		})
 	if err != nil {
 		if kafkaCode(err) == 69 {
 			return nil // a new group has no commits
@@ -251,7 +258,8 @@ func (a *App) consumeOptions(fl consumeFlags, plan *consumePlan) ([]kgo.Opt, err
 	if fl.uncommitted {
 		level = kgo.ReadUncommitted()
 	}
-	opts := []kgo.Opt{kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
+	opts := []kgo.Opt{kgo.FetchIsolationLevel(level), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
 	p := s.props
 	if p.fetchMinBytes > 0 {
 		opts = append(opts, kgo.FetchMinBytes(int32(p.fetchMinBytes)))
@@ -299,7 +307,8 @@ func (p *consumePlan) startOffsets() map[string]map[int32]kgo.Offset {
 }
 
 // adjust places partitions without a commit at the start of the plan's range.
-func (p *consumePlan) adjust(_ context.Context, fetched map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+func (p *consumePlan) adjust(_ context.Context, fetched map[string]map[int32]kgo.Offset) (
+	map[string]map[int32]kgo.Offset, error) {
 	for t, parts := range fetched {
 		for n, o := range parts {
 			if s, ok := p.spans[t][n]; ok && o.EpochOffset().Offset < 0 {
@@ -323,5 +332,6 @@ func (p *consumePlan) describe() string {
 			from = "the start"
 		}
 	}
-	return fmt.Sprintf("reading %s, %s, from %s (ctrl-c stops)", strings.Join(names, ", "), countOf(p.partitions(), "partition"), from)
+	return fmt.Sprintf("reading %s, %s, from %s (ctrl-c stops)", strings.Join(names, ", "),
+		countOf(p.partitions(), "partition"), from)
 }

@@ -79,7 +79,8 @@ func (p *printer) choose(name string, decodeJSON bool) error {
 		_, err := p.w.WriteString(envelopeShape)
 		return err
 	default:
-		f := usagef("%q is neither an offset nor one of the formats %s, and has no %%", name, strings.Join(consumeFormats, ", "))
+		f := usagef("%q is neither an offset nor one of the formats %s, and has no %%", name,
+			strings.Join(consumeFormats, ", "))
 		f.Similar = similar(name, append([]string{"start", "end"}, consumeFormats...))
 		return f.try("logstead help offsets, logstead help formats")
 	}
@@ -201,9 +202,11 @@ func (p *printer) tableLine(wide bool) func([]byte, *kgo.Record) []byte {
 	return func(b []byte, r *kgo.Record) []byte {
 		if first {
 			first = false
-			head := fmt.Sprintf("%-20s  %9s  %10s  %-24s  %-16s  %s", "TOPIC", "PARTITION", "OFFSET", "TIMESTAMP", "KEY", "VALUE")
+			head := fmt.Sprintf("%-20s  %9s  %10s  %-24s  %-16s  %s", "TOPIC", "PARTITION", "OFFSET", "TIMESTAMP",
+				"KEY", "VALUE")
 			if wide {
-				head = fmt.Sprintf("%-20s  %9s  %10s  %-24s  %-16s  %-16s  %s", "TOPIC", "PARTITION", "OFFSET", "TIMESTAMP", "KEY", "HEADERS", "VALUE")
+				head = fmt.Sprintf("%-20s  %9s  %10s  %-24s  %-16s  %-16s  %s", "TOPIC", "PARTITION", "OFFSET",
+					"TIMESTAMP", "KEY", "HEADERS", "VALUE")
 			}
 			b = append(b, p.app.paint(bold, head)+"\n"...)
 		}

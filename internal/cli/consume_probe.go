@@ -61,13 +61,14 @@ func (c *consuming) dropForeign() {
 func (c *consuming) probeOne(id kadm.TopicID, d kadm.PartitionDetail, next int64) (int64, error) {
 	for {
 		req := probeRequest(id, d, next, c.fl.uncommitted)
-		resp, err := call(c.cn, fmt.Sprintf("cannot read %s-%d", d.Topic, d.Partition), func(ctx context.Context) (*kmsg.FetchResponse, error) {
-			raw, err := c.cn.cl.Broker(int(d.Leader)).RetriableRequest(ctx, req)
-			if err != nil {
-				return nil, err
-			}
-			return raw.(*kmsg.FetchResponse), nil
-		})
+		resp, err := call(c.cn, fmt.Sprintf("cannot read %s-%d", d.Topic, d.Partition),
+			func(ctx context.Context) (*kmsg.FetchResponse, error) {
+				raw, err := c.cn.cl.Broker(int(d.Leader)).RetriableRequest(ctx, req)
+				if err != nil {
+					return nil, err
+				}
+				return raw.(*kmsg.FetchResponse), nil
+			})
 		if err != nil {
 			return 0, err
 		}

@@ -67,14 +67,16 @@ func (m *assignment) options() []kgo.Opt {
 	on := func(has bool) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { m.change(has, parts) }
 	}
-	return []kgo.Opt{kgo.OnPartitionsAssigned(on(true)), kgo.OnPartitionsRevoked(on(false)), kgo.OnPartitionsLost(on(false))}
+	return []kgo.Opt{kgo.OnPartitionsAssigned(on(true)), kgo.OnPartitionsRevoked(on(false)),
+		kgo.OnPartitionsLost(on(false))}
 }
 
 // idleBeforeProbe is how long a bounded read waits for records before it asks the brokers whether
 // any can still come: the last offsets of a range may have been compacted away.
 const idleBeforeProbe = 400 * time.Millisecond
 
-func (a *App) runConsume(cmd *cobra.Command, fl consumeFlags, plan *consumePlan, filters []*filter, out *printer) error {
+func (a *App) runConsume(cmd *cobra.Command, fl consumeFlags, plan *consumePlan, filters []*filter,
+	out *printer) error {
 	c := &consuming{app: a, fl: fl, plan: plan, filters: filters, out: out, open: map[string]map[int32]int64{}}
 	for t, parts := range plan.spans {
 		for p, s := range parts {
@@ -180,7 +182,8 @@ func (c *consuming) poll(ctx context.Context) (kgo.Fetches, error) {
 func (c *consuming) fetchFault(topic string, partition int32, err error) error {
 	var loss *kgo.ErrDataLoss
 	if errors.As(err, &loss) {
-		c.app.warn("%s-%d: records below offset %d are gone; reading goes on at offset %d", topic, partition, loss.ConsumedTo, loss.ResetTo)
+		c.app.warn("%s-%d: records below offset %d are gone; reading goes on at offset %d", topic, partition,
+			loss.ConsumedTo, loss.ResetTo)
 		return nil
 	}
 	what := fmt.Sprintf("cannot read %s-%d", topic, partition)
@@ -259,7 +262,8 @@ func (c *consuming) commit() error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.cn.base), c.cn.timeout)
 	defer cancel()
 	var failed error
-	c.cn.cl.CommitOffsetsSync(ctx, c.commits, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+	c.cn.cl.CommitOffsetsSync(ctx, c.commits, func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest,
+		resp *kmsg.OffsetCommitResponse, err error) {
 		failed = err
 		if resp == nil {
 			return

@@ -9,7 +9,8 @@ import (
 
 func ctxCmd(a *App) *cobra.Command {
 	c := family("ctx", "Contexts: named addresses and logins",
-		ctxListCmd(a), ctxUseCmd(a), ctxPreviousCmd(a), ctxShowCmd(a), ctxCreateCmd(a), ctxDeleteCmd(a), ctxPromptCmd(a))
+		ctxListCmd(a), ctxUseCmd(a), ctxPreviousCmd(a), ctxShowCmd(a), ctxCreateCmd(a), ctxDeleteCmd(a), ctxPromptCmd(
+			a))
 	c.Aliases = []string{"context"}
 	c.Long = `Contexts are named sets of address, login and habits, kept in $XDG_CONFIG_HOME/logstead/config.yaml
 (readable by you alone). Which one is current is kept in a file beside it. A file .logstead.yaml in a
@@ -72,6 +73,7 @@ func ctxListCmd(a *App) *cobra.Command {
 }
 
 func noSuchContext(name string, f contextFile) error {
-	fault := &Fault{What: fmt.Sprintf("context %q does not exist", name), Exit: exitNotFound, Similar: similar(name, f.names())}
+	fault := &Fault{What: fmt.Sprintf("context %q does not exist", name), Exit: exitNotFound,
+		Similar: similar(name, f.names())}
 	return fault.try("logstead ctx list")
 }

@@ -67,7 +67,8 @@ func (fl ctxCreateFlags) build() (*clientContext, error) {
 		return nil, usagef("--confirm %q is not always", fl.confirm)
 	}
 	if fl.color != "" && promptColours[fl.color] == "" {
-		return nil, usagef("--prompt-color %q is not one of %s", fl.color, strings.Join(sortedKeys(promptColours), ", "))
+		return nil, usagef("--prompt-color %q is not one of %s", fl.color,
+			strings.Join(sortedKeys(promptColours), ", "))
 	}
 	if _, err := c.timeout(); err != nil {
 		return nil, usagef("--default-timeout: %v", err)
@@ -109,7 +110,8 @@ func (a *App) createContext(name string, fl ctxCreateFlags) error {
 		return err
 	}
 	if _, exists := f.Contexts[name]; exists && !fl.force {
-		return &Fault{What: fmt.Sprintf("context %q exists already", name), Exit: exitConflict, Try: "--force to replace it"}
+		return &Fault{What: fmt.Sprintf("context %q exists already", name), Exit: exitConflict,
+			Try: "--force to replace it"}
 	}
 	if err := store.saveContext(name, c, fl.use); err != nil {
 		return &Fault{What: "cannot save the context", Why: err.Error()}

@@ -17,7 +17,8 @@ type shownContext struct {
 }
 
 func (s shownContext) sections(bool) []section {
-	facts := []fact{{"Context", firstOf(s.Name, "(none)")}, {"Address", strings.Join(s.Address, ",")}, {"From", s.Source}}
+	facts := []fact{{"Context", firstOf(s.Name, "(none)")}, {"Address", strings.Join(s.Address, ",")},
+		{"From", s.Source}}
 	c := s.Context
 	if c.TLS != nil {
 		facts = append(facts, fact{"TLS", firstOf(c.TLS.CA, "system authorities")})
@@ -39,10 +40,11 @@ func (s shownContext) sections(bool) []section {
 
 func ctxShowCmd(a *App) *cobra.Command {
 	return &cobra.Command{
-		Use:               "show [NAME]",
-		Aliases:           []string{"current"},
-		Short:             "Show a context, or which address and user are in effect",
-		Example:           examples("what would be used now", "logstead ctx show", "", "logstead ctx show prod -o yaml"),
+		Use:     "show [NAME]",
+		Aliases: []string{"current"},
+		Short:   "Show a context, or which address and user are in effect",
+		Example: examples("what would be used now", "logstead ctx show", "",
+			"logstead ctx show prod -o yaml"),
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeContexts,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -53,7 +55,8 @@ func ctxShowCmd(a *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := shownContext{Name: s.context, Address: s.props.bootstrap, Source: s.source, User: s.props.sasl.username}
+			out := shownContext{Name: s.context, Address: s.props.bootstrap, Source: s.source,
+				User: s.props.sasl.username}
 			if f, _, err := a.contexts(); err == nil && f.Contexts[s.context] != nil {
 				out.Context = withoutSecrets(*f.Contexts[s.context])
 			}

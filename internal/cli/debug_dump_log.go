@@ -43,7 +43,8 @@ broker the end of the active segment may be caught in the middle of a write.`,
 		RunE: func(_ *cobra.Command, args []string) error { return a.dumpLog(args, fl) },
 	}
 	c.Flags().BoolVar(&fl.records, "records", false, "also print the records of each batch")
-	c.Flags().StringVar(&fl.decoder, "decoder", "auto", "what the records are: auto (by directory), none, offsets, transactions or metadata")
+	c.Flags().StringVar(&fl.decoder, "decoder", "auto",
+		"what the records are: auto (by directory), none, offsets, transactions or metadata")
 	c.Flags().BoolVar(&fl.verify, "verify", false, "print only what is wrong")
 	return c
 }
@@ -67,7 +68,8 @@ func (a *App) dumpLog(args []string, fl dumpFlags) error {
 		return err
 	}
 	if d.problems > 0 {
-		return &Fault{What: fmt.Sprintf("%s in %s", countOf(d.problems, "problem"), countOf(len(files), "file")), Exit: exitFailed}
+		return &Fault{What: fmt.Sprintf("%s in %s", countOf(d.problems, "problem"), countOf(len(files), "file")),
+			Exit: exitFailed}
 	}
 	if fl.verify {
 		a.say("%s read, nothing wrong", countOf(len(files), "file"))
@@ -93,7 +95,8 @@ func (a *App) dumpFiles(args []string) ([]string, error) {
 				continue
 			}
 			if dump.KindOf(arg) == dump.Unknown {
-				return nil, usagef("%s is not a file that a broker writes", arg).try("a .log, .index, .timeindex, .txnindex, .snapshot or checkpoint file")
+				return nil, usagef("%s is not a file that a broker writes", arg).try(
+					"a .log, .index, .timeindex, .txnindex, .snapshot or checkpoint file")
 			}
 			out = append(out, arg)
 			continue
@@ -220,10 +223,12 @@ func itemLine(it dump.Item, wide bool) string {
 	case it.Time != nil:
 		return fmt.Sprintf("timestamp %s  offset %d", msTime(it.Time.Timestamp), it.Time.Offset)
 	case it.Aborted != nil:
-		return fmt.Sprintf("aborted %d-%d  producer %d  last stable offset %d", it.Aborted.FirstOffset, it.Aborted.LastOffset, it.Aborted.ProducerID, it.Aborted.LastStableOffset)
+		return fmt.Sprintf("aborted %d-%d  producer %d  last stable offset %d", it.Aborted.FirstOffset,
+			it.Aborted.LastOffset, it.Aborted.ProducerID, it.Aborted.LastStableOffset)
 	case it.Producer != nil:
 		p := it.Producer
-		s := fmt.Sprintf("producer %d epoch %d  sequence %d  offset %d  last write %s", p.ProducerID, p.ProducerEpoch, p.LastSequence, p.LastOffset, msTime(p.LastTimestamp))
+		s := fmt.Sprintf("producer %d epoch %d  sequence %d  offset %d  last write %s", p.ProducerID,
+			p.ProducerEpoch, p.LastSequence, p.LastOffset, msTime(p.LastTimestamp))
 		if p.TxnStartOffset >= 0 {
 			s += fmt.Sprintf("  transaction open from %d", p.TxnStartOffset)
 		}
@@ -236,7 +241,8 @@ func itemLine(it dump.Item, wide bool) string {
 
 func batchLine(pos int64, b *dump.Batch, wide bool) string {
 	s := fmt.Sprintf("batch %d-%d  at %d  %s  %s  %s  epoch %d  %s %s", b.BaseOffset, b.LastOffset, pos,
-		countOf(int(b.Count), "record"), humanBytes(int64(b.Bytes)), b.Codec, b.LeaderEpoch, b.TimestampType, msTime(b.MaxTimestamp))
+		countOf(int(b.Count), "record"), humanBytes(int64(b.Bytes)), b.Codec, b.LeaderEpoch, b.TimestampType, msTime(
+			b.MaxTimestamp))
 	if b.ProducerID >= 0 {
 		s += fmt.Sprintf("  producer %d/%d", b.ProducerID, b.ProducerEpoch)
 		if b.BaseSequence >= 0 {

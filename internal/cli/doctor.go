@@ -187,7 +187,8 @@ func (d *doctor) checkName(host string) bool {
 	begin := d.app.Now()
 	ips, err := net.DefaultResolver.LookupHost(ctx, host)
 	if err != nil {
-		d.fail("name", host, "does not resolve", "check the spelling; inside containers use the name of the service, outside the host's name")
+		d.fail("name", host, "does not resolve",
+			"check the spelling; inside containers use the name of the service, outside the host's name")
 		return false
 	}
 	d.ok("name", host, "is "+strings.Join(ips, ", "), d.app.Now().Sub(begin))

@@ -30,7 +30,8 @@ func (d *doctor) checkCluster() bool {
 			step = "login"
 		}
 		fix := f.Try
-		if f.Exit == exitUnreachable && !strings.HasPrefix(d.set.props.protocol, "SASL") && d.set.props.sasl.username == "" {
+		if f.Exit == exitUnreachable && !strings.HasPrefix(d.set.props.protocol, "SASL") &&
+			d.set.props.sasl.username == "" {
 			fix = "if the listener wants a login: -X security.protocol=SASL_PLAINTEXT -X sasl.mechanism=... -X sasl.username=... -X sasl.password=..."
 		}
 		d.fail(step, strings.Join(d.set.props.bootstrap, ","), f.Why, fix)
@@ -39,7 +40,8 @@ func (d *doctor) checkCluster() bool {
 	if u := d.set.props.sasl.username; u != "" {
 		d.ok("login", u, firstOf(strings.ToUpper(d.set.props.sasl.mechanism), "PLAIN"), 0)
 	}
-	d.ok("metadata", "cluster "+md.Cluster, fmt.Sprintf("%s, controller is %s", countOf(len(md.Brokers), "broker"), brokerName(md.Controller)),
+	d.ok("metadata", "cluster "+md.Cluster, fmt.Sprintf("%s, controller is %s", countOf(len(md.Brokers), "broker"),
+		brokerName(md.Controller)),
 		d.app.Now().Sub(begin))
 	reached := d.checkAdvertised(cn, md)
 	if reached == 0 {
@@ -104,7 +106,8 @@ func (d *doctor) advertisedFix(b kadm.BrokerDetail) string {
 	if err != nil {
 		boot = "the name that works here"
 	}
-	return fmt.Sprintf("on broker %d set advertised.listeners to an address that clients can reach, such as %s; inside and outside of containers need a listener each",
+	return fmt.Sprintf(
+		"on broker %d set advertised.listeners to an address that clients can reach, such as %s; inside and outside of containers need a listener each",
 		b.NodeID, net.JoinHostPort(boot, strconv.Itoa(int(b.Port))))
 }
 
@@ -148,10 +151,12 @@ func (d *doctor) checkClock(cn *conn) {
 	}
 	skew := theirs.Sub(begin.Add(took / 2)).Round(time.Millisecond)
 	if skew.Abs() > skewLimit+took {
-		d.warn("clock", "controller", fmt.Sprintf("is %s %s", humanDuration(skew.Abs()), aheadOrBehind(skew)), "synchronise both clocks (NTP)")
+		d.warn("clock", "controller", fmt.Sprintf("is %s %s", humanDuration(skew.Abs()), aheadOrBehind(skew)),
+			"synchronise both clocks (NTP)")
 		return
 	}
-	d.ok("clock", "controller", fmt.Sprintf("within %s of this machine's", humanDuration(max(skew.Abs(), took, time.Millisecond).Round(time.Millisecond))), took)
+	d.ok("clock", "controller", fmt.Sprintf("within %s of this machine's",
+		humanDuration(max(skew.Abs(), took, time.Millisecond).Round(time.Millisecond))), took)
 }
 
 func aheadOrBehind(skew time.Duration) string {
@@ -186,7 +191,8 @@ func (d *doctor) checkTopics(cn *conn, md kadm.Metadata) {
 		d.fail("topics", "cluster", p.text(), "logstead cluster health")
 	}
 	if len(h.Problems) == 0 {
-		d.ok("topics", countOf(len(md.Topics), "topic"), fmt.Sprintf("%s, each with a leader and all its copies", countOf(h.Partitions, "partition")), 0)
+		d.ok("topics", countOf(len(md.Topics), "topic"), fmt.Sprintf("%s, each with a leader and all its copies",
+			countOf(h.Partitions, "partition")), 0)
 	}
 	if len(md.Brokers) < 3 {
 		return
@@ -198,7 +204,8 @@ func (d *doctor) checkTopics(cn *conn, md kadm.Metadata) {
 		}
 	}
 	if len(single) > 0 {
-		d.warn("topics", countOf(len(single), "topic"), "with a single copy: "+strings.Join(single[:min(5, len(single))], ", "),
+		d.warn("topics", countOf(len(single), "topic"), "with a single copy: "+strings.Join(
+			single[:min(5, len(single))], ", "),
 			"the loss of one broker loses them; create them with -r 3")
 	}
 }

@@ -41,7 +41,8 @@ func (d *doctor) checkTLS(addr string, conf *tls.Config) bool {
 	defer c.Close()
 	cs := c.ConnectionState()
 	cert := cs.PeerCertificates[0]
-	detail := fmt.Sprintf("%s, certificate of %s, valid until %s", tls.VersionName(cs.Version), firstOf(cert.Subject.CommonName, strings.Join(cert.DNSNames, ",")),
+	detail := fmt.Sprintf("%s, certificate of %s, valid until %s", tls.VersionName(cs.Version),
+		firstOf(cert.Subject.CommonName, strings.Join(cert.DNSNames, ",")),
 		cert.NotAfter.UTC().Format(time.DateOnly))
 	if left := cert.NotAfter.Sub(d.app.Now()); left < 30*24*time.Hour {
 		d.warn("tls", addr, detail, fmt.Sprintf("renew the certificate: it ends in %s", humanDuration(left)))
@@ -66,19 +67,23 @@ func (d *doctor) checkVersions(addr string, conf *tls.Config) bool {
 	begin := d.app.Now()
 	resp, err := d.askVersions(addr, conf)
 	if err == nil && !hasAPI(resp, kmsg.Metadata) {
-		d.fail("protocol", addr, "this is a controller's port, which clients cannot use", "use the port of a broker's listener, usually 9092")
+		d.fail("protocol", addr, "this is a controller's port, which clients cannot use",
+			"use the port of a broker's listener, usually 9092")
 		return false
 	}
 	if err == nil {
-		d.ok("protocol", addr, fmt.Sprintf("speaks Kafka, %s", countOf(len(resp.ApiKeys), "request type")), d.app.Now().Sub(begin))
+		d.ok("protocol", addr, fmt.Sprintf("speaks Kafka, %s", countOf(len(resp.ApiKeys), "request type")),
+			d.app.Now().Sub(begin))
 		return true
 	}
 	if conf == nil && d.speaksTLS(addr) {
-		d.fail("protocol", addr, "the port speaks TLS, and the client did not", "-X security.protocol=SSL (or SASL_SSL), with -X ssl.ca.location=ca.pem if the authority is your own")
+		d.fail("protocol", addr, "the port speaks TLS, and the client did not",
+			"-X security.protocol=SSL (or SASL_SSL), with -X ssl.ca.location=ca.pem if the authority is your own")
 		return false
 	}
 	if d.speaksHTTP(addr) {
-		d.fail("protocol", addr, "the port speaks HTTP: it is a console, a registry or metrics", "use the port of the Kafka listener, usually 9092")
+		d.fail("protocol", addr, "the port speaks HTTP: it is a console, a registry or metrics",
+			"use the port of the Kafka listener, usually 9092")
 		return false
 	}
 	why := innermost(err)

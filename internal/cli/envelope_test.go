@@ -16,17 +16,20 @@ func TestEnvelopeShape(t *testing.T) {
 		decode bool
 		want   string
 	}{
-		{"text", kgo.Record{Topic: "t", Partition: 3, Offset: 4711, Timestamp: time.UnixMilli(1763689000123), Key: []byte("k1"), Value: []byte("v\n\x01\"<é"),
+		{"text", kgo.Record{Topic: "t", Partition: 3, Offset: 4711, Timestamp: time.UnixMilli(1763689000123),
+			Key: []byte("k1"), Value: []byte("v\n\x01\"<é"),
 			Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("ab")}}}, false,
 			`{"topic":"t","partition":3,"offset":4711,"timestamp":1763689000123,"timestamp_type":"create","key":"k1","value":"v\n\u0001\"<é","headers":[{"key":"trace","value":"ab"}],"size":16}`},
 		{"tombstone", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0)}, false,
 			`{"topic":"t","partition":0,"offset":0,"timestamp":0,"timestamp_type":"create","key":null,"value":null,"headers":[],"size":0}`},
-		{"empty is not null", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0), Key: []byte{}, Value: []byte{}}, false,
+		{"empty is not null", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0), Key: []byte{}, Value: []byte{}},
+			false,
 			`{"topic":"t","partition":0,"offset":0,"timestamp":0,"timestamp_type":"create","key":"","value":"","headers":[],"size":0}`},
 		{"binary", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0), Key: []byte{0xff}, Value: []byte{0, 0xff},
 			Headers: []kgo.RecordHeader{{Key: "h", Value: []byte{0xfe}}}}, false,
 			`{"topic":"t","partition":0,"offset":0,"timestamp":0,"timestamp_type":"create","key":"/w==","key_encoding":"base64","value":"AP8=","value_encoding":"base64","headers":[{"key":"h","value":"/g==","value_encoding":"base64"}],"size":5}`},
-		{"decoded, digits kept", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0), Value: []byte(` {"id": 12345678901234567890, "s": "a \" b"} `)}, true,
+		{"decoded, digits kept", kgo.Record{Topic: "t", Timestamp: time.UnixMilli(0),
+			Value: []byte(` {"id": 12345678901234567890, "s": "a \" b"} `)}, true,
 			`{"topic":"t","partition":0,"offset":0,"timestamp":0,"timestamp_type":"create","key":null,"value":{"id":12345678901234567890,"s":"a \" b"},"value_format":"json","headers":[],"size":45}`},
 	}
 	for _, tt := range tests {

@@ -107,7 +107,8 @@ func findError(all []errorRow, arg string) ([]errorRow, error) {
 				return []errorRow{r}, nil
 			}
 		}
-		return nil, &Fault{What: fmt.Sprintf("there is no Kafka error %d", n), Exit: exitNotFound, Try: "logstead errors"}
+		return nil, &Fault{What: fmt.Sprintf("there is no Kafka error %d", n), Exit: exitNotFound,
+			Try: "logstead errors"}
 	}
 	name := strings.ToUpper(strings.NewReplacer("-", "_", " ", "_").Replace(arg))
 	// Java shows errors as exceptions: UnknownTopicOrPartitionException.

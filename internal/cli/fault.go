@@ -148,7 +148,8 @@ func (f *Fault) fromTransport(err error) {
 		f.Exit, f.Why = exitUnreachable, "the broker closed the connection at the first request; the port probably wants TLS or SASL"
 		f.Try = "-X security.protocol=SSL or SASL_SSL, or logstead doctor"
 	case errors.As(err, &shake):
-		f.Exit, f.Why, f.Try = exitUnreachable, dialReason(err), "check ssl.ca.location and the names in the broker's certificate"
+		f.Exit, f.Why, f.Try = exitUnreachable, dialReason(
+			err), "check ssl.ca.location and the names in the broker's certificate"
 	case errors.As(err, &op), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.Is(err, kgo.ErrClientClosed):
 		f.Exit = exitUnreachable

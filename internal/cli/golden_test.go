@@ -50,7 +50,8 @@ func compareGolden(t *testing.T, path string, got []byte) {
 			if i < len(w) {
 				was = w[i]
 			}
-			t.Fatalf("%s line %d differs; go test ./internal/cli -run Golden -update rewrites it\n got %s\nwant %s", path, i+1, g[i], was)
+			t.Fatalf("%s line %d differs; go test ./internal/cli -run Golden -update rewrites it\n got %s\nwant %s",
+				path, i+1, g[i], was)
 		}
 	}
 	t.Fatalf("%s has %d lines more than expected", path, len(w)-len(g))
@@ -70,7 +71,8 @@ func walkCommands(c *cobra.Command, fn func(*cobra.Command)) {
 // TestHelpComplete holds every command to the house rules: a short line, an example, and flags that
 // are explained.
 func TestHelpComplete(t *testing.T) {
-	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }, Now: time.Now}
+	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" },
+		Now: time.Now}
 	walkCommands(newRoot(app), func(c *cobra.Command) {
 		if c.Name() == "help" || c.IsAdditionalHelpTopicCommand() {
 			return
@@ -100,7 +102,8 @@ func TestHelpComplete(t *testing.T) {
 // TestExamplesParse runs the flag parser over every example, so that no example names a flag or
 // command that does not exist.
 func TestExamplesParse(t *testing.T) {
-	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }, Now: time.Now}
+	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" },
+		Now: time.Now}
 	walkCommands(newRoot(app), func(c *cobra.Command) {
 		for _, line := range strings.Split(c.Example, "\n") {
 			checkExample(t, app, c.CommandPath(), line)
@@ -110,7 +113,8 @@ func TestExamplesParse(t *testing.T) {
 
 // TestDocsParse does the same with the command lines in the user's pages.
 func TestDocsParse(t *testing.T) {
-	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }, Now: time.Now}
+	app := &App{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" },
+		Now: time.Now}
 	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "user", "*.md"))
 	if err != nil || len(pages) < 7 {
 		t.Fatalf("found %d pages: %v", len(pages), err)
@@ -144,7 +148,8 @@ func checkExample(t *testing.T, app *App, where, line string) (checked int) {
 		root := newRoot(app)
 		root.InitDefaultHelpCmd() // Execute would add it
 		cmd, rest, err := root.Find(args)
-		if err == nil && cmd.HasSubCommands() && len(cmd.Flags().Args()) == 0 && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		if err == nil && cmd.HasSubCommands() && len(cmd.Flags().Args()) == 0 && len(rest) > 0 &&
+			!strings.HasPrefix(rest[0], "-") {
 			err = fmt.Errorf("%q is not a command of %s", rest[0], cmd.CommandPath())
 		}
 		if err == nil {

@@ -66,7 +66,8 @@ func (c *conn) listGroups(states, types []string) ([]listedGroup, error) {
 func groupsOf(resp *kmsg.ListGroupsResponse, from kgo.BrokerMetadata) []listedGroup {
 	var out []listedGroup
 	for _, g := range resp.Groups {
-		lg := listedGroup{name: g.Group, state: g.GroupState, kind: g.GroupType, protocol: g.ProtocolType, coordinator: from.NodeID}
+		lg := listedGroup{name: g.Group, state: g.GroupState, kind: g.GroupType, protocol: g.ProtocolType,
+			coordinator: from.NodeID}
 		if lg.kind == "" {
 			lg.kind = "classic"
 		}
@@ -119,9 +120,10 @@ type commitAt struct {
 
 // committedOffsets reads all committed offsets of a group.
 func (c *conn) committedOffsets(group string) (committed, error) {
-	resps, err := call(c, fmt.Sprintf("cannot read the offsets of group %q", group), func(ctx context.Context) (kadm.OffsetResponses, error) {
-		return c.FetchOffsets(ctx, group)
-	})
+	resps, err := call(c, fmt.Sprintf("cannot read the offsets of group %q", group),
+		func(ctx context.Context) (kadm.OffsetResponses, error) {
+			return c.FetchOffsets(ctx, group)
+		})
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,8 @@ func (a *App) groupDeleteOffsets(cmd *cobra.Command, group string, topics []stri
 	for _, t := range set.Sorted() {
 		for _, p := range t.Partitions {
 			if at, ok := now[t.Topic][p]; ok {
-				plan = append(plan, offsetDeleted{Topic: t.Topic, Partition: p, Committed: at.offset, Status: "would be deleted"})
+				plan = append(plan, offsetDeleted{Topic: t.Topic, Partition: p, Committed: at.offset,
+					Status: "would be deleted"})
 			}
 		}
 	}
@@ -80,7 +81,8 @@ func (a *App) groupDeleteOffsets(cmd *cobra.Command, group string, topics []stri
 	if err := a.preview(danger, plan); err != nil {
 		return err
 	}
-	if err := a.confirm(danger, fmt.Sprintf("Forget the place of group %q in %s?", group, countOf(len(plan), "partition")), 1); err != nil {
+	if err := a.confirm(danger, fmt.Sprintf("Forget the place of group %q in %s?", group,
+		countOf(len(plan), "partition")), 1); err != nil {
 		return err
 	}
 	return cn.deleteOffsets(group, plan)

@@ -200,7 +200,8 @@ func (c *conn) describeGroups(listed []listedGroup) []groupDescription {
 	out := make([]groupDescription, len(listed))
 	var classic, modern []string
 	for i, g := range listed {
-		out[i] = groupDescription{Name: g.name, Type: g.kind, State: g.state, Coordinator: g.coordinator, Protocol: g.protocol}
+		out[i] = groupDescription{Name: g.name, Type: g.kind, State: g.state, Coordinator: g.coordinator,
+			Protocol: g.protocol}
 		switch g.kind {
 		case "consumer":
 			modern = append(modern, g.name)
@@ -292,7 +293,8 @@ func (d *groupDescription) addClassic(g kadm.DescribedGroup, err error) {
 	d.membersKnown = true
 	d.State, d.Assignor = firstOf(g.State, d.State), g.Protocol
 	for _, m := range g.Members {
-		row := groupMember{Member: m.MemberID, Instance: deref(m.InstanceID), ClientID: m.ClientID, Host: trimHost(m.ClientHost)}
+		row := groupMember{Member: m.MemberID, Instance: deref(m.InstanceID), ClientID: m.ClientID,
+			Host: trimHost(m.ClientHost)}
 		if as, ok := m.Assigned.AsConsumer(); ok {
 			for _, t := range as.Topics {
 				row.parts.Add(t.Topic, t.Partitions...)
@@ -319,7 +321,8 @@ func (d *groupDescription) addModern(g kadm.DescribedConsumerGroup, err error) {
 	d.State, d.Assignor, d.Epoch = firstOf(g.State, d.State), g.AssignorName, &epoch
 	for _, m := range g.Members {
 		e := m.MemberEpoch
-		row := groupMember{Member: m.MemberID, Instance: deref(m.InstanceID), ClientID: m.ClientID, Host: trimHost(m.ClientHost),
+		row := groupMember{Member: m.MemberID, Instance: deref(m.InstanceID), ClientID: m.ClientID,
+			Host:  trimHost(m.ClientHost),
 			Epoch: &e, parts: m.Assignment, Subscribed: m.SubscribedTopics}
 		if re := deref(m.SubscribedTopicRegex); re != "" {
 			row.Subscribed = append(row.Subscribed, "/"+re+"/")

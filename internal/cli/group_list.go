@@ -73,7 +73,8 @@ func (c *conn) groupRows(listed []listedGroup, patterns []string, regex, fast bo
 	for _, n := range names {
 		g := byName[n]
 		chosen = append(chosen, g)
-		rows = append(rows, groupRow{Name: n, Type: g.kind, State: g.state, Coordinator: g.coordinator, Protocol: g.protocol})
+		rows = append(rows, groupRow{Name: n, Type: g.kind, State: g.state, Coordinator: g.coordinator,
+			Protocol: g.protocol})
 	}
 	if fast {
 		return rows, nil

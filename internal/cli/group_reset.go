@@ -155,7 +155,8 @@ func (c *conn) groupInUse(group string) *Fault {
 		return nil
 	}
 	m := d.Members[0]
-	why := fmt.Sprintf("the group is %s with %s: %s (client id %s, host %s)", strings.ToLower(d.State), countOf(len(d.Members), "member"),
+	why := fmt.Sprintf("the group is %s with %s: %s (client id %s, host %s)", strings.ToLower(d.State),
+		countOf(len(d.Members), "member"),
 		m.Member, m.ClientID, m.Host)
 	if len(d.Members) > 1 {
 		why += " and others"
@@ -216,7 +217,8 @@ func (fl *resetFlags) point(a *App) (offsetRange, error) {
 	return r, err
 }
 
-func resetRowFor(k partitionKey, le logEnds, now committed, given map[partitionKey]int64, point offsetRange, fl resetFlags) (resetRow, bool) {
+func resetRowFor(k partitionKey, le logEnds, now committed, given map[partitionKey]int64, point offsetRange,
+	fl resetFlags) (resetRow, bool) {
 	row := resetRow{Topic: k.topic, Partition: k.partition, Start: le.start, End: le.end}
 	if at, ok := now[k.topic][k.partition]; ok && at.err == nil {
 		cur := at.offset
@@ -256,7 +258,8 @@ func (p *resetPlan) add(r resetRow) {
 
 // resetTargets decides which partitions are concerned, and for --to-group and --to-file where each
 // goes.
-func (c *conn) resetTargets(group string, fl resetFlags, now committed) (kadm.TopicsSet, map[partitionKey]int64, error) {
+func (c *conn) resetTargets(group string, fl resetFlags, now committed) (kadm.TopicsSet, map[partitionKey]int64,
+	error) {
 	var given map[partitionKey]int64
 	var err error
 	switch {
@@ -305,7 +308,8 @@ func (c *conn) offsetsOfGroup(group string) (map[partitionKey]int64, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, &Fault{What: fmt.Sprintf("group %q has committed nothing", group), Exit: exitNotFound, Try: "logstead group list"}
+		return nil, &Fault{What: fmt.Sprintf("group %q has committed nothing", group), Exit: exitNotFound,
+			Try: "logstead group list"}
 	}
 	return out, nil
 }

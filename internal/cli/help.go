@@ -135,7 +135,8 @@ func helpTopics() []*cobra.Command {
 	// The list depends on the command tree, so it is written when asked for.
 	flags.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
 		w := cmd.Root().OutOrStdout()
-		fmt.Fprintf(w, "These options work on every command.\n\n%s%s", cmd.Root().PersistentFlags().FlagUsagesWrapped(100), flagsText)
+		fmt.Fprintf(w, "These options work on every command.\n\n%s%s",
+			cmd.Root().PersistentFlags().FlagUsagesWrapped(100), flagsText)
 	})
 	return []*cobra.Command{
 		flags,

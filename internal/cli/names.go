@@ -73,7 +73,10 @@ func (c *conn) topics(args []string, regex bool) (kadm.TopicDetails, error) {
 	}
 	var visible []string
 	for _, d := range all.Sorted() {
-		wantsInternal := slices.ContainsFunc(args, func(p string) bool { return p == d.Topic || strings.HasPrefix(p, "_") })
+		wantsInternal := slices.ContainsFunc(args, func(p string) bool {
+			return p == d.Topic ||
+				strings.HasPrefix(p, "_")
+		})
 		if !d.IsInternal || wantsInternal {
 			visible = append(visible, d.Topic)
 		}
@@ -147,8 +150,9 @@ func checkPartitions(d kadm.TopicDetail, want []int32) ([]int32, error) {
 	}
 	for _, p := range want {
 		if !slices.Contains(have, p) {
-			return nil, &Fault{What: fmt.Sprintf("topic %q has no partition %d", d.Topic, p), Exit: exitNotFound, Kafka: 3,
-				Why: fmt.Sprintf("UNKNOWN_TOPIC_OR_PARTITION (3): it has partitions 0 to %d", len(have)-1)}
+			return nil, &Fault{What: fmt.Sprintf("topic %q has no partition %d", d.Topic, p), Exit: exitNotFound,
+				Kafka: 3,
+				Why:   fmt.Sprintf("UNKNOWN_TOPIC_OR_PARTITION (3): it has partitions 0 to %d", len(have)-1)}
 		}
 	}
 	return want, nil

@@ -194,7 +194,8 @@ func parseInstant(s string, now time.Time) (time.Time, error) {
 		case 9, 10:
 			return time.Unix(n, 0), nil
 		}
-		return time.Time{}, fmt.Errorf("time %q has %d digits: want 13 for milliseconds, 9 or 10 for seconds", s, len(s))
+		return time.Time{}, fmt.Errorf("time %q has %d digits: want 13 for milliseconds, 9 or 10 for seconds", s,
+			len(s))
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02"} {
 		if t, err := time.Parse(layout, s); err == nil {

@@ -64,7 +64,8 @@ func TestOffsetsResolve(t *testing.T) {
 		}
 		got := r.resolve(log)
 		if got.first != tt.first || got.last != tt.last || got.position != tt.position {
-			t.Errorf("%s: first %d last %d position %d, want %d %d %d", tt.expr, got.first, got.last, got.position, tt.first, tt.last, tt.position)
+			t.Errorf("%s: first %d last %d position %d, want %d %d %d", tt.expr, got.first, got.last, got.position,
+				tt.first, tt.last, tt.position)
 		}
 	}
 }

@@ -62,10 +62,12 @@ summary.`,
 	f := c.Flags()
 	f.SortFlags = false
 	f.StringVarP(&fl.key, "key", "k", "", "key for every record")
-	f.StringVarP(&fl.keyDelimiter, "key-delimiter", "K", "", "split each line at the first `TEXT`: key before, value after")
+	f.StringVarP(&fl.keyDelimiter, "key-delimiter", "K", "",
+		"split each line at the first `TEXT`: key before, value after")
 	f.StringArrayVarP(&fl.headers, "header", "H", nil, "header `NAME=VALUE` for every record (may be repeated)")
 	f.StringVarP(&fl.input, "input", "i", "", "read from `FILE` (- is stdin)")
-	f.StringVarP(&fl.format, "format", "f", "raw", "input `FORMAT`: raw (lines), json, whole (one record), or a layout with %")
+	f.StringVarP(&fl.format, "format", "f", "raw",
+		"input `FORMAT`: raw (lines), json, whole (one record), or a layout with %")
 	f.BoolVarP(&fl.tombstone, "tombstone", "Z", false, "write null where the value is empty")
 	f.Int32VarP(&fl.partition, "partition", "p", -1, "partition for every record (-1: by key)")
 	f.BoolVar(&fl.keepPartition, "keep-partition", false, "with -f json: keep each record's partition")

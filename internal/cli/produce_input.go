@@ -225,7 +225,8 @@ func (s *jsonSource) next() (*kgo.Record, error) {
 	}
 	s.n++
 	if err != nil {
-		return nil, usagef("record %d of the input is not a JSON record: %v", s.n, err).try("-f raw to write each line as it is")
+		return nil, usagef("record %d of the input is not a JSON record: %v", s.n, err).try(
+			"-f raw to write each line as it is")
 	}
 	r, err := s.record(in)
 	if err != nil {

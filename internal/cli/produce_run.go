@@ -261,7 +261,8 @@ func (p *producing) outcome(ctx context.Context, inputErr, flushErr error) error
 		f := p.cn.produceFault(p.firstAt, p.firstEr)
 		if p.acked > 0 {
 			f.Exit = exitPartly
-			f.What = fmt.Sprintf("%s of %s records were not written: %s", humanCount(p.failed), humanCount(p.failed+p.acked), f.What)
+			f.What = fmt.Sprintf("%s of %s records were not written: %s", humanCount(p.failed),
+				humanCount(p.failed+p.acked), f.What)
 		}
 		return f
 	}

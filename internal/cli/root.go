@@ -65,7 +65,8 @@ func (a *App) addGlobalFlags(f *pflag.FlagSet) {
 	f.StringVarP(&g.context, "context", "c", "", "saved context to use (see logstead ctx)")
 	f.StringArrayVarP(&g.props, "property", "X", nil, "client property `KEY=VALUE`, as in Kafka or librdkafka")
 	f.StringVarP(&g.propsFile, "client-config", "F", "", "Java properties `FILE` with client settings")
-	f.StringVarP(&g.output, "output", "o", "", "output `FORMAT`: "+strings.Join(outputFormats, ", ")+" (help shows the shape)")
+	f.StringVarP(&g.output, "output", "o", "", "output `FORMAT`: "+strings.Join(outputFormats,
+		", ")+" (help shows the shape)")
 	f.DurationVar(&g.timeout, "timeout", 0, "longest wait for an answer (default "+humanTimeout(defaultTimeout)+")")
 	f.StringVar(&g.timezone, "timezone", "", "time zone for times shown: UTC, local or a `NAME` (default UTC)")
 	f.StringVar(&g.color, "color", "auto", "colour output: auto, always or never")

@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":       cmdExits,
 			"wait-stable": cmdWaitStable,
+			"open-txn":    cmdOpenTxn,
 		},
 		Setup: func(env *testscript.Env) error {
 			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("test-cluster"),
@@ -85,4 +86,14 @@ func cmdWaitStable(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(5 * time.Millisecond) // between two looks
 	}
+}
+
+// cmdOpenTxn runs "open-txn ID TOPIC": it leaves a transaction open with one record in it.
+func cmdOpenTxn(ts *testscript.TestScript, _ bool, args []string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(ts.Getenv("BROKER")), kgo.TransactionalID(args[0]),
+		kgo.DefaultProduceTopic(args[1]))
+	ts.Check(err)
+	ts.Defer(cl.Close)
+	ts.Check(cl.BeginTransaction())
+	ts.Check(cl.ProduceSync(context.Background(), kgo.StringRecord("never")).FirstErr())
 }

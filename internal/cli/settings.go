@@ -239,7 +239,8 @@ func (s *settings) resolveSASL(ctx context.Context) error {
 	if p.password == "" && c.PasswordCommand != "" {
 		out, err := exec.CommandContext(ctx, "/bin/sh", "-c", c.PasswordCommand).Output()
 		if err != nil {
-			return &Fault{What: "the password command failed", Why: c.PasswordCommand + ": " + err.Error(), Exit: exitDenied}
+			return &Fault{What: "the password command failed", Why: c.PasswordCommand + ": " + err.Error(),
+				Exit: exitDenied}
 		}
 		p.password = strings.TrimRight(string(out), "\r\n")
 	}

@@ -56,12 +56,14 @@ func (a *App) addPartitions(cmd *cobra.Command, args []string, add, to int, dang
 	}
 	var plan []partitionsAdded
 	for _, d := range details.Sorted() {
-		row := partitionsAdded{Topic: d.Topic, Before: len(d.Partitions), After: len(d.Partitions) + add, Status: "planned"}
+		row := partitionsAdded{Topic: d.Topic, Before: len(d.Partitions), After: len(d.Partitions) + add,
+			Status: "planned"}
 		if to > 0 {
 			row.After = to
 		}
 		if row.After <= row.Before {
-			return usagef("topic %q has %s already; partitions can only be added", d.Topic, countOf(row.Before, "partition"))
+			return usagef("topic %q has %s already; partitions can only be added", d.Topic,
+				countOf(row.Before, "partition"))
 		}
 		plan = append(plan, row)
 	}

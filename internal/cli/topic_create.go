@@ -81,7 +81,8 @@ func (a *App) topicCreated(resps kadm.CreateTopicResponses, fl topicCreateFlags)
 	var results []itemResult
 	for _, name := range sortedKeys(resps) {
 		r := resps[name]
-		row := topicCreated{Name: r.Topic, Status: "created", Partitions: r.NumPartitions, Replicas: r.ReplicationFactor}
+		row := topicCreated{Name: r.Topic, Status: "created", Partitions: r.NumPartitions,
+			Replicas: r.ReplicationFactor}
 		res := itemResult{Name: r.Topic}
 		switch {
 		case fl.dryRun && r.Err == nil:

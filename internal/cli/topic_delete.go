@@ -129,7 +129,8 @@ func (c *conn) deleteTopics(plan []topicDeleted) error {
 		r, ok := resps[row.Name]
 		switch {
 		case !ok:
-			results[i].fail(&Fault{What: fmt.Sprintf("cannot delete topic %q", row.Name), Why: "the broker did not answer for it"})
+			results[i].fail(&Fault{What: fmt.Sprintf("cannot delete topic %q", row.Name),
+				Why: "the broker did not answer for it"})
 		case r.Err != nil:
 			results[i].fail(kafkaFault(fmt.Sprintf("cannot delete topic %q", row.Name), r.Err, r.ErrMessage))
 		default:

@@ -115,7 +115,8 @@ func (c *conn) planTrim(topic string, want []int32, point offsetRange) ([]trimRo
 			}
 			if point.from.kind == boundExact && point.from.n > le.end {
 				return nil, &Fault{What: fmt.Sprintf("cannot trim %s-%d to offset %d", d.Topic, p, point.from.n),
-					Why: fmt.Sprintf("OFFSET_OUT_OF_RANGE (1): it holds offsets %d to %d", le.start, le.end), Kafka: 1, Try: "--before end"}
+					Why: fmt.Sprintf("OFFSET_OUT_OF_RANGE (1): it holds offsets %d to %d", le.start,
+						le.end), Kafka: 1, Try: "--before end"}
 			}
 			to := point.resolve(le).position
 			status := "would be trimmed"

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -45,7 +46,8 @@ A hanging transaction, of which the coordinator knows nothing, is ended in its p
 		Args:              cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 1) == (fl.topic != "") {
-				return usagef("name a transactional id, or a partition with --topic").try("%s --help", cmd.CommandPath())
+				return usagef("name a transactional id, or a partition with --topic").try("%s --help",
+					cmd.CommandPath())
 			}
 			if err := a.guardWrite(); err != nil {
 				return err
@@ -76,34 +78,48 @@ func (c *conn) abortByID(id string, danger dangerFlags) error {
 	if err != nil {
 		return err
 	}
-	row := txnAborted{ID: id, ProducerID: ds[0].ProducerID, Epoch: ds[0].Epoch, State: ds[0].State, Status: "would be aborted"}
+	row := txnAborted{ID: id, ProducerID: ds[0].ProducerID, Epoch: ds[0].Epoch, State: ds[0].State,
+		Status: "would be aborted"}
 	if danger.dryRun {
 		return c.app.emit([]txnAborted{row})
 	}
 	if err := c.app.preview(danger, ds); err != nil {
 		return err
 	}
-	if err := c.app.confirm(danger, fmt.Sprintf("Abort the transaction of %q and fence its producer?", id), 1); err != nil {
+	if err := c.app.confirm(danger, fmt.Sprintf("Abort the transaction of %q and fence its producer?", id),
+		1); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("cannot abort the transaction of %q", id)
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID = &id
-	req.TransactionTimeoutMillis = max(1, ds[0].TimeoutMs)
-	resp, err := call(c, what, func(ctx context.Context) (*kmsg.InitProducerIDResponse, error) {
-		return req.RequestWith(ctx, c.cl)
-	})
-	if err != nil {
+	if err := c.fence(id, ds[0].TimeoutMs); err != nil {
 		return err
-	}
-	if err := errorForCode(resp.ErrorCode); err != nil {
-		return asFault(what, err)
 	}
 	row.Status = "aborted"
 	if after, err := c.describeTxns([]string{id}); err == nil {
 		row.State, row.Epoch, row.ProducerID = after[0].State, after[0].Epoch, after[0].ProducerID
 	}
 	return c.app.emit([]txnAborted{row})
+}
+
+// fence takes a new epoch for the id. The coordinator answers CONCURRENT_TRANSACTIONS for as long as
+// it is writing the abort markers, and is asked again.
+func (c *conn) fence(id string, timeoutMs int32) error {
+	what := fmt.Sprintf("cannot abort the transaction of %q", id)
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID = &id
+	req.TransactionTimeoutMillis = max(1, timeoutMs)
+	_, err := call(c, what, func(ctx context.Context) (*kmsg.InitProducerIDResponse, error) {
+		for {
+			resp, err := req.RequestWith(ctx, c.cl)
+			if err != nil {
+				return nil, err
+			}
+			err = errorForCode(resp.ErrorCode)
+			if !isKafka(err, kerr.ConcurrentTransactions) || !pause(ctx, coordinatorRetry) {
+				return resp, err
+			}
+		}
+	})
+	return err
 }
 
 // abortHanging writes an abort marker straight into the partition.
@@ -116,7 +132,8 @@ func (c *conn) abortHanging(fl txnAbortFlags) error {
 		return err
 	}
 	for _, p := range producers {
-		if p.TxnStart == nil || (fl.start >= 0 && *p.TxnStart != fl.start) || (fl.producer >= 0 && p.ProducerID != fl.producer) {
+		if p.TxnStart == nil || (fl.start >= 0 && *p.TxnStart != fl.start) ||
+			(fl.producer >= 0 && p.ProducerID != fl.producer) {
 			continue
 		}
 		return c.writeAbort(p, fl)
@@ -126,7 +143,8 @@ func (c *conn) abortHanging(fl txnAbortFlags) error {
 }
 
 func (c *conn) writeAbort(p producerRow, fl txnAbortFlags) error {
-	row := txnAborted{Topic: p.Topic, Partition: &p.Partition, ProducerID: p.ProducerID, Epoch: p.Epoch, Start: p.TxnStart, Status: "would be aborted"}
+	row := txnAborted{Topic: p.Topic, Partition: &p.Partition, ProducerID: p.ProducerID, Epoch: p.Epoch,
+		Start: p.TxnStart, Status: "would be aborted"}
 	if fl.danger.dryRun {
 		return c.app.emit([]txnAborted{row})
 	}
@@ -141,7 +159,8 @@ func (c *conn) writeAbort(p producerRow, fl txnAbortFlags) error {
 	set := kadm.TopicsSet{}
 	set.Add(p.Topic, p.Partition)
 	// The broker takes a marker only from a coordinator at least as new as the last it saw.
-	marker := kadm.TxnMarkers{ProducerID: p.ProducerID, ProducerEpoch: p.Epoch, CoordinatorEpoch: max(0, p.Coordinator), Topics: set}
+	marker := kadm.TxnMarkers{ProducerID: p.ProducerID, ProducerEpoch: p.Epoch,
+		CoordinatorEpoch: max(0, p.Coordinator), Topics: set}
 	resps, err := call(c, what, func(ctx context.Context) (kadm.TxnMarkersResponses, error) {
 		return c.WriteTxnMarkers(ctx, marker)
 	})

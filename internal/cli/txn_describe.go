@@ -41,7 +41,8 @@ func (ds txnDescriptions) sections(bool) []section {
 	for _, d := range ds {
 		facts := []fact{
 			{"Transactional id", d.ID}, {"State", d.State},
-			{"Producer", fmt.Sprintf("%d, epoch %d", d.ProducerID, d.Epoch)}, {"Coordinator", fmt.Sprint(d.Coordinator)},
+			{"Producer", fmt.Sprintf("%d, epoch %d", d.ProducerID, d.Epoch)}, {"Coordinator",
+				fmt.Sprint(d.Coordinator)},
 			{"Timeout", humanDuration(time.Duration(d.TimeoutMs) * time.Millisecond)},
 		}
 		if d.Started != nil && d.OpenMs != nil {
@@ -93,7 +94,8 @@ func txnDescribeCmd(a *App) *cobra.Command {
 }
 
 func (c *conn) describeTxns(ids []string) (txnDescriptions, error) {
-	resps, err := call(c, "cannot describe transactions", func(ctx context.Context) (kadm.DescribedTransactions, error) {
+	resps, err := call(c, "cannot describe transactions", func(ctx context.Context) (kadm.DescribedTransactions,
+		error) {
 		return c.DescribeTransactions(ctx, ids...)
 	})
 	if err != nil {
@@ -109,7 +111,8 @@ func (c *conn) describeTxns(ids []string) (txnDescriptions, error) {
 			return nil, asFault(fmt.Sprintf("cannot describe transaction %q", id), d.Err)
 		}
 		row := txnDescription{ID: id, State: d.State, ProducerID: d.ProducerID, Epoch: d.ProducerEpoch,
-			Coordinator: d.Coordinator, TimeoutMs: d.TimeoutMillis, Started: timeOf(d.StartTimestamp), OpenMs: c.app.since(d.StartTimestamp)}
+			Coordinator: d.Coordinator, TimeoutMs: d.TimeoutMillis, Started: timeOf(
+				d.StartTimestamp), OpenMs: c.app.since(d.StartTimestamp)}
 		for _, t := range d.Topics.Sorted() {
 			for _, p := range t.Partitions {
 				row.Partitions = append(row.Partitions, txnPartition{t.Topic, p})
@@ -121,7 +124,8 @@ func (c *conn) describeTxns(ids []string) (txnDescriptions, error) {
 }
 
 func (c *conn) noSuchTxn(id string) error {
-	f := &Fault{What: fmt.Sprintf("transactional id %q is not known", id), Why: "TRANSACTIONAL_ID_NOT_FOUND (105)", Kafka: 105, Exit: exitNotFound}
+	f := &Fault{What: fmt.Sprintf("transactional id %q is not known", id), Why: "TRANSACTIONAL_ID_NOT_FOUND (105)",
+		Kafka: 105, Exit: exitNotFound}
 	ctx, cancel := c.step()
 	defer cancel()
 	if all, err := c.ListTransactions(ctx, nil, nil); err == nil {

@@ -33,7 +33,8 @@ func txnHangingCmd(a *App) *cobra.Command {
 		Long: `Look for transactions that are open in a partition for longer than any may be, and that their
 coordinator knows nothing of. They keep read-committed readers from going on; end one with
   logstead txn abort --topic TOPIC --partition P --start-offset OPEN-FROM`,
-		Example: examples("", "logstead txn hanging", "one topic, whatever is open for a minute", "logstead txn hanging orders --older-than 1m"),
+		Example: examples("", "logstead txn hanging", "one topic, whatever is open for a minute",
+			"logstead txn hanging orders --older-than 1m"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cn, err := a.dial(cmd)
 			if err != nil {
@@ -50,7 +51,8 @@ coordinator knows nothing of. They keep read-committed readers from going on; en
 			return a.emit(rows)
 		},
 	}
-	c.Flags().DurationVar(&maxOpen, "older-than", defaultMaxTxn+time.Minute, "report transactions without a write for this long")
+	c.Flags().DurationVar(&maxOpen, "older-than", defaultMaxTxn+time.Minute,
+		"report transactions without a write for this long")
 	return c
 }
 

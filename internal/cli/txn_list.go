@@ -31,9 +31,10 @@ func txnListCmd(a *App) *cobra.Command {
 				return err
 			}
 			defer cn.close()
-			listed, err := call(cn, "cannot list transactions", func(ctx context.Context) (kadm.ListedTransactions, error) {
-				return cn.ListTransactions(ctx, nil, states)
-			})
+			listed, err := call(cn, "cannot list transactions",
+				func(ctx context.Context) (kadm.ListedTransactions, error) {
+					return cn.ListTransactions(ctx, nil, states)
+				})
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,8 @@ func txnListCmd(a *App) *cobra.Command {
 			return a.emit(rows)
 		},
 	}
-	c.Flags().StringSliceVar(&states, "state", nil, "only these states: Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort")
+	c.Flags().StringSliceVar(&states, "state", nil,
+		"only these states: Empty, Ongoing, PrepareCommit, PrepareAbort, CompleteCommit, CompleteAbort")
 	c.Flags().BoolVarP(&regex, "regex", "r", false, "take PATTERN as a regular expression")
 	return c
 }

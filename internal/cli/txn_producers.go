@@ -75,7 +75,8 @@ func (c *conn) producers(topics []string, want []int32) ([]producerRow, error) {
 	for _, t := range resps.Sorted() {
 		for _, p := range t.Partitions.Sorted() {
 			if p.Err != nil {
-				return nil, kafkaFault(fmt.Sprintf("cannot list the producers of %s-%d", t.Topic, p.Partition), p.Err, p.ErrMessage)
+				return nil, kafkaFault(fmt.Sprintf("cannot list the producers of %s-%d", t.Topic, p.Partition),
+					p.Err, p.ErrMessage)
 			}
 			for _, pr := range p.ActiveProducers.Sorted() {
 				rows = append(rows, rowOfProducer(pr))

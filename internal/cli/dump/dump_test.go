@@ -98,7 +98,8 @@ func TestLogDamage(t *testing.T) {
 		{"short head", append(append([]byte(nil), good...), 1, 2, 3), "less than the head of a batch"},
 		{"zeros", append(append([]byte(nil), good...), make([]byte, 64)...), "zeros"},
 		{"backwards", append(append([]byte(nil), later...), good...), "base offset 0 is below 2"},
-		{"nonsense length", append(append([]byte(nil), good...), []byte("garbagegarbagegarbage")...), "which no batch has"},
+		{"nonsense length", append(append([]byte(nil), good...), []byte("garbagegarbagegarbage")...),
+			"which no batch has"},
 	}
 	for _, tt := range tests {
 		items := collect(t, file(t, t.TempDir(), "00000000000000000000.log", tt.data), Options{Records: true})
@@ -116,7 +117,8 @@ func TestIndexes(t *testing.T) {
 	off = binary.BigEndian.AppendUint64(off, 9<<32|200)
 	off = append(off, make([]byte, 10<<20)...) // reserved
 	items := collect(t, file(t, dir, "00000000000000000100.index", off), Options{})
-	if len(items) != 2 || items[1].Offset.Offset != 109 || items[1].Offset.BatchPosition != 200 || len(problems(items)) != 0 {
+	if len(items) != 2 || items[1].Offset.Offset != 109 || items[1].Offset.BatchPosition != 200 ||
+		len(problems(items)) != 0 {
 		t.Errorf("offset index is %+v", items)
 	}
 	off[8] = 0
@@ -143,18 +145,21 @@ func TestIndexes(t *testing.T) {
 
 func TestSmallFiles(t *testing.T) {
 	dir := t.TempDir()
-	items := collect(t, file(t, dir, "recovery-point-offset-checkpoint", []byte("0\n2\norders 0 17\norders 1 4\n")), Options{})
+	items := collect(t, file(t, dir, "recovery-point-offset-checkpoint", []byte("0\n2\norders 0 17\norders 1 4\n")),
+		Options{})
 	if len(items) != 2 || strings.Join(items[0].Line.Fields, "|") != "orders|0|17" {
 		t.Errorf("checkpoint is %+v", items)
 	}
-	if got := problems(collect(t, file(t, dir, "leader-epoch-checkpoint", []byte("0\n3\n0 0\n")), Options{})); len(got) != 1 {
+	if got := problems(collect(t, file(t, dir, "leader-epoch-checkpoint", []byte("0\n3\n0 0\n")), Options{})); len(
+		got) != 1 {
 		t.Errorf("a wrong count has problems %v", got)
 	}
 	items = collect(t, file(t, dir, "meta.properties", []byte("#\nversion=1\ncluster.id=x\n")), Options{})
 	if len(items) != 2 {
 		t.Errorf("properties are %+v", items)
 	}
-	if got := problems(collect(t, file(t, dir, "00000000000000000009.snapshot", []byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 9}), Options{})); len(got) != 2 {
+	if got := problems(collect(t, file(t, dir, "00000000000000000009.snapshot",
+		[]byte{0, 1, 0, 0, 0, 0, 0, 0, 0, 9}), Options{})); len(got) != 2 {
 		t.Errorf("a snapshot without its producers has problems %v", got)
 	}
 }
@@ -168,7 +173,8 @@ func TestDecodesGroups(t *testing.T) {
 	key.Group, key.Topic, key.Partition = "billing", "orders", 3
 	value := kmsg.NewOffsetCommitValue()
 	value.Offset = 42
-	path := segment(t, dir, oneBatch(t, 0, batch.Options{}, string(kmsg.AppendKey(nil, &key)), string(kmsg.AppendVersioned(nil, 3, &value))))
+	path := segment(t, dir, oneBatch(t, 0, batch.Options{}, string(kmsg.AppendKey(nil, &key)),
+		string(kmsg.AppendVersioned(nil, 3, &value))))
 	items := collect(t, path, Options{Records: true, Decoder: DecoderFor(path)})
 	b, err := json.Marshal(items[1].Record.Decoded)
 	if err != nil {

@@ -78,7 +78,8 @@ func dumpTxnIndex(data []byte, emit func(Item) error) error {
 		e := data[pos:]
 		row := Aborted{
 			ProducerID: int64(binary.BigEndian.Uint64(e[2:])), FirstOffset: int64(binary.BigEndian.Uint64(e[10:])),
-			LastOffset: int64(binary.BigEndian.Uint64(e[18:])), LastStableOffset: int64(binary.BigEndian.Uint64(e[26:])),
+			LastOffset: int64(binary.BigEndian.Uint64(e[18:])), LastStableOffset: int64(
+				binary.BigEndian.Uint64(e[26:])),
 		}
 		it := Item{Kind: "aborted", Position: int64(pos), Aborted: &row}
 		if v := binary.BigEndian.Uint16(e); v != 0 {
@@ -96,7 +97,8 @@ func dumpTxnIndex(data []byte, emit func(Item) error) error {
 // tail reports bytes that are no whole entry.
 func tail(data []byte, entry int, emit func(Item) error) error {
 	if n := len(data) % entry; n != 0 {
-		return emit(Item{Kind: "damage", Position: int64(len(data) - n), Problem: fmt.Sprintf("%d bytes at the end are no whole entry", n)})
+		return emit(Item{Kind: "damage", Position: int64(len(data) - n),
+			Problem: fmt.Sprintf("%d bytes at the end are no whole entry", n)})
 	}
 	return nil
 }

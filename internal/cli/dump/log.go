@@ -156,7 +156,8 @@ func describe(b batch.Batch) *Batch {
 		kind = "append"
 	}
 	return &Batch{
-		BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), Count: b.Count(), Bytes: len(b), Codec: b.Codec().String(),
+		BaseOffset: b.BaseOffset(), LastOffset: b.LastOffset(), Count: b.Count(), Bytes: len(
+			b), Codec: b.Codec().String(),
 		TimestampType: kind, BaseTimestamp: b.BaseTimestamp(), MaxTimestamp: b.MaxTimestamp(), LeaderEpoch: b.LeaderEpoch(),
 		ProducerID: b.ProducerID(), ProducerEpoch: b.ProducerEpoch(), BaseSequence: b.BaseSequence(), LastSequence: b.LastSequence(),
 		Transactional: b.IsTransactional(), Control: b.IsControl(), DeleteHorizon: b.HasDeleteHorizon(), CRC: b.CRC(),

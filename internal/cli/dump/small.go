@@ -28,20 +28,23 @@ const (
 // dumpSnapshot visits a producer snapshot: version, checksum, count, then 46 bytes a producer.
 func dumpSnapshot(data []byte, emit func(Item) error) error {
 	if len(data) < snapshotHead {
-		return emit(Item{Kind: "damage", Problem: fmt.Sprintf("%d bytes are less than the head of a snapshot", len(data))})
+		return emit(Item{Kind: "damage", Problem: fmt.Sprintf("%d bytes are less than the head of a snapshot",
+			len(data))})
 	}
 	if v := binary.BigEndian.Uint16(data); v != 1 {
 		return emit(Item{Kind: "damage", Problem: fmt.Sprintf("version %d, want 1", v)})
 	}
 	stored, computed := binary.BigEndian.Uint32(data[2:]), crc32.Checksum(data[6:], crc32.MakeTable(crc32.Castagnoli))
 	if stored != computed {
-		if err := emit(Item{Kind: "damage", Position: 2, Problem: fmt.Sprintf("checksum %08x, computed %08x", stored, computed)}); err != nil {
+		if err := emit(Item{Kind: "damage", Position: 2, Problem: fmt.Sprintf("checksum %08x, computed %08x", stored,
+			computed)}); err != nil {
 			return err
 		}
 	}
 	n := int(binary.BigEndian.Uint32(data[6:]))
 	if have := (len(data) - snapshotHead) / snapshotEntry; n > have || len(data) != snapshotHead+n*snapshotEntry {
-		if err := emit(Item{Kind: "damage", Position: 6, Problem: fmt.Sprintf("it promises %d producers and has room for %d", n, have)}); err != nil {
+		if err := emit(Item{Kind: "damage", Position: 6, Problem: fmt.Sprintf(
+			"it promises %d producers and has room for %d", n, have)}); err != nil {
 			return err
 		}
 		n = min(max(n, 0), have)
@@ -60,7 +63,8 @@ func producerAt(b []byte) *Producer {
 		ProducerID: int64(binary.BigEndian.Uint64(b)), ProducerEpoch: int16(binary.BigEndian.Uint16(b[8:])),
 		LastSequence: int32(binary.BigEndian.Uint32(b[10:])), LastOffset: int64(binary.BigEndian.Uint64(b[14:])),
 		OffsetDelta: int32(binary.BigEndian.Uint32(b[22:])), LastTimestamp: int64(binary.BigEndian.Uint64(b[26:])),
-		CoordinatorEpoch: int32(binary.BigEndian.Uint32(b[34:])), TxnStartOffset: int64(binary.BigEndian.Uint64(b[38:])),
+		CoordinatorEpoch: int32(binary.BigEndian.Uint32(b[34:])), TxnStartOffset: int64(
+			binary.BigEndian.Uint64(b[38:])),
 	}
 }
 
@@ -98,7 +102,8 @@ func dumpCheckpoint(lines []string, emit func(Item) error) error {
 		return emit(Item{Kind: "damage", Problem: "the count line is missing"})
 	}
 	if n, err := strconv.Atoi(lines[1]); err != nil || n != len(lines)-2 {
-		if err := emit(Item{Kind: "damage", Position: 2, Problem: fmt.Sprintf("count line %q, %d entries follow", lines[1], len(lines)-2)}); err != nil {
+		if err := emit(Item{Kind: "damage", Position: 2, Problem: fmt.Sprintf("count line %q, %d entries follow",
+			lines[1], len(lines)-2)}); err != nil {
 			return err
 		}
 	}
