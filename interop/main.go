@@ -114,6 +114,10 @@ func run() int {
 			continue
 		}
 		s.run(ctx, r)
+		if err := r.target.alive(); err != nil {
+			r.row(s.name, "the broker still runs", 0, err)
+			break
+		}
 	}
 	return r.summary()
 }

@@ -32,6 +32,16 @@ type node interface {
 
 func (t *target) restartable() bool { return t.node != nil }
 
+// alive returns why the broker does not take connections any more.
+func (t *target) alive() error {
+	c, err := net.DialTimeout("tcp", t.addr, 5*time.Second)
+	if err == nil {
+		return c.Close()
+	}
+	log, _ := os.ReadFile(filepath.Join(t.dir, "server.log"))
+	return fmt.Errorf("%w\nthe end of its log:\n%s", err, tail(string(log), 3000))
+}
+
 func (t *target) stop() {
 	if t.node == nil {
 		return
@@ -121,7 +131,7 @@ func ready(ctx context.Context, addr string) error {
 	return nil
 }
 
-// logsteadNode is the logstead of this repository.
+// logsteadNode is the logstead of this repository, or the one that LOGSTEAD_BIN names.
 type logsteadNode struct {
 	repo, dir, addr string
 	bin             string
@@ -132,6 +142,9 @@ type logsteadNode struct {
 func (n *logsteadNode) dataDir() string { return filepath.Join(n.dir, "data") }
 
 func (n *logsteadNode) start(ctx context.Context, fresh bool) error {
+	if n.bin == "" {
+		n.bin = os.Getenv("LOGSTEAD_BIN")
+	}
 	if n.bin == "" {
 		n.bin = filepath.Join(n.dir, "logstead")
 		cmd := command(ctx, []string{"CGO_ENABLED=0"}, "go", "build", "-o", n.bin, "./cmd/logstead")

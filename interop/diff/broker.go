@@ -35,18 +35,19 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 		return "", nil, err
 	}
 	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	var end func()
 	switch flag {
 	case "kafka":
-		stop, err = startKafka(ctx, repo, dir, port)
+		end, err = startKafka(ctx, repo, dir, port)
 	case "logstead":
-		stop, err = startLogstead(ctx, repo, dir, addr)
+		end, err = startLogstead(ctx, repo, dir, addr)
 	default:
 		return "", nil, fmt.Errorf("%q is none of kafka, logstead and HOST:PORT", flag)
 	}
 	if err != nil {
 		return "", nil, err
 	}
-	return addr, func() { stop(); os.RemoveAll(dir) }, await(ctx, addr)
+	return addr, func() { end(); os.RemoveAll(dir) }, await(ctx, addr)
 }
 
 // freePort returns a port that is free, with a free one after it for Kafka's controller.
@@ -86,12 +87,16 @@ func startKafka(ctx context.Context, repo, dir string, port int) (func(), error)
 	return stop, nil
 }
 
+// startLogstead starts the logstead of this repository, or the one that LOGSTEAD_BIN names.
 func startLogstead(ctx context.Context, repo, dir, addr string) (func(), error) {
-	bin := filepath.Join(dir, "logstead")
-	build := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/logstead")
-	build.Dir = repo
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build logstead: %w\n%s", err, out)
+	bin := os.Getenv("LOGSTEAD_BIN")
+	if bin == "" {
+		bin = filepath.Join(dir, "logstead")
+		build := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/logstead")
+		build.Dir = repo
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build logstead: %w\n%s", err, out)
+		}
 	}
 	log, err := os.Create(filepath.Join(dir, "server.log"))
 	if err != nil {
@@ -99,7 +104,7 @@ func startLogstead(ctx context.Context, repo, dir, addr string) (func(), error) 
 	}
 	defer log.Close()
 	cmd := exec.Command(bin, "server", "--auto-format", "--set", "log.dirs="+filepath.Join(dir, "data"),
-		"--set", "listeners=PLAINTEXT://"+addr, "--set", "logstead.http.listener=127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=0")
+		"--set", "listeners=PLAINTEXT://"+addr, "--set", "logstead.http.listeners=127.0.0.1:0", "--set", "group.initial.rebalance.delay.ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {

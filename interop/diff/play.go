@@ -40,6 +40,8 @@ type step struct {
 	quiet bool
 	// settle asks again while the answer holds a retriable error, for what happens soon after the request before.
 	settle bool
+	// until, when set, asks again until it holds, for what becomes true at a time that nobody promises.
+	until func(r kmsg.Response) bool
 	// start sends without waiting; the step with the same name and await set takes the answer.
 	start, await bool
 	// silent requests get no answer by the protocol; the next step shows that the connection lives.
@@ -130,7 +132,7 @@ type player struct {
 	conns map[string]*conn
 	norm  *normalizer
 	out   transcript
-	// lost is why the rest of the scenario cannot be played.
+	// pending are the requests that steps have started, by the steps' names.
 	pending map[string]*pending
 }
 
@@ -188,13 +190,12 @@ func expand(steps []step, ranges map[int16]versions) []step {
 				all = append(all, v)
 			}
 		}
-		for i, v := range slices.Compact(all) {
+		for _, v := range slices.Compact(all) {
 			at := st
 			at.version = v
 			if len(all) > 1 || st.version == low || st.version == high {
 				at.name = fmt.Sprintf("%s v%d", st.name, v)
 			}
-			_ = i
 			out = append(out, at)
 		}
 	}
@@ -207,7 +208,7 @@ func (p *player) step(scenario string, st step) {
 	for {
 		answer, resp := p.ask(st)
 		retry := resp != nil && time.Now().Before(limit) &&
-			(hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
+			(st.until != nil && !st.until(resp) || hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
 		if retry && !st.start && !st.await {
 			time.Sleep(30 * time.Millisecond)
 			continue

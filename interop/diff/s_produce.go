@@ -35,13 +35,15 @@ func produceScenarios() []scenario {
 			ask("acks all, every version", each, kmsg.NewPtrProduceRequest, produceOf("produce", 0, numbered(3))),
 			send("acks 1", produceOf("produce", 0, numbered(1), acks(1))),
 			ask("acks 0", low, kmsg.NewPtrProduceRequest, produceOf("produce", 0, numbered(1), acks(0))).with(func(s *step) { s.silent = true }),
-			settled(ask("after acks 0", high, kmsg.NewPtrListOffsetsRequest, listOffset("produce", 0, -1))),
+			ask("after acks 0", high, kmsg.NewPtrListOffsetsRequest, listOffset("produce", 0, -1)).with(func(s *step) {
+				s.until = func(r kmsg.Response) bool { return r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].Offset >= 36 }
+			}),
 			send("acks 2", produceOf("produce", 0, numbered(1), acks(2))),
 			send("nulls and headers", produceOf("produce", 0, nulls)),
 			readBack("produce"),
 		}, codecs, []step{readBack("codecs")})},
 		{"produce-errors", concat(makeTopic("perr", 1), makeTopic("perr-compact", 1, "cleanup.policy", "compact"),
-			makeTopic("perr-append", 1, "message.timestamp.type", "LogAppendTime"), makeTopic("perr-small", 1, "max.message.bytes", "200"), []step{
+			makeTopic("perr-append", 1, "message.timestamp.type", "LogAppendTime"), makeTopic("perr-small", 1, "max.message.bytes", "200"), makeTopic("perr-junk", 1), []step{
 				send("bad checksum", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[17] ^= 1; return b }))),
 				send("a spoiled record", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[70] ^= 1; return b }))),
 				send("magic 0", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[16] = 0; return b }))),
@@ -52,7 +54,7 @@ func produceScenarios() []scenario {
 				send("empty records", produceOf("perr", 0, numbered(1).spoiled(func([]byte) []byte { return []byte{} }))),
 				send("a batch without records", produceOf("perr", 0, batchOf{}.with(func(b *kmsg.RecordBatch) { b.LastOffsetDelta = -1 }))),
 				send("cut off", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { return b[:len(b)-5] }))),
-				send("junk after the batch", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { return append(b, 1, 2, 3) }))),
+				send("junk after the batch", produceOf("perr-junk", 0, numbered(3).spoiled(func(b []byte) []byte { return append(b, 1, 2, 3) }))),
 				send("a lying length", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { binary.BigEndian.PutUint32(b[8:], 20); return b }))),
 				send("base offset 5", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[7] = 5; return b }))),
 				send("count too high", produceOf("perr", 0, header(func(b *kmsg.RecordBatch) { b.NumRecords = 4; b.LastOffsetDelta = 3 }))),
@@ -83,7 +85,7 @@ func produceScenarios() []scenario {
 				send("unknown partition", produceOf("perr", 9, numbered(1))),
 				send("negative partition", produceOf("perr", -1, numbered(1))),
 				send("unknown id", produceOf("perr", 0, numbered(1)), func(v *vars, r *kmsg.ProduceRequest) { r.Topics[0].TopicID = unknownID(v) }),
-				send("the same partition twice", produceOf("perr", 0, numbered(1)), produceOf("perr", 0, numbered(1))),
+				send("the same partition twice", produceOf("perr-junk", 0, numbered(1)), produceOf("perr-junk", 0, numbered(1))),
 				send("good and bad together", produceOf("perr", 0, numbered(1)), produceOf("perr-small", 0, numbered(50))),
 				send("no topics", func(_ *vars, r *kmsg.ProduceRequest) { r.Acks = -1 }),
 				ask("acks 0 and an unknown partition", low, kmsg.NewPtrProduceRequest, produceOf("perr", 9, numbered(1), acks(0))).with(func(s *step) { s.answerTo = nil }),

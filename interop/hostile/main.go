@@ -1,0 +1,159 @@
+// Command hostile attacks a broker with bytes and connections that no client would send, while a valid producer and
+// consumer use it, and looks afterwards at what is left of it.
+//
+//	go run ./interop/hostile [-frames N] [-long] [-target HOST:PORT]
+//
+// It owns the attacks and the checks. It must not know the broker's insides: what it looks at is the wire, /metrics,
+// the process and the log. Without a target it builds and starts logstead; of a broker that was given by address only
+// what shows on the wire can be checked, the rest is counted as not run.
+//
+// Concurrency: attacks run one after another, each with connections side by side; the valid clients run beside all.
+//
+// Invariants:
+//  1. a check that could not be made is never a pass
+//  2. a failure can be repeated: the frames come from the seed that is printed
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/logstead/logstead/interop/local"
+)
+
+const longFrames = 1_000_000
+
+// options are what the command line says.
+type options struct {
+	frames  int
+	conns   int
+	idle    int
+	churn   int
+	seed    uint64
+	target  string
+	keep    bool
+	only    string
+	quietBy time.Duration
+}
+
+func main() {
+	var o options
+	long := flag.Bool("long", false, "the long form: 1,000,000 frames")
+	flag.IntVar(&o.frames, "frames", 100_000, "malformed frames to send")
+	flag.IntVar(&o.conns, "conns", 4, "connections that send frames side by side")
+	flag.IntVar(&o.idle, "idle", 2_000, "idle connections")
+	flag.IntVar(&o.churn, "churn", 5_000, "connections opened and closed")
+	flag.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of the frames")
+	flag.StringVar(&o.target, "target", "", "HOST:PORT of a running broker; logstead is built and started without it")
+	flag.BoolVar(&o.keep, "keep", false, "keep the data directory and the log")
+	flag.StringVar(&o.only, "only", "", "run only this attack")
+	flag.DurationVar(&o.quietBy, "settle", 150*time.Second, "how long memory and handles may take to come back")
+	flag.Parse()
+	if *long {
+		o.frames = max(o.frames, longFrames)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hostile:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(ctx context.Context, o options) (int, error) {
+	fmt.Printf("seed %d\n", o.seed)
+	h := &hostile{o: o, addr: o.target, report: &local.Report{}}
+	if o.target == "" {
+		dir, err := os.MkdirTemp("", "logstead-hostile-")
+		if err != nil {
+			return 1, err
+		}
+		if o.keep {
+			fmt.Println("directory", dir)
+		} else {
+			defer os.RemoveAll(dir)
+		}
+		if h.node, err = local.New(ctx, dir); err != nil {
+			return 1, err
+		}
+		h.node.Set = []string{fmt.Sprintf("logstead.memory.budget.bytes=%d", memoryBudgetBytes)}
+		if err := h.node.Start(ctx); err != nil {
+			return 1, err
+		}
+		defer h.node.Kill()
+		h.addr = h.node.Addr
+	}
+	if err := h.prepare(ctx); err != nil {
+		return 1, err
+	}
+	if err := h.all(ctx); err != nil {
+		return 1, err
+	}
+	return h.report.Close(), nil
+}
+
+// hostile is one run.
+type hostile struct {
+	o      options
+	addr   string
+	node   *local.Node // nil for a given target
+	report *local.Report
+	valid  *valid
+	base   baseline
+	topics topics
+}
+
+// attack is one kind of hostility; it reports by itself what is wrong with the answers it got.
+type attack struct {
+	name string
+	run  func(*hostile, context.Context) error
+}
+
+func attacks() []attack {
+	return []attack{
+		{"frames", (*hostile).frames},
+		{"bombs", (*hostile).bombs},
+		{"giants", (*hostile).giants},
+		{"slow senders", (*hostile).slow},
+		{"half-open connections", (*hostile).halfOpen},
+		{"idle connections", (*hostile).idle},
+		{"churning connections", (*hostile).churn},
+	}
+}
+
+func (h *hostile) all(ctx context.Context) error {
+	watch := h.watchMemory(ctx)
+	for _, a := range attacks() {
+		if h.o.only != "" && h.o.only != a.name {
+			continue
+		}
+		began, mark := time.Now(), h.valid.mark()
+		if err := a.run(h, ctx); err != nil {
+			h.report.Check(a.name, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		h.report.Note("%s took %.1f s", a.name, time.Since(began).Seconds())
+		h.checkValid(a.name, mark)
+		h.checkAlive(ctx, a.name)
+		if h.node != nil && h.node.Exited() {
+			h.report.Note("the broker's last words:\n%s", tail(h.node.LogSince(0), 4000))
+			return nil
+		}
+	}
+	peak := watch()
+	h.checkValidEnd(ctx)
+	h.checkAfter(ctx, peak)
+	return nil
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }

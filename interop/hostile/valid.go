@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	validEvery = 5 * time.Millisecond
+	quietTime  = 5 * time.Second
+	// p99Floor is what the p99 may be at any rate: the clients and the attackers share the machine with the broker.
+	p99Floor = 100 * time.Millisecond
+)
+
+// valid is a producer and a consumer that behave, and what they saw.
+type valid struct {
+	producer, consumer *kgo.Client
+	stop               context.CancelFunc
+	done               sync.WaitGroup
+	quiet              time.Duration
+
+	mu struct {
+		sync.Mutex
+		next  uint64
+		acked map[uint64]bool
+		seen  map[uint64]int
+		last  map[int32]uint64 // last value seen, by partition
+		took  []time.Duration
+		wrong []string
+	}
+}
+
+// startValid begins to produce and consume.
+func startValid(ctx context.Context, addr, topic string) (*valid, error) {
+	v := &valid{}
+	v.mu.acked, v.mu.seen, v.mu.last = map[uint64]bool{}, map[uint64]int{}, map[int32]uint64{}
+	var err error
+	v.producer, err = kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic(topic), kgo.ProducerLinger(0),
+		kgo.RecordPartitioner(kgo.RoundRobinPartitioner()), kgo.ClientID("valid-producer"))
+	if err != nil {
+		return nil, err
+	}
+	v.consumer, err = kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.ClientID("valid-consumer"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	ctx, v.stop = context.WithCancel(ctx)
+	v.done.Go(func() { v.produce(ctx) })
+	v.done.Go(func() { v.consume(ctx) })
+	return v, nil
+}
+
+// produce writes a record now and then, each with a number as its value.
+func (v *valid) produce(ctx context.Context) {
+	t := time.NewTicker(validEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		v.mu.Lock()
+		v.mu.next++
+		n := v.mu.next
+		v.mu.Unlock()
+		began := time.Now()
+		// Not the caller's context: what was begun must end, so that it can be looked for.
+		v.producer.Produce(context.WithoutCancel(ctx), &kgo.Record{Value: binary.BigEndian.AppendUint64(nil, n)},
+			func(_ *kgo.Record, err error) { v.answered(n, time.Since(began), err) })
+	}
+}
+
+func (v *valid) answered(n uint64, took time.Duration, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mu.took = append(v.mu.took, took)
+	if err != nil {
+		v.mu.wrong = append(v.mu.wrong, fmt.Sprintf("record %d was refused: %v", n, err))
+		return
+	}
+	v.mu.acked[n] = true
+}
+
+func (v *valid) consume(ctx context.Context) {
+	for ctx.Err() == nil {
+		fs := v.consumer.PollFetches(ctx)
+		v.mu.Lock()
+		fs.EachError(func(t string, p int32, err error) {
+			if !errors.Is(err, context.Canceled) {
+				v.mu.wrong = append(v.mu.wrong, fmt.Sprintf("fetch of %s-%d: %v", t, p, err))
+			}
+		})
+		fs.EachRecord(func(r *kgo.Record) {
+			if len(r.Value) != 8 {
+				v.mu.wrong = append(v.mu.wrong, fmt.Sprintf("offset %d of partition %d holds %x, which nobody wrote", r.Offset, r.Partition, r.Value))
+				return
+			}
+			n := binary.BigEndian.Uint64(r.Value)
+			v.mu.seen[n]++
+			if n <= v.mu.last[r.Partition] {
+				v.mu.wrong = append(v.mu.wrong, fmt.Sprintf("partition %d: record %d after %d", r.Partition, n, v.mu.last[r.Partition]))
+			}
+			v.mu.last[r.Partition] = n
+		})
+		v.mu.Unlock()
+	}
+}
+
+// mark is the number of answers so far.
+func (v *valid) mark() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.mu.took)
+}
+
+// p99 of the answers since the mark, and how many there were.
+func (v *valid) p99(mark int) (time.Duration, int) {
+	v.mu.Lock()
+	took := slices.Clone(v.mu.took[mark:])
+	v.mu.Unlock()
+	if len(took) == 0 {
+		return 0, 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100], len(took)
+}
+
+// finish stops both, waits until everything that was acknowledged has been read, and says what is wrong.
+func (v *valid) finish(ctx context.Context) (acked int, wrong []string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := v.producer.Flush(ctx); err != nil {
+		wrong = append(wrong, "flush: "+err.Error())
+	}
+	for ctx.Err() == nil && v.missing() > 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	v.stop()
+	v.done.Wait()
+	v.producer.Close()
+	v.consumer.Close()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	wrong = append(wrong, v.mu.wrong...)
+	for n := range v.mu.acked {
+		if v.mu.seen[n] != 1 {
+			wrong = append(wrong, fmt.Sprintf("record %d was acknowledged and read %d times", n, v.mu.seen[n]))
+		}
+	}
+	return len(v.mu.acked), wrong
+}
+
+func (v *valid) missing() (n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for a := range v.mu.acked {
+		if v.mu.seen[a] == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *hostile) checkValid(during string, mark int) {
+	p99, n := h.valid.p99(mark)
+	bound := 2*h.valid.quiet + p99Floor
+	h.report.That("valid producer during "+during, p99 <= bound,
+		"%d answers, p99 %.1f ms; quiet %.1f ms, bound %.1f ms", n, ms(p99), ms(h.valid.quiet), ms(bound))
+}
+
+func (h *hostile) checkValidEnd(ctx context.Context) {
+	acked, wrong := h.valid.finish(ctx)
+	if len(wrong) > 0 {
+		h.report.Check("valid clients", fmt.Errorf("%d things are wrong, the first: %v", len(wrong), wrong[:min(5, len(wrong))]))
+		return
+	}
+	h.report.That("valid clients", acked > 0, "%d records acknowledged, each read once and in order", acked)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
