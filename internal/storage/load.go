@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path"
@@ -14,7 +15,8 @@ import (
 
 // dirState is what the files of a log directory say about the last run.
 type dirState struct {
-	clean    bool // it ended in order
+	clean    bool   // it ended in order
+	manifest string // the manifest that it wrote; empty: none
 	recovery offsets
 	hw       offsets
 	start    offsets
@@ -52,8 +54,12 @@ func (d *logDir) load(ctx context.Context) error {
 	return d.openJournal(journal)
 }
 
-// loadAll reads every partition directory.
+// loadAll takes every log from the manifest, or reads its directory.
 func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
+	known, err := d.readManifest(st.manifest)
+	if err != nil {
+		return err
+	}
 	entries, err := d.store.opts.FS.ReadDir(d.path)
 	if err != nil {
 		return err
@@ -61,9 +67,19 @@ func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
 	if err = d.dropCleanMark(st.clean); err != nil {
 		return err
 	}
+	byName := make(map[string]*Log, len(known))
+	for _, l := range known {
+		byName[l.tp.String()] = l
+	}
 	var todo []base.TopicPartition
 	for _, e := range entries {
 		if !e.IsDir() {
+			continue
+		}
+		if l := byName[e.Name()]; l != nil {
+			if err := d.add(l, st); err != nil {
+				return fmt.Errorf("log %s: %w", l.tp, err)
+			}
 			continue
 		}
 		if strings.HasSuffix(e.Name(), deleteDirSuffix) {
@@ -100,8 +116,15 @@ func (d *logDir) readState() (st dirState, err error) {
 		}
 	}
 	d.noteKnown(st.recovery, st.hw, st.start, st.cleaner)
-	_, st.clean, err = readOptional(fsys, path.Join(d.path, cleanShutdownFile), maxMetaBytes)
-	return st, err
+	data, exists, err := readOptional(fsys, path.Join(d.path, cleanShutdownFile), maxMetaBytes)
+	if err != nil {
+		return st, err
+	}
+	var c cleanShutdown
+	if st.clean = exists; exists && json.Unmarshal(data, &c) == nil {
+		st.manifest = c.Manifest
+	}
+	return st, nil
 }
 
 // dropCleanMark removes the clean-shutdown mark, so that a crash from here on is seen as one.
@@ -165,10 +188,15 @@ func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirSta
 	if err := r.run(ctx); err != nil {
 		return err
 	}
-	if cleaned, ok := st.cleaner[tp]; ok {
+	return d.add(l, st)
+}
+
+// add gives a log what the checkpoints say of it and puts it into the store.
+func (d *logDir) add(l *Log, st *dirState) error {
+	if cleaned, ok := st.cleaner[l.tp]; ok {
 		l.cleaned = cleaned
 	}
-	l.hw.Store(max(min(st.hw[tp], l.end.Load()), l.start.Load()))
+	l.hw.Store(max(min(st.hw[l.tp], l.end.Load()), l.start.Load()))
 	if l.prodLoaded {
 		l.prod.onHighWatermark(l.hw.Load())
 		l.setUnstableLocked()
@@ -177,7 +205,7 @@ func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirSta
 	}
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
-	if other, ok := d.store.mu.logs[tp]; ok {
+	if other, ok := d.store.mu.logs[l.tp]; ok {
 		return errors.New("it is also in log directory " + other.dir.path + "; remove one of them")
 	}
 	d.store.addLocked(l)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logstead/logstead/internal/kit/base"
@@ -235,10 +236,8 @@ func (d *logDir) close() error {
 	if err := d.offline(); err != nil {
 		return offlineError(d.path, err)
 	}
-	for _, l := range d.store.logsOf(d) {
-		if err := l.checkpoint(true); err != nil {
-			return err
-		}
+	if err := d.settleLogs(); err != nil {
+		return err
 	}
 	if err := d.writeCheckpoints(); err != nil {
 		return d.fail(err)
@@ -251,14 +250,44 @@ func (d *logDir) close() error {
 	return d.markClean()
 }
 
+// closeWorkers checkpoint logs side by side: their syncs wait for the device, which takes many at once.
+const closeWorkers = 16
+
+// settleLogs checkpoints every log for the last time.
+func (d *logDir) settleLogs() error {
+	logs := d.store.logsOf(d)
+	var next atomic.Int64
+	var first atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range min(closeWorkers, len(logs)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(logs)) && first.Load() == nil; i = next.Add(1) - 1 {
+				if err := logs[i].checkpoint(true); err != nil {
+					first.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := first.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // cleanShutdown is the content of .kafka_cleanshutdown.
 type cleanShutdown struct {
-	Version     int   `json:"version"`
-	BrokerEpoch int64 `json:"brokerEpoch"`
+	Version     int    `json:"version"`
+	BrokerEpoch int64  `json:"brokerEpoch"`
+	Manifest    string `json:"manifest,omitempty"` // ours; Kafka ignores it
 }
 
 func (d *logDir) markClean() error {
-	c := cleanShutdown{BrokerEpoch: -1}
+	id, err := d.writeManifest()
+	if err != nil {
+		return d.fail(err)
+	}
+	c := cleanShutdown{BrokerEpoch: -1, Manifest: id.String()}
 	if fn := d.store.opts.BrokerEpoch; fn != nil {
 		c.BrokerEpoch = fn()
 	}
