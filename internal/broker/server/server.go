@@ -35,6 +35,9 @@ type Options struct {
 	MaxRequestBytes int
 	// BudgetBytes bounds the requests in flight over all connections.
 	BudgetBytes int64
+	// ConnectionBudgetBytes bounds the produce requests of one connection that wait for their ack
+	// before it is read no further; 0 is 128 MiB.
+	ConnectionBudgetBytes int64
 	// IdleTimeout is connections.max.idle.ms.
 	IdleTimeout time.Duration
 	// SendBufferBytes and ReceiveBufferBytes are socket.*.buffer.bytes; -1 leaves the system's.
@@ -72,8 +75,13 @@ type Server struct {
 	wg sync.WaitGroup
 }
 
+const defaultConnectionBudget = 128 << 20
+
 // New returns a server; Run starts it.
 func New(o Options) *Server {
+	if o.ConnectionBudgetBytes <= 0 {
+		o.ConnectionBudgetBytes = defaultConnectionBudget
+	}
 	s := &Server{o: o, budget: newBudget(o.BudgetBytes)}
 	s.SetLimits(o.Limits)
 	s.mu.conns = map[*conn]struct{}{}

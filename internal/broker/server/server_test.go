@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -32,7 +34,9 @@ type testBroker struct {
 	parts *partition.Table
 }
 
-func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability storage.Durability, topics map[string]int) *testBroker {
+func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability storage.Durability, topics map[string]int,
+	listen ...string,
+) *testBroker {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -92,7 +96,7 @@ func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability stor
 	if o.BudgetBytes == 0 {
 		o.BudgetBytes = 256 << 20
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", append(listen, "127.0.0.1:0")[0])
 	must(err)
 	done := make(chan error, 1)
 	go func() { done <- New(o).Run(ctx, []Listener{{Name: "PLAINTEXT", Listener: l}}) }()
@@ -175,4 +179,103 @@ func roundTrip(t *testing.T, b *testBroker, topic string) {
 			delete(want, string(r.Value))
 		})
 	}
+}
+
+// TestLimits refuses connections beyond the limits and closes idle ones.
+func TestLimits(t *testing.T) {
+	b := startBroker(t, Options{
+		IdleTimeout: 50 * time.Millisecond, Limits: Limits{MaxConnections: 2, MaxPerIP: 2},
+	}, vfs.NewMem(), "/data", storage.Fsync, nil)
+	var open []net.Conn
+	for range 2 {
+		open = append(open, dialTest(t, b.addr))
+	}
+	extra := dialTest(t, b.addr)
+	if n, err := extra.Read(make([]byte, 1)); err == nil {
+		t.Fatalf("a third connection was served (%d bytes), with max.connections 2", n)
+	}
+	for i, c := range open { // nothing is sent: the server closes each when it has idled long enough
+		if n, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("idle connection %d was answered with %d bytes", i, n)
+		}
+	}
+	dialTest(t, b.addr) // and there is room again
+}
+
+func dialTest(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	return c
+}
+
+// TestPipelining sends requests without waiting: the answers come back in their order, whatever
+// order they became ready in.
+func TestPipelining(t *testing.T) {
+	b := startBroker(t, Options{}, vfs.OS{}, t.TempDir(), storage.Fsync, map[string]int{"t": 1})
+	c := dialTest(t, b.addr)
+	const n = 200
+	for i := range n {
+		w := &kmsg.Writer{Buf: make([]byte, 4)}
+		if i%3 == 2 { // an answer that needs no disk between two that do
+			w.Int16(kmsg.KeyApiVersions)
+			w.Int16(0)
+			w.Int32(int32(i))
+			w.Int16(-1)
+		} else {
+			w.Int16(kmsg.KeyProduce)
+			w.Int16(7)
+			w.Int32(int32(i))
+			w.Int16(-1)
+			req := produceOne("t", []byte(fmt.Sprint(i)))
+			req.Append(w, 7)
+		}
+		frame := w.Buf
+		binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
+		if _, err := c.Write(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		head := make([]byte, 8)
+		if _, err := io.ReadFull(c, head); err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if corr := binary.BigEndian.Uint32(head[4:]); corr != uint32(i) {
+			t.Fatalf("answer %d is of request %d", i, corr)
+		}
+		if _, err := io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(head))-4); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func produceOne(topic string, value []byte) *kmsg.ProduceRequest {
+	bl := batch.NewBuilder(batch.Options{})
+	bl.Append(time.Now().UnixMilli(), nil, value)
+	bt, err := bl.Build()
+	if err != nil {
+		panic(err)
+	}
+	req := kmsg.NewProduceRequest()
+	req.Acks, req.TimeoutMs = -1, 10000
+	req.TopicData = []kmsg.ProduceRequestTopicProduceData{{
+		Name: topic, PartitionData: []kmsg.ProduceRequestPartitionProduceData{{Records: kmsg.Records{Bytes: bt}}},
+	}}
+	return &req
+}
+
+// TestIPv6 serves a client that comes by an IPv6 address, and tells it that address.
+func TestIPv6(t *testing.T) {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6 loopback here: %v", err)
+	}
+	_ = l.Close()
+	b := startBroker(t, Options{}, vfs.NewMem(), "/data", storage.Fsync, map[string]int{"six": 1}, "[::1]:0")
+	roundTrip(t, b, "six")
 }
