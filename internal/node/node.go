@@ -34,6 +34,7 @@ import (
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/broker/server"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/cluster/controller"
@@ -135,13 +136,22 @@ func (n *Node) open(ctx context.Context, cfg *config) error {
 // announce is the first line of the log.
 func (n *Node) announce(cfg *config) {
 	n.log.Info("logstead is starting", "version", n.o.Version, "config_file", n.o.ConfigFile,
-		"log_dirs", strings.Join(cfg.broker.LogDirs, ","), "node_id", cfg.broker.NodeID)
+		"log_dirs", strings.Join(cfg.broker.LogDirs, ","), "node_id", cfg.broker.NodeID, "cluster_id", n.formattedFor(cfg))
 	for _, w := range n.o.Config.Warnings() {
 		n.log.Warn(w)
 	}
 	if _, notes := cfg.live.Broker().Capped(1); len(notes) > 0 {
 		n.log.Info("replication factors fit one node", "lowered", strings.Join(notes, "; "))
 	}
+}
+
+// formattedFor is the cluster that the first log directory belongs to, or "" before it is formatted.
+func (n *Node) formattedFor(cfg *config) string {
+	m, _, err := storage.ReadMeta(n.fs, cfg.broker.LogDirs[0])
+	if err != nil {
+		return "" // opening the directory says what is wrong
+	}
+	return m.ClusterID
 }
 
 func (n *Node) openStore(ctx context.Context, cfg *config) error {
@@ -322,6 +332,8 @@ func (n *Node) compose(cfg *config) {
 	n.markers = txn.NewMarkerSender(txn.SenderOptions{
 		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
 	})
+	n.api.Quotas = quota.New(quotaOptions(cfg.live))
+	n.api.Quotas.SetLimits(quotaLimits(n.image()))
 	n.api.Txn = api.Transactions{
 		Shards: n.txns, ProducerIDs: n.producerIDs, Config: n.txnConfig,
 		AddWait:       cfg.live.Duration("add.partitions.to.txn.retry.backoff.max.ms"),
@@ -330,7 +342,8 @@ func (n *Node) compose(cfg *config) {
 	n.api.Init(int(cfg.broker.FetchMaxBytes), int(cfg.broker.FetchSessions))
 	n.server = server.New(server.Options{
 		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),
-		BudgetBytes: memoryBudget(cfg.broker), IdleTimeout: cfg.broker.ConnectionsMaxIdle,
+		BudgetBytes: memoryBudget(cfg.broker), ConnectionBudgetBytes: cfg.broker.ConnectionBudgetBytes,
+		IdleTimeout:     cfg.broker.ConnectionsMaxIdle,
 		SendBufferBytes: int(cfg.broker.SocketSendBuffer), ReceiveBufferBytes: int(cfg.broker.SocketReceiveBuffer),
 		Limits: connectionLimits(cfg.broker),
 	})

@@ -23,6 +23,9 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 	if n.configChanged(d) {
 		n.reconfigure(im)
 	}
+	if d.Quotas {
+		n.api.Quotas.SetLimits(quotaLimits(im))
+	}
 	for _, t := range d.Deleted {
 		n.deleteTopic(t)
 	}

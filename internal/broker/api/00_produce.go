@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -70,6 +71,7 @@ func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
 	for i := range pc.items {
 		pc.append(&pc.items[i])
 	}
+	pc.applyQuotas()
 	if pc.acks == 0 {
 		if pc.failed {
 			c.Hangup("acks=0 request failed")
@@ -79,6 +81,20 @@ func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
 		return
 	}
 	pc.await(time.Duration(req.TimeoutMs) * time.Millisecond)
+}
+
+// applyQuotas charges the request before it waits for its acks, so that the connection is not read
+// while it has to wait for its quota. The time of acks=0 is not charged, as in Kafka.
+func (pc *produceCall) applyQuotas() {
+	c := pc.call
+	if !c.metered {
+		return
+	}
+	c.charge(quota.Produce, float64(c.frameBytes))
+	if c.timed = pc.acks == 0; !c.timed {
+		c.chargeTime()
+	}
+	c.hold()
 }
 
 // openTopic finds the partitions of one topic of the request and takes up their batches.

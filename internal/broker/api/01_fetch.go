@@ -56,6 +56,9 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 		f.replica = req.ReplicaState.ReplicaId
 	}
 	f.minBytes, f.maxBytes = int(req.MinBytes), min(int(req.MaxBytes), b.fetchMaxBytes())
+	if c.metered {
+		f.fitQuota()
+	}
 
 	incremental, err := f.open(req)
 	if err != nil {
@@ -114,6 +117,7 @@ func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
 	if f.enough() || maxWait <= 0 || len(f.parts) == 0 {
 		return
 	}
+	f.c.parked()
 	f.c.Conn.flush()
 	w := f.c.Conn.tailWaiter()
 	w.Drain()
@@ -238,10 +242,16 @@ func (f *fetchCall) answer(incremental bool) {
 		resp.SessionId = f.session.id
 	}
 	for _, p := range f.parts {
-		if news := p.news(); incremental && !news {
+		if incremental && !p.news() {
 			continue
 		}
 		f.addPartition(&resp, p)
+	}
+	if f.c.metered && f.throttled(resp, incremental) {
+		return
+	}
+	for _, p := range f.parts {
+		p.told()
 	}
 	if f.session != nil {
 		f.session.rotate(f.gave)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -141,7 +142,8 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 	}
 	var failed map[string]error
 	if (c.Version < 4 || req.AllowAutoTopicCreation) && b.Admin.Conf().Bool("auto.create.topics.enable") {
-		failed = b.autoCreate(missing...)
+		c.parked()
+		failed = b.autoCreate(c.mutations(0), missing...)
 		im = b.Image()
 	}
 	for i := range asked {
@@ -152,8 +154,10 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 		if a.topic = im.Topic(*a.name); a.topic != nil {
 			continue
 		}
-		if failed[*a.name] != nil {
-			a.err = failed[*a.name]
+		if err := failed[*a.name]; errors.Is(err, kerr.ThrottlingQuotaExceeded) {
+			continue // it does not exist yet, and the client asks again when it may
+		} else if err != nil {
+			a.err = err
 		} else if controller.CheckTopicName(*a.name) != nil {
 			a.err = kerr.InvalidTopicException
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/coord"
+	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -70,7 +71,7 @@ func (b *Broker) coordinatorOf(c *Call, keyType int8, key string) (node, error) 
 	}
 	topic := b.Image().Topic(name)
 	if topic == nil {
-		b.autoCreate(name)
+		b.autoCreate(controller.Request{}, name)
 		if topic = b.Image().Topic(name); topic == nil {
 			return noNode, kerr.CoordinatorNotAvailable
 		}

@@ -32,14 +32,15 @@ func (b *Broker) createTopics(c *Call, req *kmsg.CreateTopicsRequest) {
 		c.Reply(failed(outOfTime))
 		return
 	}
+	r := c.mutations(6)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) {
-		return m.CreateTopics(controller.Request{}, req)
+		return m.CreateTopics(r, req)
 	}, failed)
 }
 
 // autoCreate makes topics that somebody needs and nobody has made, and waits until they exist. It
 // returns why some do not.
-func (b *Broker) autoCreate(names ...string) map[string]error {
+func (b *Broker) autoCreate(r controller.Request, names ...string) map[string]error {
 	failed := map[string]error{}
 	settings, _ := b.Admin.Conf().Broker().Capped(len(b.Image().Brokers()))
 	req := kmsg.NewCreateTopicsRequest()
@@ -53,7 +54,7 @@ func (b *Broker) autoCreate(names ...string) map[string]error {
 	if len(req.Topics) == 0 {
 		return failed
 	}
-	resp, err := b.createNow(&req)
+	resp, err := b.createNow(r, &req)
 	for _, t := range req.Topics {
 		if err != nil {
 			failed[t.Name] = err
@@ -70,10 +71,10 @@ func (b *Broker) autoCreate(names ...string) map[string]error {
 }
 
 // createNow creates topics and waits until they exist.
-func (b *Broker) createNow(req *kmsg.CreateTopicsRequest) (resp *kmsg.CreateTopicsResponse, err error) {
+func (b *Broker) createNow(r controller.Request, req *kmsg.CreateTopicsRequest) (resp *kmsg.CreateTopicsResponse, err error) {
 	err = b.Admin.Controller.Await(context.Background(), func(m *controller.Machine) ([]kmsg.Record, error) {
 		var records []kmsg.Record
-		records, resp = m.CreateTopics(controller.Request{}, req)
+		records, resp = m.CreateTopics(r, req)
 		return records, nil
 	})
 	return resp, err

@@ -32,7 +32,8 @@ func (b *Broker) deleteTopics(c *Call, req *kmsg.DeleteTopicsRequest) {
 		c.Reply(failed(outOfTime))
 		return
 	}
+	r := c.mutations(5)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.DeleteTopicsResponse) {
-		return m.DeleteTopics(controller.Request{}, req)
+		return m.DeleteTopics(r, req)
 	}, failed)
 }

@@ -24,7 +24,8 @@ func (b *Broker) createPartitions(c *Call, req *kmsg.CreatePartitionsRequest) {
 		c.Reply(failed(outOfTime))
 		return
 	}
+	r := c.mutations(3)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreatePartitionsResponse) {
-		return m.CreatePartitions(controller.Request{}, req)
+		return m.CreatePartitions(r, req)
 	}, failed)
 }

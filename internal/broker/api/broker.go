@@ -20,6 +20,7 @@ import (
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/clock"
 )
@@ -41,6 +42,8 @@ type Broker struct {
 	Admin  Admin
 	Groups *coord.Shards[*group.Machine]
 	Txn    Transactions
+	// Quotas measures the clients; Init makes one without limits where it is nil.
+	Quotas *quota.Manager
 
 	fetchMax int
 	metrics  *metrics
@@ -49,6 +52,9 @@ type Broker struct {
 
 // Init makes what the handlers share. It is called once, after the fields are set.
 func (b *Broker) Init(fetchMaxBytes, fetchSessions int) {
+	if b.Quotas == nil {
+		b.Quotas = quota.New(quota.Options{})
+	}
 	b.fetchMax, b.metrics, b.sessions = fetchMaxBytes, &metrics{}, newSessionCache(fetchSessions)
 }
 

@@ -38,12 +38,20 @@ type Call struct {
 	sink       Sink
 	frameBytes int
 	ended      atomic.Bool
+
+	metered  bool          // some quota is set
+	timed    bool          // the handler's time has been charged
+	throttle time.Duration // how long the client has to wait
+	worked   atomic.Int64  // nanoseconds that the handler took, once it is done or waits
 }
 
 // Reply answers the call. The response is encoded before Reply returns, so its buffers may be
 // reused afterwards.
 func (c *Call) Reply(resp kmsg.Response) {
 	c.end()
+	if c.metered {
+		c.applyQuotas(resp)
+	}
 	w := wire.GetWriter()
 	w.Int32(c.Corr)
 	if kmsg.ResponseHeaderVersion(c.Key, c.Version) >= 1 {

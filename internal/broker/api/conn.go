@@ -29,6 +29,7 @@ type Conn struct {
 	flush    func()
 	waiter   *partition.TailWaiter
 	timer    *time.Timer
+	muted    atomic.Pointer[time.Time]
 }
 
 // Software names a client library.
@@ -61,6 +62,32 @@ func (c *Conn) waitTimer(d time.Duration) *time.Timer {
 	c.timer.Reset(d)
 	return c.timer
 }
+
+// mute keeps the connection from being read until t.
+func (c *Conn) mute(t time.Time) {
+	for {
+		old := c.muted.Load()
+		if old != nil && !old.Before(t) || c.muted.CompareAndSwap(old, &t) {
+			return
+		}
+	}
+}
+
+// Muted is for how long the connection may not be read (KIP-219), seen at now.
+func (c *Conn) Muted(now time.Time) time.Duration {
+	until := c.muted.Load()
+	if until == nil {
+		return 0
+	}
+	if wait := until.Sub(now); wait > 0 {
+		return wait
+	}
+	c.muted.CompareAndSwap(until, nil)
+	return 0
+}
+
+// IsMuted says whether Muted has to be asked: it costs one atomic load.
+func (c *Conn) IsMuted() bool { return c.muted.Load() != nil }
 
 // Closing is closed when the connection or the server goes down.
 func (c *Conn) Closing() <-chan struct{} { return c.closing }

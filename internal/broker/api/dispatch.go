@@ -47,6 +47,7 @@ func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err err
 	if err := e.serve(b, c); err != nil {
 		return fmt.Errorf("%s version %d: %w", e.api.Name, c.Version, err)
 	}
+	c.parked()
 	return nil
 }
 
@@ -57,6 +58,8 @@ func (c *Call) open(b *Broker, conn *Conn, frame []byte, sink Sink) error {
 	}
 	c.broker, c.Conn, c.sink, c.frameBytes = b, conn, sink, len(frame)
 	c.ended.Store(false)
+	c.metered, c.timed, c.throttle = b.Quotas.Any(), false, 0
+	c.worked.Store(0)
 	c.Start = b.Clock.Now()
 	c.Key = int16(binary.BigEndian.Uint16(frame))
 	c.Version = int16(binary.BigEndian.Uint16(frame[2:]))

@@ -50,21 +50,18 @@ func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
 	p.currentEpoch, p.lastFetchedEpoch = in.CurrentLeaderEpoch, in.LastFetchedEpoch
 }
 
-// news says whether an incremental answer must mention the partition, and remembers what it says.
+// news says whether an incremental answer must mention the partition.
 func (p *fetchPart) news() bool {
-	must := p.res.Range != nil || p.err != nil || p.diverging != nil
-	if p.res.HighWatermark != p.toldHW {
-		must = true
-		p.toldHW = p.res.HighWatermark
-	}
-	if p.res.LogStart != p.toldStart {
-		must = true
-		p.toldStart = p.res.LogStart
-	}
+	return p.res.Range != nil || p.err != nil || p.diverging != nil ||
+		p.res.HighWatermark != p.toldHW || p.res.LogStart != p.toldStart
+}
+
+// told remembers what the answer that is sent says.
+func (p *fetchPart) told() {
+	p.toldHW, p.toldStart = p.res.HighWatermark, p.res.LogStart
 	if p.err != nil {
 		p.toldHW = -1
 	}
-	return must
 }
 
 // session is one client's set of partitions. It is used by one fetch at a time: busy says so.

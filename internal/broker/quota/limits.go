@@ -40,6 +40,7 @@ func AnyOther() Part { return Part{Set: true, Default: true} }
 // Limits is an immutable table of quotas.
 type Limits struct {
 	byKind [kinds]map[Entity]float64
+	any    bool
 }
 
 // NewLimits makes a table; values are by Kafka's quota keys, unknown ones are ignored.
@@ -54,7 +55,7 @@ func NewLimits(quotas map[Entity]map[string]float64) *Limits {
 			if l.byKind[k] == nil {
 				l.byKind[k] = map[Entity]float64{}
 			}
-			l.byKind[k][entity] = v
+			l.byKind[k][entity], l.any = v, true
 		}
 	}
 	return l

@@ -65,6 +65,9 @@ func New(o Options) *Manager {
 // SetLimits replaces the quotas.
 func (m *Manager) SetLimits(l *Limits) { m.limits.Store(l) }
 
+// Any tells whether any quota is set at all.
+func (m *Manager) Any() bool { return m.limits.Load().any }
+
 // Enabled tells whether any quota of the kind is set.
 func (m *Manager) Enabled(k Kind) bool { return len(m.limits.Load().byKind[k]) > 0 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/logstead/logstead/internal/broker/api"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -42,6 +43,7 @@ type conn struct {
 		head, tail *slot // requests in order of arrival, not yet answered
 		free       *slot
 		count      int
+		bytes      int64 // of the requests in the queue
 		held       int   // bytes of finished answers at the head that nobody has begun to write
 		waiting    *slot // the one the serving goroutine waits for
 		writing    bool  // somebody is sending
@@ -57,6 +59,7 @@ type slot struct {
 	w       *kmsg.Writer
 	done    bool
 	serving bool // its handler has not returned
+	bytes   int64
 	next    *slot
 }
 
@@ -104,14 +107,14 @@ func (c *conn) serve() {
 			c.logEnd(err)
 			return
 		}
-		s := c.push()
+		s := c.push(len(frame))
 		err = c.srv.o.Broker.Dispatch(c.api, frame, &s.call, s)
 		c.in.release()
 		if err != nil {
 			c.logEnd(err)
 			return
 		}
-		if !c.settle(s) {
+		if !c.settle(s) || !c.sitOut() {
 			return
 		}
 	}
@@ -122,7 +125,7 @@ func (c *conn) serve() {
 func (c *conn) settle(s *slot) bool {
 	c.mu.Lock()
 	s.serving = false
-	for !s.done && (s.call.Key != kmsg.KeyProduce || c.mu.count >= maxSlots) {
+	for !s.done && (s.call.Key != kmsg.KeyProduce || c.mu.count >= maxSlots || c.mu.bytes > c.srv.o.ConnectionBudgetBytes) {
 		c.mu.waiting = s
 		ready := c.mu.head != nil && c.mu.head.done
 		c.mu.Unlock()
@@ -138,7 +141,7 @@ func (c *conn) settle(s *slot) bool {
 	}
 	c.mu.waiting = nil
 	ready := c.mu.head != nil && c.mu.head.done
-	hold := c.in.hasFrame() && c.mu.held < coalesceBytes
+	hold := c.in.hasFrame() && c.mu.held < coalesceBytes && !c.api.IsMuted()
 	c.mu.Unlock()
 	if ready && !hold {
 		c.flush()
@@ -146,7 +149,25 @@ func (c *conn) settle(s *slot) bool {
 	return !c.dead.Load()
 }
 
-func (c *conn) push() *slot {
+// sitOut leaves the socket unread for as long as the client has to wait for its quotas.
+func (c *conn) sitOut() bool {
+	for c.api.IsMuted() {
+		wait := c.api.Muted(c.srv.o.Broker.Clock.Now())
+		if wait == 0 {
+			break
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-c.closing:
+			timer.Stop()
+			return false
+		}
+	}
+	return true
+}
+
+func (c *conn) push(frameBytes int) *slot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.mu.free
@@ -156,7 +177,8 @@ func (c *conn) push() *slot {
 	} else {
 		s = &slot{c: c}
 	}
-	s.serving = true
+	s.serving, s.bytes = true, int64(frameBytes)
+	c.mu.bytes += s.bytes
 	if c.mu.tail == nil {
 		c.mu.head = s
 	} else {
@@ -253,9 +275,11 @@ func (c *conn) takeLocked() *slot {
 	first := c.mu.head
 	last := first
 	c.mu.count--
+	c.mu.bytes -= last.bytes
 	for last.next != nil && last.next.done && !last.next.serving {
 		last = last.next
 		c.mu.count--
+		c.mu.bytes -= last.bytes
 	}
 	c.mu.head = last.next
 	if c.mu.head == nil {

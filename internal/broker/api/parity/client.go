@@ -12,6 +12,7 @@
 package parity
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ const maxResponse = 64 << 20
 
 // Client is one connection to a broker.
 type Client struct {
+	ClientID string // in the request headers; "" is parity
+
 	addr string
 	conn net.Conn
 	corr int32
@@ -71,7 +74,7 @@ func (c *Client) exchange(req kmsg.Request, version int16) (kmsg.Response, error
 		return nil, err
 	}
 	w := kmsg.Writer{Buf: make([]byte, 4)}
-	client := "parity"
+	client := cmp.Or(c.ClientID, "parity")
 	h := kmsg.RequestHeader{
 		RequestApiKey: req.Key(), RequestApiVersion: version, CorrelationId: c.corr, ClientId: &client,
 	}

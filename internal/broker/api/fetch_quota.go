@@ -1,0 +1,66 @@
+package api
+
+import (
+	"github.com/logstead/logstead/internal/broker/quota"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/proto/wire"
+)
+
+// fitQuota reads no more than the client may have at once: what it is given is what it is charged.
+func (f *fetchCall) fitQuota() {
+	most, ok := f.b.Quotas.MaxInWindow(quota.Fetch, f.c.user(), f.c.ClientID)
+	if ok && most < float64(f.maxBytes) {
+		f.maxBytes = int(most)
+		f.minBytes = min(f.minBytes, f.maxBytes)
+	}
+}
+
+// throttled charges the answer. A client that has to wait gets an empty one instead, as if nothing
+// had been read: the bytes are not charged, its session tells it the same again, and a session that
+// this fetch would have begun is not.
+func (f *fetchCall) throttled(resp *kmsg.FetchResponse, incremental bool) bool {
+	c, bytes := f.c, 0.0
+	c.chargeTime()
+	if f.b.Quotas.Enabled(quota.Fetch) {
+		bytes = float64(answerBytes(c, resp))
+		c.charge(quota.Fetch, bytes)
+	}
+	if c.throttle == 0 {
+		return false
+	}
+	f.b.Quotas.Unrecord(f.b.Clock.Now(), quota.Fetch, c.user(), c.ClientID, bytes)
+	dropRanges(resp)
+	empty := kmsg.NewFetchResponse()
+	empty.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
+	if f.session != nil {
+		if incremental {
+			empty.SessionId = f.session.id
+		} else {
+			f.b.sessions.remove(f.session.id)
+		}
+		f.b.sessions.release(f.session)
+	}
+	c.Reply(&empty)
+	return true
+}
+
+// answerBytes is the size of an answer as Kafka counts it: the body and four bytes before it.
+func answerBytes(c *Call, resp *kmsg.FetchResponse) int {
+	w := wire.GetWriter()
+	resp.Append(w, c.Version)
+	n := w.Len() // the writer leaves room for the four
+	w.Sections = w.Sections[:0]
+	wire.PutWriter(w)
+	return n
+}
+
+// dropRanges gives back the ranges of an answer that is not sent.
+func dropRanges(resp *kmsg.FetchResponse) {
+	for i := range resp.Responses {
+		for j := range resp.Responses[i].Partitions {
+			if r, ok := resp.Responses[i].Partitions[j].Records.Ext.(interface{ Release() }); ok {
+				r.Release()
+			}
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/internal/broker/api/parity"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// asker is a client that never waits by itself, whatever throttle_time_ms says.
+type asker struct {
+	t *testing.T
+	c *parity.Client
+}
+
+func newAsker(t *testing.T, addr, clientID string) *asker {
+	t.Helper()
+	c, err := parity.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	c.ClientID = clientID
+	return &asker{t, c}
+}
+
+func ask[R kmsg.Response](a *asker, req kmsg.Request, version int16) R {
+	a.t.Helper()
+	resp, err := a.c.Do(req, version)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	r, ok := resp.(R)
+	if !ok {
+		a.t.Fatalf("answered with a %T", resp)
+	}
+	return r
+}
+
+// setQuota limits a client id; a limit below 0 takes the quota away.
+func (a *asker) setQuota(clientID, key string, limit float64) {
+	a.t.Helper()
+	req := kmsg.NewAlterClientQuotasRequest()
+	req.Entries = []kmsg.AlterClientQuotasRequestEntryData{{
+		Entity: []kmsg.AlterClientQuotasRequestEntityData{{EntityType: "client-id", EntityName: &clientID}},
+		Ops:    []kmsg.AlterClientQuotasRequestOpData{{Key: key, Value: max(limit, 0), Remove: limit < 0}},
+	}}
+	if resp := ask[*kmsg.AlterClientQuotasResponse](a, &req, 1); resp.Entries[0].ErrorCode != 0 {
+		a.t.Fatalf("quota %s=%v: error %d", key, limit, resp.Entries[0].ErrorCode)
+	}
+}
+
+func (a *asker) createTopics(version int16, partitions int32, names ...string) (codes []int16, throttle int32) {
+	a.t.Helper()
+	req := kmsg.NewCreateTopicsRequest()
+	for _, name := range names {
+		t := kmsg.CreateTopicsRequestCreatableTopic{Name: name, NumPartitions: partitions, ReplicationFactor: 1}
+		req.Topics = append(req.Topics, t)
+	}
+	req.TimeoutMs = 10_000
+	resp := ask[*kmsg.CreateTopicsResponse](a, &req, version)
+	for _, t := range resp.Topics {
+		codes = append(codes, t.ErrorCode)
+	}
+	return codes, resp.ThrottleTimeMs
+}
+
+// produce sends one batch with a value of n bytes; the whole frame has size bytes.
+func (a *asker) produce(topic string, n int) (throttle int32, size int) {
+	a.t.Helper()
+	b := batch.NewBuilder(batch.Options{})
+	b.Append(time.Now().UnixMilli(), nil, make([]byte, n))
+	records, err := b.Build()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	req := kmsg.NewProduceRequest()
+	req.Acks, req.TimeoutMs = -1, 10_000
+	req.TopicData = []kmsg.ProduceRequestTopicProduceData{{Name: topic, PartitionData: []kmsg.ProduceRequestPartitionProduceData{
+		{Index: 0, Records: kmsg.Records{Bytes: records}},
+	}}}
+	const version = 9
+	resp := ask[*kmsg.ProduceResponse](a, &req, version)
+	if code := resp.Responses[0].PartitionResponses[0].ErrorCode; code != 0 {
+		a.t.Fatalf("produce: error %d", code)
+	}
+	w := kmsg.Writer{}
+	h := kmsg.RequestHeader{RequestApiKey: kmsg.KeyProduce, RequestApiVersion: version, ClientId: &a.c.ClientID}
+	h.Append(&w, kmsg.RequestHeaderVersion(kmsg.KeyProduce, version))
+	req.Append(&w, version)
+	return resp.ThrottleTimeMs, len(w.Buf)
+}
+
+// fetch reads a topic's first partition from its start, in a full fetch that begins a session.
+func (a *asker) fetch(topic string) *kmsg.FetchResponse {
+	a.t.Helper()
+	req := kmsg.NewFetchRequest()
+	req.MaxWaitMs, req.MinBytes, req.MaxBytes, req.SessionEpoch = 1000, 1, 50<<20, 0
+	part := kmsg.NewFetchRequestFetchPartition()
+	part.PartitionMaxBytes = 50 << 20
+	req.Topics = []kmsg.FetchRequestFetchTopic{{Topic: topic, Partitions: []kmsg.FetchRequestFetchPartition{part}}}
+	return ask[*kmsg.FetchResponse](a, &req, 12)
+}
+
+// unread measures how long the connection is not read.
+func (a *asker) unread() time.Duration {
+	a.t.Helper()
+	began := time.Now()
+	req := kmsg.NewApiVersionsRequest()
+	ask[*kmsg.ApiVersionsResponse](a, &req, 2)
+	return time.Since(began)
+}
+
+// quotaScript uses more than its quotas in amounts that give the same throttle times everywhere: a
+// rate counts over ten seconds at least, so what is above ten times the limit has to be waited for.
+func quotaScript(t *testing.T, addr string) {
+	name := fmt.Sprint("quota-", time.Now().UnixNano())
+	admin := newAsker(t, addr, name+"-admin")
+	if codes, _ := admin.createTopics(7, 1, name); codes[0] != 0 {
+		t.Fatalf("create topic: error %d", codes[0])
+	}
+	unthrottled := func(what string, throttle int32) {
+		t.Helper()
+		if throttle != 0 {
+			t.Errorf("%s was throttled for %d ms", what, throttle)
+		}
+	}
+	muted := func(a *asker, throttle int32) {
+		t.Helper()
+		want := time.Duration(throttle) * time.Millisecond
+		if got := a.unread(); got < want-50*time.Millisecond {
+			t.Errorf("the connection was read after %v, throttled for %v", got, want)
+		}
+	}
+
+	p := newAsker(t, addr, name+"-produce")
+	admin.setQuota(p.c.ClientID, "producer_byte_rate", 1000)
+	throttle, size := p.produce(name, 10_300)
+	if want := int32(size - 10_000); throttle != want {
+		t.Errorf("a produce of %d bytes was throttled for %d ms, want %d", size, throttle, want)
+	}
+	muted(p, throttle)
+	throttle, _ = admin.produce(name, 10_300)
+	unthrottled("a client without a quota", throttle)
+	admin.setQuota(p.c.ClientID, "producer_byte_rate", -1)
+	throttle, _ = p.produce(name, 10_300)
+	unthrottled("a client whose quota was taken away", throttle)
+
+	f := newAsker(t, addr, name+"-fetch")
+	admin.setQuota(f.c.ClientID, "consumer_byte_rate", 1000)
+	resp := f.fetch(name)
+	w := kmsg.Writer{}
+	whole := admin.fetch(name)
+	if len(whole.Responses) != 1 || whole.SessionId == 0 || whole.ThrottleTimeMs != 0 {
+		t.Fatalf("a client without a quota was answered %+v", whole)
+	}
+	// The quota lets one batch through at once, which is more than it allows in ten seconds.
+	whole.Responses[0].Partitions[0].Records.Bytes = whole.Responses[0].Partitions[0].Records.Bytes[:len(
+		whole.Responses[0].Partitions[0].Records.Bytes)/3]
+	whole.Append(&w, 12)
+	if want := int32(4 + len(w.Buf) - 10_000); len(resp.Responses) != 0 || resp.SessionId != 0 || resp.ThrottleTimeMs != want {
+		t.Errorf("a throttled fetch gave %d topics in session %d and %d ms, want none, 0 and %d",
+			len(resp.Responses), resp.SessionId, resp.ThrottleTimeMs, want)
+	}
+	muted(f, resp.ThrottleTimeMs)
+	admin.setQuota(f.c.ClientID, "consumer_byte_rate", 1e6)
+	if resp = f.fetch(name); len(resp.Responses) != 1 || resp.ThrottleTimeMs != 0 {
+		t.Errorf("a fetch within its quota gave %d topics and %d ms", len(resp.Responses), resp.ThrottleTimeMs)
+	}
+
+	r := newAsker(t, addr, name+"-request")
+	admin.setQuota(r.c.ClientID, "request_percentage", 1e-6)
+	list := kmsg.NewListGroupsRequest()
+	if got := ask[*kmsg.ListGroupsResponse](r, &list, 4).ThrottleTimeMs; got != 1000 {
+		t.Errorf("a client without any time was throttled for %d ms, want one window", got)
+	}
+	muted(r, 1000)
+
+	m := newAsker(t, addr, name+"-mutate")
+	admin.setQuota(m.c.ClientID, "controller_mutation_rate", 1)
+	// The bucket holds eleven. It may be overdrawn once, then it is refused, or waited for by old clients.
+	codes, throttle := m.createTopics(6, 6, name+"-a", name+"-b", name+"-c")
+	if fmt.Sprint(codes) != fmt.Sprint([]int16{0, 0, kerr.ThrottlingQuotaExceeded.Code}) || throttle < 900 || throttle > 1000 {
+		t.Errorf("three topics of six partitions: errors %v, throttled for %d ms, want the last one %d and a second",
+			codes, throttle, kerr.ThrottlingQuotaExceeded.Code)
+	}
+	muted(m, throttle)
+	codes, throttle = m.createTopics(5, 1, name+"-d")
+	if codes[0] != 0 || throttle < 300 || throttle > 1000 {
+		t.Errorf("an old client's topic: error %d, throttled for %d ms, want 0 and up to a second", codes[0], throttle)
+	}
+	admin.setQuota(m.c.ClientID, "controller_mutation_rate", -1)
+	drop := kmsg.NewDeleteTopicsRequest()
+	drop.TopicNames, drop.TimeoutMs = []string{name, name + "-a", name + "-b", name + "-d"}, 10_000
+	ask[*kmsg.DeleteTopicsResponse](admin, &drop, 4)
+	for key, id := range map[string]string{"consumer_byte_rate": f.c.ClientID, "request_percentage": r.c.ClientID} {
+		admin.setQuota(id, key, -1)
+	}
+}
+
+// TestClientQuotas holds throttle times, refusals and unread connections against what Apache Kafka
+// answers to the same requests.
+func TestClientQuotas(t *testing.T) { quotaScript(t, start(t, "").Bootstrap()) }
+
+// TestProducerIsSlowed compares what a producer gets through with its quota, and with a producer
+// that has none.
+func TestProducerIsSlowed(t *testing.T) {
+	ctx := deadline(t)
+	n := start(t, "", "quota.window.num=2")
+	const rate, value = 200_000, 10_000
+	newAsker(t, n.Bootstrap(), "admin").setQuota("slow", "producer_byte_rate", rate)
+	send := func(ctx context.Context, id string, bytes int) {
+		p := client(t, n, kgo.ClientID(id), kgo.DefaultProduceTopic("t-"+id), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		for sent := 0; sent < bytes; sent += value {
+			if err := p.ProduceSync(ctx, &kgo.Record{Value: make([]byte, value)}).FirstErr(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}
+	slow := make(chan time.Duration, 1)
+	began := time.Now()
+	go func() {
+		send(ctx, "slow", 4*rate)
+		slow <- time.Since(began)
+	}()
+	send(ctx, "free", 4*rate)
+	free := time.Since(began)
+	took := <-slow
+	// One window's worth goes through at once, the rest at the rate.
+	if want := 3 * time.Second; took < want*8/10 || took > want*12/10 {
+		t.Errorf("%d bytes at %d a second took %v, want %v", 4*rate, rate, took, want)
+	}
+	if free > took/2 {
+		t.Errorf("the client without a quota took %v, the slow one %v", free, took)
+	}
+}
