@@ -14,7 +14,8 @@ import (
 func compacted(t *testing.T, change ...func(*Options)) (*world, *Log) {
 	t.Helper()
 	w := newWorld(t, change...)
-	cfg := smallSegments()
+	cfg := DefaultLogConfig()
+	cfg.SegmentBytes, cfg.IndexIntervalBytes = 1000, 200
 	cfg.Compact, cfg.Delete, cfg.MinCleanableDirtyRatio, cfg.FileDeleteDelay = true, false, 0.001, 0
 	cfg.DeleteRetention = time.Hour
 	return w, w.create(cfg)
@@ -97,7 +98,8 @@ func TestCompaction(t *testing.T) {
 			t.Fatalf("%d more rounds, want none", n)
 		}
 		if l.Size() > before/3 || l.EndOffset() != end || l.CleanerOffset() != l.active().base {
-			t.Fatalf("size %d of %d, end %d of %d, cleaned to %d of %d", l.Size(), before, l.EndOffset(), end, l.CleanerOffset(), l.active().base)
+			t.Fatalf("size %d of %d, end %d of %d, cleaned to %d of %d",
+				l.Size(), before, l.EndOffset(), end, l.CleanerOffset(), l.active().base)
 		}
 		check := func(when string) {
 			l := w.log()

@@ -181,9 +181,12 @@ func TestCleanRuleTransactions(t *testing.T) {
 	}
 	// Second round: nothing is left of the aborted one, so its marker gets a horizon.
 	aborted = nil
-	out = runRule(t, rule(now+5), []step{{b: out[0], want: "2"}, {b: out[1], want: "3"}, {b: out[2], want: "4"}, {b: out[3], want: "5"}, {b: out[4], want: "6"}})
+	out = runRule(t, rule(now+5), []step{
+		{b: out[0], want: "2"}, {b: out[1], want: "3"}, {b: out[2], want: "4"}, {b: out[3], want: "5"}, {b: out[4], want: "6"},
+	})
 	if len(kept) != 0 || !out[1].HasDeleteHorizon() || out[1].BaseTimestamp() != now+1005 || out[2].HasDeleteHorizon() {
-		t.Fatalf("second round: index %v, abort horizon %v, commit horizon %v", kept, out[1].HasDeleteHorizon(), out[2].HasDeleteHorizon())
+		t.Fatalf("second round: index %v, abort horizon %v, commit horizon %v",
+			kept, out[1].HasDeleteHorizon(), out[2].HasDeleteHorizon())
 	}
 	// Third round, at the horizon: the marker goes.
 	runRule(t, rule(now+1005), []step{{b: out[0], want: "2"}, {b: out[1], want: "-"}, {b: out[2], want: "4"}})
@@ -213,7 +216,8 @@ func TestCleanPlan(t *testing.T) {
 			func(*cleanView, *LogConfig) {}, cleanJob{firstDirty: 10, firstFixed: 30, dirtyBytes: 200, ratio: 200.0 / 300}, true,
 		},
 		"open transaction": {
-			func(v *cleanView, _ *LogConfig) { v.stable = 25 }, cleanJob{firstDirty: 10, firstFixed: 25, dirtyBytes: 100, ratio: 0.5}, false,
+			func(v *cleanView, _ *LogConfig) { v.stable = 25 },
+			cleanJob{firstDirty: 10, firstFixed: 25, dirtyBytes: 100, ratio: 0.5}, false,
 		},
 		"never cleaned": {
 			func(v *cleanView, _ *LogConfig) { v.cleaned = -1 }, cleanJob{firstFixed: 30, dirtyBytes: 300, ratio: 1}, true,

@@ -101,14 +101,14 @@ var tp0 = base.TopicPartition{Topic: "t", Partition: 0}
 
 // world is a store over a file system that a test can crash.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	fs    vfs.FS
 	clock *clock.Manual
 	opts  Options
 	store *Store
 }
 
-func newWorld(t *testing.T, change ...func(*Options)) *world {
+func newWorld(t testing.TB, change ...func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, fs: vfs.NewMem(), clock: clock.NewManual(epoch0)}
 	w.opts = Options{FS: w.fs, Clock: w.clock, Dirs: []string{"/data"}, NodeID: 1}
