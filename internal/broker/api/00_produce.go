@@ -30,7 +30,9 @@ var _ = registerHot(kmsg.KeyProduce, (*Broker).produce)
 // produceVersionTopicIDs is the first version that names topics by id.
 const produceVersionTopicIDs = 13
 
-// produceCall is one Produce request under way: its answer and how many partitions still wait.
+// produceCall is one Produce request under way: its answer and how many partitions still wait. It is
+// used again for another request once nobody holds it, so that a request allocates next to nothing:
+// the answer's slices, the items and the timer stay with it.
 type produceCall struct {
 	b       *Broker
 	call    *Call
@@ -40,10 +42,12 @@ type produceCall struct {
 	pending atomic.Int32
 	items   []produceItem
 	waits   []produceWait
-	timer   *time.Timer
-	mu      sync.Mutex // guards resp's error fields of waiting partitions against the timer
+	timer   *time.Timer // of expire; nil until a request had to wait
+	mu      sync.Mutex  // guards resp's error fields of waiting partitions against the timer
 	sent    bool
 }
+
+var produceCalls = sync.Pool{New: func() any { return new(produceCall) }}
 
 // produceItem is one partition's batch of the request.
 type produceItem struct {
@@ -56,14 +60,16 @@ type produceItem struct {
 
 // produceWait is a partition that waits for its high watermark.
 type produceWait struct {
+	pc          *produceCall
 	topic, part int
 	p           *partition.Partition
 	until       int64
 }
 
 func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
-	pc := &produceCall{b: b, call: c, acks: req.Acks}
-	pc.resp.Responses = make([]kmsg.ProduceResponseTopicProduceResponse, len(req.TopicData))
+	pc, _ := produceCalls.Get().(*produceCall)
+	pc.b, pc.call, pc.acks, pc.failed, pc.sent = b, c, req.Acks, false, false
+	pc.resp = kmsg.ProduceResponse{Responses: resize(pc.resp.Responses, len(req.TopicData))}
 	for i := range req.TopicData {
 		pc.openTopic(i, req)
 	}
@@ -72,8 +78,13 @@ func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
 		pc.append(&pc.items[i])
 	}
 	pc.applyQuotas()
+	// What lies in the frame or belongs to others is let go now; the answer may come much later.
+	clear(pc.items)
+	pc.items = pc.items[:0]
 	if pc.acks == 0 {
-		if pc.failed {
+		failed := pc.failed
+		pc.recycle()
+		if failed {
 			c.Hangup("acks=0 request failed")
 			return
 		}
@@ -97,18 +108,49 @@ func (pc *produceCall) applyQuotas() {
 	c.hold()
 }
 
+// resize gives s the length n and keeps what its elements hold, for them to be used again.
+func resize[T any](s []T, n int) []T {
+	if n <= cap(s) {
+		return s[:n]
+	}
+	return append(s[:cap(s)], make([]T, n-cap(s))...)
+}
+
+// recycle lets go of the call. Nobody may hold it: every waiter has fired, and the timer is stopped
+// or was never set.
+func (pc *produceCall) recycle() {
+	if cap(pc.resp.Responses) > keptTopics || cap(pc.items) > keptPartitions {
+		return
+	}
+	for i := range pc.resp.Responses {
+		if cap(pc.resp.Responses[i].PartitionResponses) > keptPartitions {
+			return
+		}
+	}
+	clear(pc.waits)
+	pc.b, pc.call, pc.waits = nil, nil, pc.waits[:0]
+	produceCalls.Put(pc)
+}
+
+// What a call may hold on to.
+const (
+	keptTopics     = 64
+	keptPartitions = 1024
+)
+
 // openTopic finds the partitions of one topic of the request and takes up their batches.
 func (pc *produceCall) openTopic(i int, req *kmsg.ProduceRequest) {
 	b, c := pc.b, pc.call
 	in, out := &req.TopicData[i], &pc.resp.Responses[i]
-	out.PartitionResponses = make([]kmsg.ProduceResponsePartitionProduceResponse, len(in.PartitionData))
+	*out = kmsg.ProduceResponseTopicProduceResponse{PartitionResponses: resize(out.PartitionResponses, len(in.PartitionData))}
 	var topic *partition.Topic
 	missing := error(kerr.UnknownTopicOrPartition)
 	if c.Version >= produceVersionTopicIDs {
 		out.TopicId = in.TopicId
 		topic, missing = b.Parts.TopicByID(in.TopicId), kerr.UnknownTopicID
+	} else if topic = b.Parts.Topic(in.Name); topic != nil {
+		out.Name = topic.Name
 	} else {
-		topic = b.Parts.Topic(in.Name)
 		out.Name = strings.Clone(in.Name) // the request's strings die with the frame
 	}
 	for j := range in.PartitionData {
@@ -119,12 +161,12 @@ func (pc *produceCall) openTopic(i int, req *kmsg.ProduceRequest) {
 			pc.fail(res, missing)
 			continue
 		}
-		it := produceItem{topic: i, part: j, res: res}
-		if err := pc.open(&it, topic, part, req.TransactionalId); err != nil {
+		pc.items = append(pc.items, produceItem{topic: i, part: j, res: res})
+		it := &pc.items[len(pc.items)-1]
+		if err := pc.open(it, topic, part, req.TransactionalId); err != nil {
 			pc.fail(res, err)
-			continue
+			pc.items = pc.items[:len(pc.items)-1]
 		}
-		pc.items = append(pc.items, it)
 	}
 }
 
@@ -185,7 +227,7 @@ func (pc *produceCall) append(it *produceItem) {
 	}
 	it.res.BaseOffset, it.res.LogAppendTimeMs, it.res.LogStartOffset = info.BaseOffset, info.AppendTime, info.StartOffset
 	if pc.acks == -1 {
-		pc.waits = append(pc.waits, produceWait{it.topic, it.part, it.p, info.LastOffset + 1})
+		pc.waits = append(pc.waits, produceWait{pc, it.topic, it.part, it.p, info.LastOffset + 1})
 	}
 }
 
@@ -258,21 +300,26 @@ func (pc *produceCall) await(timeout time.Duration) {
 	}
 	pc.waits = open
 	if len(open) == 0 {
-		pc.send()
+		pc.answer()
 		return
 	}
 	pc.pending.Store(int32(len(open)) + 1) // one for this loop, so that nobody answers under it
 	pc.mu.Lock()
-	pc.timer = time.AfterFunc(timeout, pc.expire)
+	if pc.timer == nil {
+		pc.timer = time.AfterFunc(timeout, pc.expire)
+	} else {
+		pc.timer.Reset(timeout)
+	}
 	pc.mu.Unlock()
 	for k := range open {
-		w := &open[k]
-		w.p.AwaitHW(w.until, func(err error) { pc.committed(w, err) })
+		open[k].p.Await(open[k].until, &open[k])
 	}
 	pc.done()
 }
 
-func (pc *produceCall) committed(w *produceWait, err error) {
+// Reached is the partition's word that the high watermark is where it has to be, or never will be.
+func (w *produceWait) Reached(err error) {
+	pc := w.pc
 	pc.mu.Lock()
 	if !pc.sent && err != nil {
 		res := &pc.resp.Responses[w.topic].PartitionResponses[w.part]
@@ -304,9 +351,11 @@ func (pc *produceCall) expire() {
 	}
 	pc.sent = true
 	pc.mu.Unlock()
-	pc.send()
+	pc.call.Reply(&pc.resp)
 }
 
+// finish answers, unless the deadline has passed meanwhile: then the timer's goroutine may still
+// look at the call, and it is not used again.
 func (pc *produceCall) finish() {
 	pc.mu.Lock()
 	if pc.sent {
@@ -314,9 +363,17 @@ func (pc *produceCall) finish() {
 		return
 	}
 	pc.sent = true
-	pc.timer.Stop()
+	stopped := pc.timer.Stop()
 	pc.mu.Unlock()
-	pc.send()
+	if stopped {
+		pc.answer()
+	} else {
+		pc.call.Reply(&pc.resp)
+	}
 }
 
-func (pc *produceCall) send() { pc.call.Reply(&pc.resp) }
+// answer replies and lets go of the call; the answer is encoded when Reply returns.
+func (pc *produceCall) answer() {
+	pc.call.Reply(&pc.resp)
+	pc.recycle()
+}

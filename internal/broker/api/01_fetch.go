@@ -2,6 +2,7 @@ package api
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -29,7 +30,8 @@ const (
 	debuggingReplica int32 = -2
 )
 
-// fetchCall is one fetch under way.
+// fetchCall is one fetch under way. It is used again for another one: the answer's slices and the
+// partitions of a fetch without a session stay with it.
 type fetchCall struct {
 	b         *Broker
 	c         *Call
@@ -42,8 +44,14 @@ type fetchCall struct {
 	bytes     int
 	failed    bool
 	gave      []*fetchPart
+	resp      kmsg.FetchResponse
+	own       []fetchPart // what parts points to where there is no session
+	ownParts  []*fetchPart
 }
 
+var fetchCalls = sync.Pool{New: func() any { return new(fetchCall) }}
+
+// newFetchPart is a partition of a session, which outlives the request and its strings.
 func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPartition) *fetchPart {
 	p := &fetchPart{key: fetchKey{strings.Clone(t.Topic), t.TopicId, in.Partition}, toldHW: -1, toldStart: -1}
 	p.update(in)
@@ -51,7 +59,9 @@ func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPart
 }
 
 func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
-	f := &fetchCall{b: b, c: c, isolation: partition.Isolation(req.IsolationLevel), replica: req.ReplicaId}
+	f, _ := fetchCalls.Get().(*fetchCall)
+	defer f.recycle()
+	f.b, f.c, f.isolation, f.replica = b, c, partition.Isolation(req.IsolationLevel), req.ReplicaId
 	if c.Version >= 15 {
 		f.replica = req.ReplicaState.ReplicaId
 	}
@@ -72,6 +82,24 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	f.answer(incremental)
 }
 
+// recycle lets go of the call once it is answered, or has failed without one.
+func (f *fetchCall) recycle() {
+	for i := range f.resp.Responses {
+		if cap(f.resp.Responses[i].Partitions) > keptPartitions {
+			return
+		}
+		clear(f.resp.Responses[i].Partitions) // ranges and aborted transactions
+	}
+	if cap(f.resp.Responses) > keptTopics || cap(f.own) > keptPartitions || cap(f.gave) > keptPartitions {
+		return
+	}
+	clear(f.own)
+	clear(f.ownParts)
+	clear(f.gave)
+	*f = fetchCall{resp: kmsg.FetchResponse{Responses: f.resp.Responses[:0]}, own: f.own[:0], ownParts: f.ownParts[:0], gave: f.gave[:0]}
+	fetchCalls.Put(f)
+}
+
 // open finds the partitions to read: those of the request, or of the session it continues.
 func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 	byID := f.c.Version >= fetchVersionTopicIDs
@@ -80,10 +108,12 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 		if req.SessionId != 0 {
 			cache.remove(req.SessionId)
 		}
-		f.parts = requestParts(req)
 		if f.c.Version >= 7 && req.SessionEpoch == initialFetchEpoch {
+			f.parts = sessionParts(req)
 			f.session = cache.create(f.c.Start, f.parts, byID)
+			return false, nil
 		}
+		f.parts = f.requestParts(req)
 		return false, nil
 	}
 	s, err := cache.acquire(f.c.Start, req, byID)
@@ -99,7 +129,7 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 	return true, nil
 }
 
-func requestParts(req *kmsg.FetchRequest) []*fetchPart {
+func sessionParts(req *kmsg.FetchRequest) []*fetchPart {
 	var parts []*fetchPart
 	for i := range req.Topics {
 		t := &req.Topics[i]
@@ -108,6 +138,23 @@ func requestParts(req *kmsg.FetchRequest) []*fetchPart {
 		}
 	}
 	return parts
+}
+
+// requestParts is the partitions of a fetch without a session: they live as long as the request.
+func (f *fetchCall) requestParts(req *kmsg.FetchRequest) []*fetchPart {
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		for j := range t.Partitions {
+			in := &t.Partitions[j]
+			p := fetchPart{key: fetchKey{t.Topic, t.TopicId, in.Partition}, toldHW: -1, toldStart: -1}
+			p.update(in)
+			f.own = append(f.own, p)
+		}
+	}
+	for i := range f.own {
+		f.ownParts = append(f.ownParts, &f.own[i])
+	}
+	return f.ownParts
 }
 
 // readUntilEnough reads every partition, and again each time one of them has moved, until the
@@ -236,8 +283,12 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 
 // answer sends what was read. An incremental answer mentions only partitions with news.
 func (f *fetchCall) answer(incremental bool) {
-	resp := kmsg.NewFetchResponse()
-	resp.Responses = make([]kmsg.FetchResponseFetchableTopicResponse, 0, 1)
+	resp := &f.resp
+	responses := resp.Responses[:0]
+	resp.Default()
+	if resp.Responses = responses; responses == nil {
+		resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
+	}
 	if f.session != nil {
 		resp.SessionId = f.session.id
 	}
@@ -245,7 +296,7 @@ func (f *fetchCall) answer(incremental bool) {
 		if incremental && !p.news() {
 			continue
 		}
-		f.addPartition(&resp, p)
+		f.addPartition(resp, p)
 	}
 	if f.c.metered && f.throttled(resp, incremental) {
 		return
@@ -257,15 +308,15 @@ func (f *fetchCall) answer(incremental bool) {
 		f.session.rotate(f.gave)
 		f.b.sessions.release(f.session)
 	}
-	f.c.Reply(&resp)
+	f.c.Reply(resp)
 }
 
 func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 	n := len(resp.Responses)
 	if n == 0 || resp.Responses[n-1].Topic != p.key.topic || resp.Responses[n-1].TopicId != p.key.id {
-		resp.Responses = append(resp.Responses, kmsg.FetchResponseFetchableTopicResponse{
-			Topic: p.key.topic, TopicId: p.key.id,
-		})
+		resp.Responses = resize(resp.Responses, n+1)
+		t := &resp.Responses[n]
+		*t = kmsg.FetchResponseFetchableTopicResponse{Topic: p.key.topic, TopicId: p.key.id, Partitions: t.Partitions[:0]}
 		n++
 	}
 	t := &resp.Responses[n-1]

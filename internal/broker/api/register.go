@@ -39,13 +39,18 @@ func register[T any, P requestPtr[T]](key int16, handle func(*Broker, *Call, P))
 // strings and bytes alias the frame. The handler must not keep anything of the request after it
 // returns.
 func registerHot[T any, P requestPtr[T]](key int16, handle func(*Broker, *Call, P)) *entry {
-	pool := sync.Pool{New: func() any { return P(new(T)) }}
+	type decoder struct {
+		req T
+		r   kmsg.Reader // here, for it would be allocated if it were a local variable
+	}
+	pool := sync.Pool{New: func() any { return new(decoder) }}
 	return add(key, func(b *Broker, c *Call) error {
-		req, _ := pool.Get().(P)
-		defer pool.Put(req)
-		r := kmsg.NewReader(c.Body)
-		r.Unsafe = true
-		if err := req.Read(&r, c.Version); err != nil {
+		d, _ := pool.Get().(*decoder)
+		defer pool.Put(d)
+		d.r = kmsg.NewReader(c.Body)
+		d.r.Unsafe = true
+		req := P(&d.req)
+		if err := req.Read(&d.r, c.Version); err != nil {
 			return err
 		}
 		handle(b, c, req)

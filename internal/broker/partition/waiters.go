@@ -1,49 +1,82 @@
 package partition
 
-import (
-	"container/heap"
-	"sync"
-)
+import "sync"
 
-// Waiter is a leaf: it is fired without any lock held, at most once.
+// A waiter is a leaf: it is fired without any lock held, at most once.
+
+// Waiter hears once that the high watermark has reached where it waits, or with an error that the
+// replica has closed. It must not block.
+type Waiter interface{ Reached(err error) }
+
+// waiterFunc makes a Waiter of a function.
+type waiterFunc func(error)
+
+func (f waiterFunc) Reached(err error) { f(err) }
 
 // hwWaiter waits for the high watermark to reach until.
 type hwWaiter struct {
 	until int64
-	fire  func(error)
+	w     Waiter
 }
 
-// waitHeap orders waiters by the offset they wait for.
+// waitHeap orders waiters by the offset they wait for. It is no container/heap, which would put
+// each waiter on the Go heap twice.
 type waitHeap []hwWaiter
 
-func (h waitHeap) Len() int           { return len(h) }
-func (h waitHeap) Less(i, j int) bool { return h[i].until < h[j].until }
-func (h waitHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *waitHeap) Push(x any)        { *h = append(*h, x.(hwWaiter)) }
-func (h *waitHeap) Pop() any {
-	old := *h
-	w := old[len(old)-1]
-	old[len(old)-1] = hwWaiter{}
-	*h = old[:len(old)-1]
-	return w
+func (h *waitHeap) push(w hwWaiter) {
+	*h = append(*h, w)
+	s := *h
+	for i := len(s) - 1; i > 0; {
+		up := (i - 1) / 2
+		if s[up].until <= s[i].until {
+			return
+		}
+		s[up], s[i] = s[i], s[up]
+		i = up
+	}
 }
 
-// AwaitHW calls fire once the high watermark has reached until, at once if it has already, or with
-// an error when the replica closes first. fire runs on the goroutine that moved the watermark and
-// must not block.
-func (p *Partition) AwaitHW(until int64, fire func(error)) {
+// pop takes the waiter of the lowest offset.
+func (h *waitHeap) pop() hwWaiter {
+	s := *h
+	top, last := s[0], len(s)-1
+	s[0], s[last] = s[last], hwWaiter{}
+	s = s[:last]
+	*h = s
+	for i := 0; ; {
+		least, left := i, 2*i+1
+		if left < last && s[left].until < s[least].until {
+			least = left
+		}
+		if right := left + 1; right < last && s[right].until < s[least].until {
+			least = right
+		}
+		if least == i {
+			return top
+		}
+		s[i], s[least] = s[least], s[i]
+		i = least
+	}
+}
+
+// AwaitHW is Await with a function.
+func (p *Partition) AwaitHW(until int64, fire func(error)) { p.Await(until, waiterFunc(fire)) }
+
+// Await tells w once the high watermark has reached until, at once if it has already, or with an
+// error when the replica closes first. That happens on the goroutine that moved the watermark.
+func (p *Partition) Await(until int64, w Waiter) {
 	p.mu.Lock()
 	if p.log.HighWatermark() >= until {
 		p.mu.Unlock()
-		fire(nil)
+		w.Reached(nil)
 		return
 	}
 	if p.closed.Load() {
 		p.mu.Unlock()
-		fire(errClosed)
+		w.Reached(errClosed)
 		return
 	}
-	heap.Push(&p.mu.hw, hwWaiter{until, fire})
+	p.mu.hw.push(hwWaiter{until, w})
 	p.mu.Unlock()
 }
 
@@ -55,9 +88,9 @@ func (p *Partition) fireHW(hw int64, err error) {
 			p.mu.Unlock()
 			return
 		}
-		w, _ := heap.Pop(&p.mu.hw).(hwWaiter)
+		w := p.mu.hw.pop()
 		p.mu.Unlock()
-		w.fire(err)
+		w.w.Reached(err)
 	}
 }
 

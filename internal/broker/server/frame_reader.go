@@ -21,6 +21,9 @@ const readBufferBytes = 16 << 10
 type frameReader struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil where the connection has no descriptor
+	tryFn  func(uintptr) bool
+	got    int   // of try
+	err    error // of try
 	max    int
 	budget *budget
 	idle   time.Duration
@@ -36,7 +39,7 @@ func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle time.Dura
 	fr.nc, fr.max, fr.budget, fr.idle = nc, maxBytes, b, idle
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			fr.raw = raw
+			fr.raw, fr.tryFn = raw, fr.try
 		}
 	}
 }
@@ -195,26 +198,29 @@ func (fr *frameReader) readSome() (n int, err error) {
 		fr.take()
 		return fr.nc.Read(fr.buf.B[fr.w:readBufferBytes])
 	}
-	readErr := fr.raw.Read(func(fd uintptr) bool {
-		fr.take()
-		for {
-			n, err = syscall.Read(int(fd), fr.buf.B[fr.w:readBufferBytes])
-			if err != syscall.EINTR {
-				break
-			}
-		}
-		if err == syscall.EAGAIN {
-			if fr.r == fr.w {
-				fr.drop()
-			}
-			return false
-		}
-		return true
-	})
-	if readErr != nil {
-		return 0, readErr
+	fr.got, fr.err = 0, nil
+	if err := fr.raw.Read(fr.tryFn); err != nil {
+		return 0, err
 	}
-	return max(n, 0), err
+	return max(fr.got, 0), fr.err
+}
+
+// try reads once; false means that there is nothing yet.
+func (fr *frameReader) try(fd uintptr) bool {
+	fr.take()
+	for {
+		fr.got, fr.err = syscall.Read(int(fd), fr.buf.B[fr.w:readBufferBytes])
+		if fr.err != syscall.EINTR {
+			break
+		}
+	}
+	if fr.err == syscall.EAGAIN {
+		if fr.r == fr.w {
+			fr.drop()
+		}
+		return false
+	}
+	return true
 }
 
 func (fr *frameReader) take() {
