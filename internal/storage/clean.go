@@ -169,7 +169,8 @@ func (l *Log) cleanView(cfg *LogConfig) (*cleanView, error) {
 		active: l.active().base, start: l.start.Load(), stable: stable, end: l.end.Load(), cleaned: l.cleaned, cfg: cfg,
 	}
 	for i, s := range l.segs[:len(l.segs)-1] {
-		cs := cleanSegment{base: s.base, next: l.segs[i+1].base, size: s.size, largestTS: s.largestTimestamp(), firstTS: s.firstTS}
+		cs := cleanSegment{base: s.base, next: l.segs[i+1].base, size: s.size}
+		cs.largestTS, cs.firstTS = s.largestTimestamp(), s.firstTS
 		if x := s.idx.Load(); x != nil {
 			cs.indexBytes = int64(len(x.offs) * offsetEntryBytes)
 			cs.timeBytes = int64(len(x.times) * timeEntryBytes)

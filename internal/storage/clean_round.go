@@ -50,7 +50,8 @@ func (c *cleaner) clean(ctx context.Context, l *Log, j cleanJob, now time.Time) 
 		"records_before", r.stats.recordsRead, "records_after", r.stats.recordsKept,
 		"bytes_before", r.stats.bytesRead, "bytes_after", r.stats.bytesKept, "took", time.Since(began))
 	if r.stats.keyless > 0 {
-		c.s.log.Warn("records without a key were dropped from a compacted log", "log", l.tp.String(), "records", r.stats.keyless)
+		c.s.log.Warn("records without a key were dropped from a compacted log", "log", l.tp.String(),
+			"records", r.stats.keyless)
 	}
 	return nil
 }
@@ -320,7 +321,9 @@ func (sr *segmentReader) each(l *Log, s *segment, pos int64, fn func(b batch.Bat
 }
 
 // batches calls fn for the whole batches in buf and returns how many bytes they are.
-func (sr *segmentReader) batches(name string, buf []byte, pos, size int64, fn func(batch.Batch, bool) error) (used int, err error) {
+func (sr *segmentReader) batches(name string, buf []byte, pos, size int64, fn func(batch.Batch, bool) error) (
+	used int, err error,
+) {
 	for used < len(buf) {
 		b, _, err := batch.Next(buf[used:])
 		if errors.Is(err, batch.ErrShort) {

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"sync"
 
 	"github.com/logstead/logstead/internal/kit/vfs"
@@ -427,6 +429,8 @@ func (j *journal) retire() error {
 	for f := range j.free {
 		list = append(list, f)
 	}
+	// Oldest first: a newer file may hold the note that forbids an older one's entries.
+	slices.SortFunc(list, func(a, b *journalFile) int { return cmp.Compare(a.generation, b.generation) })
 	var first error
 	for _, f := range list {
 		if err := f.retire(); err != nil && first == nil {

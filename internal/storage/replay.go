@@ -88,7 +88,10 @@ func (d *logDir) openJournal(old []*replayFile) error {
 func (d *logDir) reuse(o *replayFile, wanted bool) (*journalFile, error) {
 	fsys := d.store.opts.FS
 	if !wanted {
-		return nil, fsys.Remove(o.name)
+		if err := fsys.Remove(o.name); err != nil {
+			return nil, err
+		}
+		return nil, fsys.SyncDir(d.path) // before a newer one goes, whose notes this one needs
 	}
 	f, direct, err := fsys.OpenDirect(o.name)
 	if err != nil {
