@@ -61,9 +61,14 @@ func flights(ctx context.Context, r *Run) {
 	}
 	f.consumeAll(ctx, "before")
 	if r.target.restartable() {
-		r.check(ctx, "flights", "kill -9 and restart", time.Minute, func(ctx context.Context) error { return r.target.crash(ctx) })
-		f.consumeAll(ctx, "after kill -9")
+		r.check(ctx, "flights", "kill -9 and restart", time.Minute, func(ctx context.Context) (err error) {
+			if f.committed, err = f.committedNow(ctx); err != nil {
+				return err
+			}
+			return r.target.crash(ctx)
+		})
 		r.check(ctx, "flights", "groups' offsets survived", time.Minute, f.offsetsSurvived)
+		f.consumeAll(ctx, "after kill -9")
 	}
 	for _, client := range []string{"java-4.3", "confluent-python", "franz-go"} {
 		r.check(ctx, client, "flights: move in transactions", 3*time.Minute, func(ctx context.Context) error { return f.move(ctx, client) })
@@ -78,6 +83,7 @@ type flightRun struct {
 	keys        map[string][]string
 	copies      int
 	groups      []string
+	committed   map[string]map[int32]int64 // before the kill, by group and partition
 }
 
 func (f *flightRun) load() error {
@@ -283,29 +289,44 @@ func hashOf(values []string) uint64 {
 	return h.Sum64()
 }
 
-// offsetsSurvived checks that what the groups committed before the kill is still there: the end of every partition.
-func (f *flightRun) offsetsSurvived(ctx context.Context) error {
+// committedNow is what every group has committed, by group and partition.
+func (f *flightRun) committedNow(ctx context.Context) (map[string]map[int32]int64, error) {
 	adm, closeAdm, err := f.admin()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeAdm()
-	ends, err := adm.ListEndOffsets(ctx, f.topic)
-	if err != nil {
-		return err
-	}
+	all := map[string]map[int32]int64{}
 	for _, group := range f.groups {
 		got, err := adm.FetchOffsets(ctx, group)
 		if err != nil {
-			return fmt.Errorf("offsets of %s: %w", group, err)
+			return nil, fmt.Errorf("offsets of %s: %w", group, err)
 		}
-		for p, end := range ends[f.topic] {
-			// An empty partition has nothing to commit.
-			at, _ := got.Lookup(f.topic, p)
-			if end.Offset > 0 && at.At != end.Offset {
-				return fmt.Errorf("group %s committed %d of partition %d before the kill, now it is %d", group, end.Offset, p, at.At)
+		all[group] = map[int32]int64{}
+		for p, o := range got[f.topic] {
+			all[group][p] = o.At
+		}
+	}
+	return all, nil
+}
+
+// offsetsSurvived compares what groups have committed with what they had before the kill.
+func (f *flightRun) offsetsSurvived(ctx context.Context) error {
+	now, err := f.committedNow(ctx)
+	if err != nil {
+		return err
+	}
+	compared := 0
+	for group, before := range f.committed {
+		for p, at := range before {
+			if now[group][p] != at {
+				return fmt.Errorf("group %s had committed %d of partition %d before the kill, now it is %d", group, at, p, now[group][p])
 			}
+			compared++
 		}
+	}
+	if compared == 0 {
+		return errors.New("no group had committed anything")
 	}
 	return nil
 }
