@@ -128,7 +128,9 @@ type Ended struct {
 	Log string
 }
 
-func (e *Ended) Error() string { return fmt.Sprintf("logstead ended at its start: %v\n%s", e.Err, e.Log) }
+func (e *Ended) Error() string {
+	return fmt.Sprintf("logstead ended at its start: %v\n%s", e.Err, e.Log)
+}
 
 func (n *Node) await(ctx context.Context, mark int64) error {
 	var d net.Dialer
