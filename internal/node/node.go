@@ -333,7 +333,7 @@ func (n *Node) compose(cfg *config) {
 		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
 	})
 	n.api.Quotas = quota.New(quotaOptions(cfg.live))
-	n.api.Quotas.SetLimits(quotaLimits(n.image()))
+	n.setQuotas(n.image())
 	n.api.Txn = api.Transactions{
 		Shards: n.txns, ProducerIDs: n.producerIDs, Config: n.txnConfig,
 		AddWait:       cfg.live.Duration("add.partitions.to.txn.retry.backoff.max.ms"),

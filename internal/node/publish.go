@@ -24,7 +24,7 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 		n.reconfigure(im)
 	}
 	if d.Quotas {
-		n.api.Quotas.SetLimits(quotaLimits(im))
+		n.setQuotas(im)
 	}
 	for _, t := range d.Deleted {
 		n.deleteTopic(t)
@@ -59,6 +59,7 @@ func (n *Node) reconfigure(im *meta.Image) {
 	c := newConfig(n.o.Config, im, n.api.NodeID)
 	n.live.Store(c)
 	n.server.SetLimits(connectionLimits(c.broker))
+	n.setQuotas(im)
 	for t := range im.Topics() {
 		n.applySettings(im, n.parts.Topic(t.Name))
 	}

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"math"
+	"net/netip"
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/quota"
@@ -16,6 +18,35 @@ func quotaOptions(l *conf.Live) quota.Options {
 		}
 	}
 	return quota.Options{Window: window("quota.window"), Mutation: window("controller.quota.window")}
+}
+
+// setQuotas takes in the quotas of clients and of connections.
+func (n *Node) setQuotas(im *meta.Image) {
+	n.api.Quotas.SetLimits(quotaLimits(im))
+	perSecond := n.live.Load().broker.MaxConnectionRate
+	if perSecond == math.MaxInt32 {
+		perSecond = 0
+	}
+	n.api.Quotas.SetConnectionRates(perSecond, addressRates(im))
+}
+
+// addressRates are the connections that each address may make in a second; "" is any other address.
+func addressRates(im *meta.Image) map[string]float64 {
+	rates := map[string]float64{}
+	for q := range im.Quotas() {
+		rate, ok := q.Values["connection_creation_rate"]
+		if !ok || len(q.Entity) != 1 || q.Entity[0].Type != "ip" {
+			continue
+		}
+		ip := ""
+		if q.Entity[0].Name != nil {
+			if addr, err := netip.ParseAddr(*q.Entity[0].Name); err == nil {
+				ip = addr.Unmap().String()
+			}
+		}
+		rates[ip] = rate
+	}
+	return rates
 }
 
 // quotaLimits are the quotas of users and client ids that the metadata holds.

@@ -2,7 +2,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -240,5 +243,29 @@ func TestProducerIsSlowed(t *testing.T) {
 	}
 	if free > took/2 {
 		t.Errorf("the client without a quota took %v, the slow one %v", free, took)
+	}
+}
+
+// TestAddressesConnectSlowly sets a quota for an address: what is above it is closed without an answer.
+func TestAddressesConnectSlowly(t *testing.T) {
+	n := start(t, "", "quota.window.num=2")
+	admin := newAsker(t, n.Bootstrap(), "admin")
+	req, ip := kmsg.NewAlterClientQuotasRequest(), "127.0.0.1"
+	req.Entries = []kmsg.AlterClientQuotasRequestEntryData{{
+		Entity: []kmsg.AlterClientQuotasRequestEntityData{{EntityType: "ip", EntityName: &ip}},
+		Ops:    []kmsg.AlterClientQuotasRequestOpData{{Key: "connection_creation_rate", Value: 1}},
+	}}
+	if resp := ask[*kmsg.AlterClientQuotasResponse](admin, &req, 1); resp.Entries[0].ErrorCode != 0 {
+		t.Fatalf("error %d", resp.Entries[0].ErrorCode)
+	}
+	newAsker(t, n.Bootstrap(), "first").unread()
+	second, err := net.Dial("tcp", n.Bootstrap())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close() //nolint:errcheck // the broker closed it
+	_ = second.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the second connection in a second ended with %v, want it closed", err)
 	}
 }

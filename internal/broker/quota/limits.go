@@ -10,6 +10,9 @@ const (
 	Request              // share of one processor, in percent
 	Mutation             // partitions created or deleted a second
 	kinds
+
+	connection  = kinds // of addresses, which are no entity of Limits
+	sensorKinds = kinds + 1
 )
 
 // keys are the names of the kinds in the metadata.

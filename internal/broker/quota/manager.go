@@ -28,9 +28,11 @@ type Manager struct {
 	o      Options
 	limits atomic.Pointer[Limits]
 
+	connections connections
+
 	mu struct {
 		sync.Mutex
-		sensors [kinds]map[sensorKey]*sensor
+		sensors [sensorKinds]map[sensorKey]*sensor
 		count   int
 		swept   time.Time
 	}
@@ -166,22 +168,27 @@ func (m *Manager) sensor(now time.Time, k Kind, user, clientID string) (float64,
 	if !ok {
 		return 0, nil
 	}
+	return limit, m.sensorOf(now, k, key)
+}
+
+// sensorOf finds or makes a sensor.
+func (m *Manager) sensorOf(now time.Time, k Kind, key sensorKey) *sensor {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.mu.sensors[k][key]
 	if s != nil {
-		return limit, s
+		return s
 	}
 	m.sweepLocked(now)
 	if m.mu.count >= m.o.MaxSensors {
 		// Too many client ids: they share, which cannot be worse for the broker than their quota.
 		if key = (sensorKey{user: key.user}); m.mu.sensors[k][key] != nil {
-			return limit, m.mu.sensors[k][key]
+			return m.mu.sensors[k][key]
 		}
 		if m.mu.count >= 2*m.o.MaxSensors {
 			key = sensorKey{}
 			if s := m.mu.sensors[k][key]; s != nil {
-				return limit, s
+				return s
 			}
 		}
 	}
@@ -192,7 +199,7 @@ func (m *Manager) sensor(now time.Time, k Kind, user, clientID string) (float64,
 	}
 	m.mu.sensors[k][key] = s
 	m.mu.count++
-	return limit, s
+	return s
 }
 
 // sweepLocked forgets entities that were not seen for long.

@@ -196,3 +196,35 @@ func TestSensorsAreBounded(t *testing.T) {
 		t.Errorf("%d sensors after two idle hours, want 1", m.mu.count)
 	}
 }
+
+func TestConnectionRates(t *testing.T) {
+	m := New(Options{Window: Window{Samples: 2, Size: time.Second}})
+	if pause, refused := m.Connect(start, "1.1.1.1"); pause != 0 || refused != 0 {
+		t.Fatalf("without limits: pause %v, refused for %v", pause, refused)
+	}
+	m.SetConnectionRates(10, map[string]float64{"1.1.1.1": 2, "": 5})
+	count := func(ip string, tries int) (taken int) {
+		for range tries {
+			if _, refused := m.Connect(start, ip); refused == 0 {
+				taken++
+			}
+		}
+		return taken
+	}
+	for ip, want := range map[string]int{"1.1.1.1": 2, "2.2.2.2": 5} {
+		if got := count(ip, 20); got != want {
+			t.Errorf("%s made %d connections in a second, want %d", ip, got, want)
+		}
+	}
+	if pause, _ := m.Connect(start, "3.3.3.3"); pause != 0 {
+		t.Errorf("8 connections paused the listener for %v", pause)
+	}
+	m.Connect(start, "3.3.3.3")
+	m.Connect(start, "3.3.3.3")
+	if pause, _ := m.Connect(start, "3.3.3.3"); pause != 100*time.Millisecond {
+		t.Errorf("11 connections paused the listener for %v, want 100ms", pause)
+	}
+	if pause, refused := m.Connect(start.Add(3*time.Second), "1.1.1.1"); pause != 0 || refused != 0 {
+		t.Errorf("three seconds later: pause %v, refused for %v", pause, refused)
+	}
+}

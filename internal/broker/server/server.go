@@ -97,7 +97,7 @@ func (s *Server) SetLimits(l Limits) { s.limits.Store(&l) }
 func (s *Server) Run(ctx context.Context, listeners []Listener) error {
 	var accepting sync.WaitGroup
 	for _, l := range listeners {
-		accepting.Go(func() { s.accept(l) })
+		accepting.Go(func() { s.accept(ctx, l) })
 	}
 	<-ctx.Done()
 	for _, l := range listeners {
@@ -136,7 +136,7 @@ func (s *Server) Software() map[api.Software]int {
 // InFlightBytes is what large requests hold of the budget.
 func (s *Server) InFlightBytes() int64 { return s.budget.taken() }
 
-func (s *Server) accept(l Listener) {
+func (s *Server) accept(ctx context.Context, l Listener) {
 	for {
 		nc, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -148,7 +148,36 @@ func (s *Server) accept(l Listener) {
 			time.Sleep(acceptRetry)
 			continue
 		}
-		s.Serve(l.Name, nc)
+		if s.mayCome(ctx, nc) {
+			s.Serve(l.Name, nc)
+		}
+	}
+}
+
+// mayCome holds the listener back while connections come too fast, and turns those away that come too
+// fast from one address.
+func (s *Server) mayCome(ctx context.Context, nc net.Conn) bool {
+	pause, refused := s.o.Broker.Quotas.Connect(s.o.Broker.Clock.Now(), hostOf(nc.RemoteAddr()))
+	wait(ctx, pause)
+	if refused == 0 {
+		return true
+	}
+	s.wg.Go(func() {
+		wait(ctx, refused)
+		_ = nc.Close()
+	})
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
