@@ -177,18 +177,41 @@ func (d *logDir) loadLogs(ctx context.Context, todo []base.TopicPartition, st *d
 	return ctx.Err()
 }
 
-// loadLog reads one log's directory and adds the log to the store.
+// loadLog reads one log's directory and adds the log to the store. If it meets damage where all
+// should be sound, it begins again and checks every byte.
 func (d *logDir) loadLog(ctx context.Context, tp base.TopicPartition, st *dirState) error {
-	l := newLog(d.store, d, tp, d.store.opts.Defaults)
-	r := recoverer{l: l, clean: st.clean, point: st.recovery[tp], startPoint: st.start[tp], noted: st.noted[tp]}
-	r.cleaned = -1
-	if cleaned, ok := st.cleaner[tp]; ok {
-		r.cleaned = cleaned
+	l, err := d.recoverLog(ctx, tp, st, false)
+	var damaged *damagedError
+	if errors.As(err, &damaged) {
+		d.store.log.Warn("a log is not what it should be; checking all of it", "log", tp.String(), "err", err)
+		l, err = d.recoverLog(ctx, tp, st, true)
 	}
-	if err := r.run(ctx); err != nil {
+	if err != nil {
 		return err
 	}
 	return d.add(l, st)
+}
+
+// recoverLog reads one log; full checks all of it.
+func (d *logDir) recoverLog(ctx context.Context, tp base.TopicPartition, st *dirState, full bool) (*Log, error) {
+	l := newLog(d.store, d, tp, d.store.opts.Defaults)
+	r := recoverer{
+		l: l, clean: st.clean && !full, point: st.recovery[tp], stable: st.recovery[tp], startPoint: st.start[tp],
+		noted: st.noted[tp], cleaned: -1,
+	}
+	if full {
+		r.point = 0
+	}
+	if cleaned, ok := st.cleaner[tp]; ok {
+		r.cleaned = cleaned
+	}
+	err := r.run(ctx)
+	if err != nil {
+		for _, s := range l.segs {
+			d.store.files.drop(s)
+		}
+	}
+	return l, err
 }
 
 // add gives a log what the checkpoints say of it and puts it into the store.

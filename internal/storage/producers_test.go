@@ -83,7 +83,7 @@ func TestTransactions(t *testing.T) {
 		}
 	}
 	unstable(-1)
-	appendSpec(t, l, spec{pid: 1, seq: 0, txn: true})                          // 0
+	appendSpec(t, l, spec{pid: 1, seq: 0, txn: true})                             // 0
 	appendSpec(t, l, spec{pid: 2, seq: 0, txn: true, values: []string{"a", "b"}}) // 1, 2
 	unstable(0)
 	if first, epoch, ok := l.HasOpenTxn(2); !ok || first != 1 || epoch != 0 {

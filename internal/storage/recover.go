@@ -34,7 +34,7 @@ func (r *recoverer) run(ctx context.Context) error {
 	l.id.Store(&id)
 	if r.noted.id == id {
 		r.startPoint = max(r.startPoint, r.noted.start)
-		r.stable = r.noted.stable
+		r.stable = max(r.stable, r.noted.stable)
 	}
 	r.stable = max(r.stable, r.point)
 	if l.epochs, err = loadEpochs(l.store.opts.FS, l.home()); err != nil {
@@ -135,12 +135,7 @@ func (r *recoverer) findEnds(ctx context.Context) error {
 	}
 	l.start.Store(max(r.startPoint, l.segs[0].base))
 	if r.clean {
-		err := r.trust()
-		var d *damagedError
-		if !errors.As(err, &d) {
-			return err
-		}
-		r.clean, r.point = false, 0 // the files are not what the clean shutdown left
+		return r.trust()
 	}
 	return r.verify(ctx)
 }
