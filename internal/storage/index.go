@@ -194,7 +194,8 @@ func (x *indexes) parseTxn(b []byte, base int64) bool {
 		FirstOffset: int64(binary.BigEndian.Uint64(b[10:])),
 		LastOffset:  int64(binary.BigEndian.Uint64(b[18:])),
 	}, int64(binary.BigEndian.Uint64(b[26:]))}
-	if binary.BigEndian.Uint16(b) != 0 || e.ProducerID < 0 || e.LastOffset < base || e.FirstOffset > e.LastOffset {
+	// A marker is above its first record, so the zeros that a crash may leave are no entry.
+	if binary.BigEndian.Uint16(b) != 0 || e.ProducerID < 0 || e.LastOffset < base || e.FirstOffset >= e.LastOffset {
 		return false
 	}
 	if n := len(x.txns); n > 0 && e.LastOffset <= x.txns[n-1].LastOffset {
