@@ -153,6 +153,7 @@ func (n *Node) newGroupMachine() *group.Machine {
 	return group.New(group.Options{
 		Config: n.groupConfig(), GroupConfig: n.ownGroupConfig,
 		Topics: func() group.Topics { return topicImage{n.image()} }, NewID: newUUID,
+		Events: n.groupEventFuncs(),
 	})
 }
 

@@ -126,6 +126,13 @@ var families = []family{
 		groupOffsets(func(o *groupOffset) (float64, bool) { return o.lagSeconds, o.exists })},
 	{"kafka_consumergroup_state", obs.Gauge, "consumergroup, state", "Always 1; the label says the group's state.", writeGroupStates},
 
+	{"logstead_group_rebalances_total", obs.Counter, "", "Times that a group began to share out its partitions anew.",
+		value(func(n *Node, _ *view) int64 { return n.groupEvents.rebalances.Load() })},
+	{"logstead_group_fenced_members_total", obs.Counter, "", "Members removed from their group without having asked for it.",
+		value(func(n *Node, _ *view) int64 { return n.groupEvents.fenced.Load() })},
+	{"logstead_group_expired_offsets_total", obs.Counter, "", "Committed offsets that went out of retention.",
+		value(func(n *Node, _ *view) int64 { return n.groupEvents.expired.Load() })},
+
 	{"logstead_api_requests_total", obs.Counter, "api", "Requests answered, by API.",
 		perAPI(func(a *api.APIStats) int64 { return a.Calls })},
 	{"logstead_api_request_bytes_total", obs.Counter, "api", "Bytes of requests, by API.",

@@ -85,6 +85,7 @@ type Node struct {
 	server      *server.Server
 
 	runtimeMetrics *prometheus.Registry
+	groupEvents    groupEvents
 	idle           idleGauge
 
 	recovered, registered, listening atomic.Bool

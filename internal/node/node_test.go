@@ -124,6 +124,9 @@ func TestLifeOfABroker(t *testing.T) {
 	if err := c.CommitUncommittedOffsets(ctx); err != nil {
 		t.Fatal(err)
 	}
+	if n.groupEvents.rebalances.Load() == 0 {
+		t.Error("a group formed and no rebalance was counted")
+	}
 	id, cluster := n.image().Topic("orders").ID, n.store.ClusterID()
 	c.Close()
 	p.Close()
