@@ -91,6 +91,7 @@ func (a *App) server(ctx context.Context, f serverFlags) error {
 	if err != nil {
 		return err
 	}
+	tuneRuntime()
 	n, err := node.Open(ctx, node.Options{
 		Config: static, ConfigFile: f.config, Version: readVersion().Version, Logger: logger, Level: &level,
 	})
