@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/api"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -171,6 +173,40 @@ func BenchmarkFetch(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// sink takes answers and forgets them.
+type sink struct{ n int }
+
+func (s *sink) Send(w *kmsg.Writer) { s.n++; discard(w) }
+func (s *sink) Drop()               { s.n++ }
+func (s *sink) Close(reason string) { panic(reason) }
+
+// BenchmarkDispatch is a request without a socket: decode, handler, log, encode.
+func BenchmarkDispatch(b *testing.B) {
+	for name, frame := range map[string][]byte{
+		"produce": produceFrame(b, "t", 1, 16, 1000, 1), "fetch": fetchFrame("t", 1, 64<<10, 0, -1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			br := startBroker(b, Options{}, vfs.OS{}, b.TempDir(), storage.Replicated, map[string]int{"t": 1})
+			newCaller(b, br.addr, produceFrame(b, "t", 1, 64, 1000, -1)).check()
+			conn := api.NewConn(1, "PLAINTEXT", netip.AddrPort{}, netip.AddrPort{}, make(chan struct{}), func() {})
+			var call api.Call
+			var out sink
+			request := append([]byte(nil), frame[4:]...)
+			b.SetBytes(int64(len(request)))
+			b.ReportAllocs()
+			for b.Loop() {
+				copy(request, frame[4:]) // the log writes offsets into it
+				if err := br.api.Dispatch(conn, request, &call, &out); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if out.n == 0 {
+				b.Fatal("no request was answered")
+			}
+		})
 	}
 }
 

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type testBroker struct {
 	addr  string
 	parts *partition.Table
+	api   *api.Broker
 }
 
 func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability storage.Durability, topics map[string]int,
@@ -107,7 +108,7 @@ func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability stor
 			t.Error(err)
 		}
 	})
-	return &testBroker{addr: l.Addr().String(), parts: parts}
+	return &testBroker{addr: l.Addr().String(), parts: parts, api: b}
 }
 
 type testWriter struct{ t testing.TB }
