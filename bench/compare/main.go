@@ -1,7 +1,7 @@
 // Command compare measures logstead, in both durabilities, beside a real Apache Kafka: the same
 // clients, the same machine, the rivals taking turns. It writes bench/RESULTS.md.
 //
-//	go run ./bench/compare            every case, three rounds
+//	go run ./bench/compare            every case, three rounds, about half an hour
 //	go run ./bench/compare -short     the main cases, at most three minutes
 //	go run ./bench/compare -only 'produce/.*none' -before OLD   against another build of logstead
 //
@@ -46,7 +46,7 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.short, "short", false, "the main cases only, with less data; at most three minutes")
 	f.StringVar(&only, "only", "", "run the cases whose names match this regular expression")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds; each rival runs every case once a round")
-	f.StringVar(&o.out, "out", "", "write the report to this file (default: standard output)")
+	f.StringVar(&o.out, "out", "", "write the report to this `FILE` (default: bench/RESULTS.md, with -only standard output)")
 	f.StringVar(&rivals, "rivals", "fsync,replicated,kafka", "who runs")
 	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
 	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
@@ -65,6 +65,9 @@ func parse(args []string) (options, error) {
 		if o.short {
 			o.limit = 3 * time.Minute
 		}
+	}
+	if o.out == "" && only == "" {
+		o.out = "bench/RESULTS.md"
 	}
 	o.rivals = strings.Split(rivals, ",")
 	var err error
