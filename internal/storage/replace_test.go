@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/logstead/logstead/internal/kit/vfs"
@@ -125,9 +126,12 @@ func TestReplaceCrash(t *testing.T) {
 		waitSynced(t, l, l.EndOffset())
 		c, old := thin(t, l)
 		want := thinned(all, old[len(old)-1].next)
+		var mu sync.Mutex // the journal writes beside the swap
 		var left *vfs.Mem
 		start := fault.Ops()
 		fault.OnOp(func(vfs.Op) {
+			mu.Lock()
+			defer mu.Unlock()
 			if left == nil && fault.Ops()-start >= at {
 				left = mem.CrashClone(vfs.CrashOptions{Seed: uint64(at), KeepUnsynced: 0.5})
 			}
