@@ -111,22 +111,16 @@ func searchBatch(f *handle, pos int64, h *header, ts, from int64) (TimestampOffs
 // searchRecords decodes the batch's records up to the one that is looked for.
 func searchRecords(b batch.Batch, h *header, ts, from int64) (TimestampOffset, bool, error) {
 	none := TimestampOffset{Offset: base.NoOffset, Timestamp: base.NoTimestamp, Epoch: base.NoEpoch}
-	r, err := batch.NewReader(b, batch.Limits{})
-	if err != nil {
-		return none, false, err
-	}
-	defer r.Close()
-	for {
-		rec, ok, err := r.Next()
-		if err != nil || !ok {
-			return none, false, err
-		}
+	found, ok := none, false
+	err := batch.Scan(b, batch.Limits{}, func(rec batch.Record) bool {
 		at, off := h.baseTimestamp+rec.TimestampDelta, h.base+int64(rec.OffsetDelta)
 		if h.attrs&attrLogAppendTime != 0 {
 			at = h.maxTimestamp
 		}
-		if at >= ts && off >= from {
-			return TimestampOffset{Offset: off, Timestamp: at, Epoch: h.epoch}, true, nil
+		if ok = at >= ts && off >= from; ok {
+			found = TimestampOffset{Offset: off, Timestamp: at, Epoch: h.epoch}
 		}
-	}
+		return !ok
+	})
+	return found, ok, err
 }

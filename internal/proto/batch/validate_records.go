@@ -2,7 +2,6 @@ package batch
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -14,7 +13,7 @@ import (
 type walker struct {
 	b       Batch
 	records []byte
-	pooled  *[]byte
+	mem     inflated
 
 	maxTimestamp int64
 	bad          []RecordError
@@ -22,23 +21,13 @@ type walker struct {
 	badTime      bool
 }
 
-// inflatePool holds buffers that batches are decompressed into; maxPooled bounds one of them.
-var inflatePool = sync.Pool{New: func() any { return new([]byte) }}
-
-const maxPooled = 4 << 20
-
 // run checks all records. When keep is set, the decompressed records stay until recompressed.
 func (w *walker) run(o *ValidateOptions, codec Codec, keep bool) (err error) {
 	w.records = w.b.RecordsBytes()
 	if codec != None {
-		w.pooled = inflatePool.Get().(*[]byte)
-		out, err := decompress(*w.pooled, codec, w.records, o.Limits.decompressed())
-		*w.pooled = out
-		if err != nil {
-			w.release()
+		if w.records, err = w.mem.inflate(codec, w.records, o.Limits.decompressed()); err != nil {
 			return asError(err, kerr.UnknownServerError)
 		}
-		w.records = out
 	}
 	if err = w.walk(o); err != nil || !keep {
 		w.release()
@@ -47,13 +36,8 @@ func (w *walker) run(o *ValidateOptions, codec Codec, keep bool) (err error) {
 }
 
 func (w *walker) release() {
-	if w.pooled == nil {
-		return
-	}
-	if cap(*w.pooled) <= maxPooled {
-		inflatePool.Put(w.pooled)
-	}
-	w.pooled, w.records = nil, nil
+	w.mem.release()
+	w.records = nil
 }
 
 // walk is the hot loop: one pass, no allocation while the records are good.

@@ -1,0 +1,90 @@
+package batch
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// bomb is a batch of one record that decompresses to size bytes.
+func bomb(t *testing.T, codec Codec, size int) Batch {
+	t.Helper()
+	b := NewBuilder(Options{Codec: codec})
+	b.Append(time.Now().UnixMilli(), []byte("k"), make([]byte, size))
+	out, err := b.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestLargeBatchesTakeTurns(t *testing.T) {
+	const size, clients = 48 << 20, 8
+	for _, codec := range []Codec{Gzip, Zstd} {
+		t.Run(codec.String(), func(t *testing.T) {
+			b := bomb(t, codec, size)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			var wg sync.WaitGroup
+			for range clients {
+				wg.Go(func() {
+					o := ValidateOptions{Depth: DepthFull, Now: time.Now(), TimestampBeforeMaxMs: 1 << 40, TimestampAfterMaxMs: 1 << 40}
+					if _, err := Validate(append(Batch(nil), b...), o); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			runtime.ReadMemStats(&after)
+			// One of them at a time, each in the buffer of the one before while any wait; it is let go of at
+			// most once between two that come apart.
+			if took := after.TotalAlloc - before.TotalAlloc; took > clients*size*3/4 {
+				t.Errorf("%d batches of %d MiB side by side allocated %d MiB", clients, size>>20, took>>20)
+			}
+			if large.buf != nil || len(large.turn) != 0 {
+				t.Error("the buffer or the turn is still held")
+			}
+		})
+	}
+}
+
+func TestTurnIsGivenBackAfterAnError(t *testing.T) {
+	b := bomb(t, Zstd, 8<<20)
+	for range 3 {
+		o := ValidateOptions{Depth: DepthFull, Now: time.Now(), Limits: Limits{DecompressedBytes: 6 << 20}}
+		if _, err := Validate(append(Batch(nil), b...), o); !tooMuch(err) {
+			t.Fatalf("got %v, want %v", err, kerr.MessageTooLarge)
+		}
+		if err := Scan(b, Limits{DecompressedBytes: 6 << 20}, func(Record) bool { return true }); !tooMuch(err) {
+			t.Fatalf("scan: got %v, want %v", err, kerr.MessageTooLarge)
+		}
+	}
+}
+
+func TestScan(t *testing.T) {
+	for _, codec := range []Codec{None, Gzip, Snappy, LZ4, Zstd} {
+		b := NewBuilder(Options{Codec: codec})
+		for i := range 3 {
+			b.Append(1000+int64(i), []byte{byte(i)}, make([]byte, 3<<20))
+		}
+		built, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = Scan(built, Limits{}, func(r Record) bool {
+			if int(r.OffsetDelta) != n || r.Key[0] != byte(n) || len(r.Value) != 3<<20 {
+				t.Errorf("%v: record %d is %d, key %x", codec, n, r.OffsetDelta, r.Key)
+			}
+			n++
+			return n < 2
+		})
+		if err != nil || n != 2 {
+			t.Errorf("%v: %d records, %v", codec, n, err)
+		}
+	}
+}
