@@ -4,23 +4,68 @@ import "regexp"
 
 // knownDifference is a difference to Apache Kafka that is meant.
 type knownDifference struct {
-	// scenario, step and path are regular expressions that must match whole.
-	scenario, step, path string
-	reason               string
+	// scenario, step and path are regular expressions that must match whole; so are a and b, Kafka's value and
+	// logstead's, where they are given.
+	scenario, step, path, a, b string
+	reason                     string
 }
 
 // known is the whole list. A row that matches nothing in a full run fails it.
-var known = []knownDifference{}
+var known = []knownDifference{
+	{
+		path: `/ApiKeys/(76|77|78|79|83|84|85|86|87|88|89|90|91|92)`, b: absent,
+		reason: "share groups and streams groups are not there yet, so their APIs are not advertised",
+	},
+	{
+		path: `/(Supported|Finalized)Features/(share|streams)\.version`, b: absent,
+		reason: "share groups and streams groups are not there yet, so their features are not advertised",
+	},
+	{
+		path: `/(Supported|Finalized)Features/eligible\.leader\.replicas\.version`, b: absent,
+		reason: "eligible leader replicas need a cluster; one node does not keep them",
+	},
+	{
+		path:   `.*/Configs/min\.insync\.replicas(/.*)?`,
+		reason: "Kafka with eligible leader replicas writes min.insync.replicas as a cluster default when it is formatted",
+	},
+	{
+		scenario: "describe-configs", step: "the brokers' default.*", path: `/Resources/0/Configs`,
+		reason: "Kafka with eligible leader replicas has min.insync.replicas as its one cluster default",
+	},
+	{
+		path: `.*/Configs/logstead\..*`, a: absent,
+		reason: "logstead has topic configs of its own",
+	},
+	{
+		path: `.*ErrorMessage`, a: "null", b: `"text"`,
+		reason: "logstead says what was wrong where Kafka gives a code alone",
+	},
+	{
+		scenario: "metadata", step: "auto creation.*", path: `/Topics/.*`, a: `3|null|"zero id"`,
+		reason: "a topic created by asking for it is there in the first answer, not in the one after",
+	},
+	{
+		scenario: "incremental-alter-configs", step: "an operation that is none.*", path: `.*ErrorCode`, a: "-1", b: "42",
+		reason: "an unknown operation is an invalid request, not an unknown server error",
+	},
+	{
+		scenario: "fetch", step: "a limit of two batches and a half.*", path: `.*RecordBatches`,
+		reason: "Kafka cuts the last batch off at the byte limit and clients throw it away; logstead sends whole batches",
+	},
+}
+
+const absent = `\(absent\)`
 
 func knownReason(d difference) string {
 	for _, k := range known {
-		if matches(k.scenario, d.scenario) && matches(k.step, d.step) && matches(k.path, d.path) {
+		if matches(k.scenario, d.scenario) && matches(k.step, d.step) && matches(k.path, d.path) && matches(k.a, d.a) && matches(k.b, d.b) {
 			return k.reason
 		}
 	}
 	return ""
 }
 
+// matches says whether the pattern, if there is one, is all of s.
 func matches(pattern, s string) bool {
-	return regexp.MustCompile("^(?:" + pattern + ")$").MatchString(s)
+	return pattern == "" || regexp.MustCompile("(?s)^(?:"+pattern+")$").MatchString(s)
 }

@@ -20,8 +20,10 @@ import (
 // nothing, does not count and a difference has a path that says where.
 type normalizer struct {
 	prefix string
-	seen   map[string]string
-	count  map[string]int
+	// api is the key of the response at hand.
+	api   int16
+	seen  map[string]string
+	count map[string]int
 }
 
 func newNormalizer(prefix string) *normalizer {
@@ -41,33 +43,37 @@ func (n *normalizer) alias(kind, id string) string {
 }
 
 func (n *normalizer) response(r kmsg.Response) map[string]any {
-	return n.object(reflect.ValueOf(r).Elem(), r.Key())
+	n.api = r.Key()
+	return n.object(reflect.ValueOf(r).Elem())
 }
+
+// describeQuorum is the key of the answer that shows the metadata log, whose length is a broker's own affair.
+const describeQuorum = 55
 
 // skipped fields carry load or bookkeeping, not meaning.
 var skipped = map[string]bool{"Version": true, "ThrottleMillis": true, "UnknownTags": true}
 
-func (n *normalizer) object(v reflect.Value, api int16) map[string]any {
+func (n *normalizer) object(v reflect.Value) map[string]any {
 	out := map[string]any{}
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if skipped[f.Name] || !f.IsExported() {
 			continue
 		}
-		out[f.Name] = n.field(f.Name, v.Field(i), api)
+		out[f.Name] = n.field(f.Name, v.Field(i))
 	}
 	return out
 }
 
-func (n *normalizer) field(name string, v reflect.Value, api int16) any {
+func (n *normalizer) field(name string, v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			return nil
 		}
-		return n.field(name, v.Elem(), api)
+		return n.field(name, v.Elem())
 	case reflect.Struct:
-		return n.object(v, api)
+		return n.object(v)
 	case reflect.String:
 		return n.text(name, v.String())
 	case reflect.Array:
@@ -76,9 +82,11 @@ func (n *normalizer) field(name string, v reflect.Value, api int16) any {
 		}
 		return n.alias("id", fmt.Sprint(v.Interface()))
 	case reflect.Slice:
-		return n.slice(name, v, api)
+		return n.slice(name, v)
 	case reflect.Int32, reflect.Int64:
 		return n.number(name, v.Int())
+	case reflect.Uint16:
+		return n.number(name, int64(v.Uint()))
 	}
 	return v.Interface()
 }
@@ -125,6 +133,8 @@ func (n *normalizer) number(name string, x int64) any {
 		return n.alias("session", fmt.Sprint(x))
 	case name == "Port":
 		return "port"
+	case n.api == describeQuorum && (name == "LeaderEpoch" || name == "HighWatermark" || name == "LogEndOffset"):
+		return "some"
 	case name == "FinalizedFeaturesEpoch", name == "TotalBytes", name == "UsableBytes", name == "LastCaughtUpTimestamp", name == "LastFetchTimestamp":
 		return "some"
 	}
@@ -136,9 +146,9 @@ func (n *normalizer) number(name string, x int64) any {
 }
 
 // names are the fields that name an element of an array, the first that is there and not empty.
-var names = []string{"ApiKey", "Topic", "TopicID", "Group", "GroupID", "Partition", "Name", "ResourceName", "TransactionalID", "MemberID", "Key", "Feature", "NodeID", "BrokerID", "ReplicaID"}
+var names = []string{"ApiKey", "Topic", "TopicID", "Group", "GroupID", "Partition", "Name", "ResourceName", "TransactionalID", "MemberID", "Key", "Feature", "NodeID", "BrokerID", "ReplicaID", "ProducerID"}
 
-func (n *normalizer) slice(name string, v reflect.Value, api int16) any {
+func (n *normalizer) slice(name string, v reflect.Value) any {
 	if v.IsNil() {
 		return nil
 	}
@@ -152,7 +162,7 @@ func (n *normalizer) slice(name string, v reflect.Value, api int16) any {
 	if elem != reflect.Struct {
 		out := []any{}
 		for i := range v.Len() {
-			out = append(out, n.field(name, v.Index(i), api))
+			out = append(out, n.field(name, v.Index(i)))
 		}
 		return out
 	}
@@ -163,7 +173,7 @@ func (n *normalizer) slice(name string, v reflect.Value, api int16) any {
 		for k := 2; out[key] != nil; k++ {
 			key = fmt.Sprintf("%s#%d", n.nameOf(e, i), k)
 		}
-		out[key] = n.object(e, api)
+		out[key] = n.object(e)
 	}
 	return out
 }
@@ -174,7 +184,10 @@ func (n *normalizer) nameOf(e reflect.Value, i int) string {
 		if !f.IsValid() || f.IsZero() && f.Kind() != reflect.Int32 && f.Kind() != reflect.Int16 {
 			continue
 		}
-		return fmt.Sprint(n.field(name, f, 0))
+		return fmt.Sprint(n.field(name, f))
+	}
+	if e.FieldByName("Group").IsValid() {
+		return "(empty name)"
 	}
 	return fmt.Sprint(i)
 }

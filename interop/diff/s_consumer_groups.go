@@ -118,6 +118,15 @@ func consumerGroupLife(version int16) []step {
 	}
 	steps := concat(makeTopic(g, 4), []step{
 		quietly(ask("coordinator", 4, kmsg.NewPtrFindCoordinatorRequest, findCoordinator(0, g))),
+		// Kafka's coordinator learns of a new topic a little later than clients do.
+		quietly(ask("a group of its own sees the topic", 1, hb, beat(g+"-warm", "", subscribe(g), func(_ *vars, r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.MemberID = "WWWWWWWWWWWWWWWWWWWWW7"
+		}))).with(func(s *step) {
+			s.until = func(r kmsg.Response) bool {
+				a := r.(*kmsg.ConsumerGroupHeartbeatResponse).Assignment
+				return a != nil && len(a.Topics) > 0
+			}
+		}),
 		b("the first joins", "a", subscribe(g), first),
 		b("its heartbeat", "a", owns(g, 0, 1, 2, 3)),
 		b("another", "a"),

@@ -50,7 +50,6 @@ func produceScenarios() []scenario {
 				send("magic 1", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[16] = 1; return b }))),
 				send("magic 3", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { b[16] = 3; return b }))),
 				send("two batches", produceOf("perr", 0, numbered(1).spoiled(func(b []byte) []byte { return append(b, numbered(1).bytes()...) }))),
-				send("no bytes", produceOf("perr", 0, numbered(1).spoiled(func([]byte) []byte { return nil }))),
 				send("empty records", produceOf("perr", 0, numbered(1).spoiled(func([]byte) []byte { return []byte{} }))),
 				send("a batch without records", produceOf("perr", 0, batchOf{}.with(func(b *kmsg.RecordBatch) { b.LastOffsetDelta = -1 }))),
 				send("cut off", produceOf("perr", 0, numbered(3).spoiled(func(b []byte) []byte { return b[:len(b)-5] }))),

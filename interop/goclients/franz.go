@@ -198,6 +198,15 @@ func kgoValues(ctx context.Context, topic string, opts ...kgo.Opt) []string {
 	return out
 }
 
+// kgoCommitted waits until read_committed sees exactly the values: a commit is answered before its markers are written.
+func kgoCommitted(ctx context.Context, topic string, values []string) {
+	var got []string
+	for len(got) < len(values) && ctx.Err() == nil {
+		got = kgoValues(ctx, topic, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	wantAll("committed values of "+topic, got, values)
+}
+
 func (f franz) smoke() {
 	check("codecs", func(ctx context.Context) {
 		for _, codec := range codecs {
@@ -263,7 +272,7 @@ func (franz) transactions(ctx context.Context) {
 		}
 		must(cl.EndTransaction(ctx, kgo.TransactionEndTry(n%3 != 1)))
 	}
-	wantAll("committed", kgoValues(ctx, t, kgo.FetchIsolationLevel(kgo.ReadCommitted())), committed)
+	kgoCommitted(ctx, t, committed)
 	want("uncommitted records", len(kgoRead(ctx, t)), 60)
 	must(cl.BeginTransaction())
 	must(cl.ProduceSync(ctx, kgo.StringRecord("open")).FirstErr())
@@ -276,7 +285,7 @@ func (franz) transactions(ctx context.Context) {
 	prods := must1(adm.DescribeProducers(ctx, kadm.TopicsSet{t: {0: {}}}))
 	want("active producers", len(prods[t].Partitions[0].ActiveProducers), 1)
 	must(cl.EndTransaction(ctx, kgo.TryAbort))
-	wantAll("committed at the end", kgoValues(ctx, t, kgo.FetchIsolationLevel(kgo.ReadCommitted())), committed)
+	kgoCommitted(ctx, t, committed)
 }
 
 func (franz) fencing(ctx context.Context) {
@@ -297,7 +306,7 @@ func (franz) fencing(ctx context.Context) {
 	if !errors.Is(err, kerr.InvalidProducerEpoch) && !errors.Is(err, kerr.ProducerFenced) {
 		panic(fmt.Sprintf("expected a fencing error, got %v", err))
 	}
-	wantAll("committed", kgoValues(ctx, t, kgo.FetchIsolationLevel(kgo.ReadCommitted())), []string{"alive"})
+	kgoCommitted(ctx, t, []string{"alive"})
 }
 
 func (franz) times(ctx context.Context) {

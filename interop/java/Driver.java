@@ -245,6 +245,13 @@ public class Driver {
         return out;
     }
 
+    /** Waits until read_committed sees the values: a commit is answered before its markers are written. */
+    static void committedAre(List<String> want, Supplier<List<String>> read) {
+        List<String> got = read.get();
+        for (int i = 0; i < 100 && got.size() < want.size(); i++) got = read.get();
+        expect(want, got, "committed values");
+    }
+
     boolean smoke() throws Exception {
         check("codecs", () -> {
             for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
@@ -413,15 +420,15 @@ public class Driver {
             TopicPartition tp = new TopicPartition(t, 0);
             try (KafkaConsumer<String, String> rc = consumer(null, "classic", "isolation.level", "read_committed");
                  KafkaConsumer<String, String> ru = consumer(null, "classic")) {
-                expect(66L, rc.endOffsets(List.of(tp)).get(tp), "last stable offset while a transaction is open");
+                until("a last stable offset of 66 while a transaction is open", () -> rc.endOffsets(List.of(tp)).get(tp) == 66L, () -> { });
                 expect(67L, ru.endOffsets(List.of(tp)).get(tp), "high watermark");
             }
-            expect(committed, only(0, t, "read_committed"), "committed values");
+            committedAre(committed, () -> only(0, t, "read_committed"));
             all.add("open");
             expect(all, only(0, t, "read_uncommitted"), "uncommitted values");
             p.commitTransaction();
             committed.add("open");
-            expect(committed, only(0, t, "read_committed"), "committed values at the end");
+            committedAre(committed, () -> only(0, t, "read_committed"));
         }
     }
 
@@ -449,7 +456,7 @@ public class Driver {
         } finally {
             zombie.close(Duration.ZERO);
         }
-        expect(List.of("alive"), values(t, "read_committed"), "committed values");
+        committedAre(List.of("alive"), () -> values(t, "read_committed"));
     }
 
     void transactionOffsets() throws Exception {
@@ -466,7 +473,7 @@ public class Driver {
             p.send(new ProducerRecord<>(out, "aborted"));
             p.sendOffsetsToTransaction(Map.of(tp, new OffsetAndMetadata(10)), c.groupMetadata());
             p.abortTransaction();
-            expect(null, c.committed(Set.of(tp)).get(tp), "committed offset after an abort");
+            until("no committed offset after an abort", () -> c.committed(Set.of(tp)).get(tp) == null, () -> { });
             p.beginTransaction();
             p.send(new ProducerRecord<>(out, "committed"));
             p.sendOffsetsToTransaction(Map.of(tp, new OffsetAndMetadata(7, "note")), c.groupMetadata());
@@ -479,7 +486,7 @@ public class Driver {
                 p.commitTransaction();
             }, CommitFailedException.class, KafkaException.class);
         }
-        expect(List.of("committed"), values(out, "read_committed"), "committed values");
+        committedAre(List.of("committed"), () -> values(out, "read_committed"));
     }
 
     static OffsetSpec maxTimestamp() throws Exception { return (OffsetSpec) OffsetSpec.class.getMethod("maxTimestamp").invoke(null); }

@@ -95,6 +95,15 @@ def values(t, **kv):
     return [m.value().decode() for m in read(t, **kv)]
 
 
+def committed_are(want, t):
+    """Waits until read_committed sees the values: a commit is answered before its markers are written."""
+    got = []
+    end = time.monotonic() + 20
+    while len(got) < len(want) and time.monotonic() < end:
+        got = values(t, isolation="read_committed")
+    expect(want, got, "committed values")
+
+
 class Member:
     """A group member polled by its own thread."""
 
@@ -263,7 +272,7 @@ def transactions():
         else:
             p.commit_transaction(30)
             committed += [f"{n}-{i}" for i in range(10)]
-    expect(committed, values(t, isolation="read_committed"), "committed values")
+    committed_are(committed, t)
     expect(60, len(values(t)), "uncommitted values")
     p.begin_transaction()
     p.produce(t, value="open")
@@ -289,7 +298,7 @@ def fencing():
     p.produce(t, value="alive")
     p.commit_transaction(30)
     fails(lambda: zombie.commit_transaction(30), "FENCED", "INVALID_PRODUCER_EPOCH")
-    expect(["alive"], values(t, isolation="read_committed"), "committed values")
+    committed_are(["alive"], t)
 
 
 def seek_by_time():
