@@ -27,6 +27,7 @@ type frameReader struct {
 	max    int
 	budget *budget
 	idle   time.Duration
+	stall  time.Duration
 
 	deadline time.Time
 	buf      *wire.Buffer // nil while idle
@@ -35,8 +36,8 @@ type frameReader struct {
 	charged  int
 }
 
-func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle time.Duration) {
-	fr.nc, fr.max, fr.budget, fr.idle = nc, maxBytes, b, idle
+func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle, stall time.Duration) {
+	fr.nc, fr.max, fr.budget, fr.idle, fr.stall = nc, maxBytes, b, idle, stall
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			fr.raw, fr.tryFn = raw, fr.try
@@ -71,21 +72,18 @@ func (fr *frameReader) next() ([]byte, error) {
 // hot says whether the handlers of this API are done with the frame when they return.
 func hot(key int16) bool { return key == kmsg.KeyProduce || key == kmsg.KeyFetch }
 
-// nextLarge reads a frame that does not fit in the read buffer into one of its own, once the budget
-// has room for it. On the data path that is a pooled one: clients send requests of several MiB there
-// all the time, and fresh memory for each was a third of what they cost. Elsewhere memory is taken
-// as bytes arrive, so that a size alone costs little.
+// nextLarge reads a frame that does not fit in the read buffer into one of its own, once a whole read
+// buffer of it is here and the budget has room for it: a size alone is charged nothing, or a few idle
+// connections could keep every large request out. On the data path the buffer is a pooled one: clients
+// send requests of several MiB there all the time, and fresh memory for each was a third of what they
+// cost. Elsewhere memory is taken as bytes arrive, so that a size alone costs little.
 func (fr *frameReader) nextLarge(size int) ([]byte, error) {
+	if err := fr.fill(readBufferBytes); err != nil {
+		return nil, unexpectedEOF(err)
+	}
 	fr.budget.acquire(size)
 	fr.charged = size
-	fr.r += wire.SizeBytes
-	have := fr.buf.B[fr.r:fr.w]
-	if len(have) < 2 {
-		if err := fr.fill(2); err != nil {
-			return nil, unexpectedEOF(err)
-		}
-		have = fr.buf.B[fr.r:fr.w]
-	}
+	have := fr.buf.B[fr.r+wire.SizeBytes : fr.w]
 	var frame []byte
 	if hot(int16(binary.BigEndian.Uint16(have))) && size <= wire.MaxPooledBytes {
 		fr.large = wire.GetBuffer(size)
@@ -96,20 +94,44 @@ func (fr *frameReader) nextLarge(size int) ([]byte, error) {
 	n := copy(frame, have)
 	fr.drop()
 	for {
-		if err := fr.refreshDeadline(); err != nil {
+		if err := fr.readCharged(frame[n:]); err != nil {
 			return nil, err
 		}
-		if _, err := io.ReadFull(fr.nc, frame[n:]); err != nil {
-			return nil, unexpectedEOF(err)
-		}
 		if len(frame) == size {
-			return frame, nil
+			return frame, fr.endStall()
 		}
 		n = len(frame)
 		grown := make([]byte, min(size, 2*n))
 		copy(grown, frame)
 		frame = grown
 	}
+}
+
+// stallBytes is what must arrive within every stall time while the budget is charged.
+const stallBytes = 256 << 10
+
+// readCharged fills b. The client holds a part of everybody's budget, so it must keep sending.
+func (fr *frameReader) readCharged(b []byte) error {
+	for len(b) > 0 {
+		part := b[:min(len(b), stallBytes)]
+		if err := fr.nc.SetReadDeadline(time.Now().Add(fr.stall)); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(fr.nc, part); err != nil {
+			return unexpectedEOF(err)
+		}
+		b = b[len(part):]
+	}
+	return nil
+}
+
+// endStall puts the idle deadline back.
+func (fr *frameReader) endStall() error {
+	fr.deadline = time.Time{}
+	if fr.idle > 0 {
+		return fr.refreshDeadline()
+	}
+	return fr.nc.SetReadDeadline(time.Time{})
 }
 
 // growAboveBytes is how much fresh memory a size prefix alone may take.

@@ -40,6 +40,9 @@ type Options struct {
 	ConnectionBudgetBytes int64
 	// IdleTimeout is connections.max.idle.ms.
 	IdleTimeout time.Duration
+	// StallTimeout is how long the next part of a large request may take once the budget is charged
+	// for it; 0 is 10 s.
+	StallTimeout time.Duration
 	// SendBufferBytes and ReceiveBufferBytes are socket.*.buffer.bytes; -1 leaves the system's.
 	SendBufferBytes, ReceiveBufferBytes int
 	Limits                              Limits
@@ -79,6 +82,9 @@ const defaultConnectionBudget = 128 << 20
 
 // New returns a server; Run starts it.
 func New(o Options) *Server {
+	if o.StallTimeout <= 0 {
+		o.StallTimeout = stallTimeout
+	}
 	if o.ConnectionBudgetBytes <= 0 {
 		o.ConnectionBudgetBytes = defaultConnectionBudget
 	}
@@ -180,6 +186,8 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+const stallTimeout = 10 * time.Second
 
 const acceptRetry = 100 * time.Millisecond
 

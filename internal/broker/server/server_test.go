@@ -203,6 +203,28 @@ func TestLimits(t *testing.T) {
 	dialTest(t, b.addr) // and there is room again
 }
 
+// TestUnfinishedGiants holds many connections that have announced large requests: those that have sent
+// nothing else take no budget, and those that stop in the middle lose it.
+func TestUnfinishedGiants(t *testing.T) {
+	const giant = 1 << 20
+	for name, sent := range map[string]int{"announced": 20, "begun": 64 << 10} {
+		t.Run(name, func(t *testing.T) {
+			b := startBroker(t, Options{BudgetBytes: giant, MaxRequestBytes: giant, StallTimeout: 50 * time.Millisecond},
+				vfs.NewMem(), "/data", storage.Fsync, map[string]int{"t": 1})
+			for range 8 {
+				begun := make([]byte, sent)
+				binary.BigEndian.PutUint32(begun, giant)
+				if _, err := dialTest(t, b.addr).Write(begun); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := newCaller(t, b.addr, frameOf(produceOne("t", make([]byte, 100<<10)), 7))
+			_ = c.nc.SetDeadline(time.Now().Add(10 * time.Second))
+			c.call()
+		})
+	}
+}
+
 func dialTest(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
