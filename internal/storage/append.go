@@ -164,6 +164,9 @@ func (l *Log) write(b batch.Batch, h *header, now time.Time, cfg *LogConfig) err
 	l.recent.add(h, s.size)
 	s.note(h, s.size, cfg.IndexIntervalBytes)
 	s.dirty, s.modified = true, now.UnixMilli()
+	if s.size-s.backed >= writeBackBytes {
+		l.store.behind.add(l)
+	}
 	l.epochs.assign(h.epoch, h.base)
 	l.bytes.Add(h.size)
 	l.end.Store(h.last + 1)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"path"
 	"strconv"
@@ -21,13 +22,17 @@ const (
 
 // writeLines replaces a checkpoint file.
 func writeLines(fsys vfs.FS, name string, lines []string) error {
+	return vfs.WriteFile(fsys, name, formatLines(lines))
+}
+
+func formatLines(lines []string) []byte {
 	var b bytes.Buffer
 	b.WriteString(checkpointVersion + "\n" + strconv.Itoa(len(lines)) + "\n")
 	for _, l := range lines {
 		b.WriteString(l)
 		b.WriteByte('\n')
 	}
-	return vfs.WriteFile(fsys, name, b.Bytes())
+	return b.Bytes()
 }
 
 // readLines reads a checkpoint file; one that is absent or empty (Kafka creates it so) has no lines.
@@ -82,12 +87,28 @@ func readOffsets(fsys vfs.FS, dir, file string) (offsets, error) {
 	return o, nil
 }
 
-func writeOffsets(fsys vfs.FS, dir, file string, logs []*Log, of func(*Log) (int64, bool)) error {
+// writeOffsets writes an offset checkpoint of the directory, unless it says what it said the last
+// time. checkpointMu is held.
+func (d *logDir) writeOffsets(file string, logs []*Log, of func(*Log) (int64, bool)) error {
 	lines := make([]string, 0, len(logs))
 	for _, l := range logs {
 		if off, ok := of(l); ok {
 			lines = append(lines, l.tp.Topic+" "+strconv.Itoa(int(l.tp.Partition))+" "+strconv.FormatInt(off, 10))
 		}
 	}
-	return writeLines(fsys, path.Join(dir, file), lines)
+	data := formatLines(lines)
+	sum := fnv.New64a()
+	_, _ = sum.Write(data)
+	if last, ok := d.lastWritten[file]; ok && last == sum.Sum64() {
+		return nil
+	}
+	delete(d.lastWritten, file)
+	if err := vfs.WriteFile(d.store.opts.FS, path.Join(d.path, file), data); err != nil {
+		return err
+	}
+	if d.lastWritten == nil {
+		d.lastWritten = make(map[string]uint64)
+	}
+	d.lastWritten[file] = sum.Sum64()
+	return nil
 }

@@ -40,6 +40,30 @@ func (l *Log) commit() {
 	}
 }
 
+// writeBackBytes is how much may gather before the kernel is asked to begin writing. Steady writing
+// in such portions is faster than what the kernel does by itself once too much is dirty
+// (docs/performance.md), and leaves a later sync less to wait for.
+const writeBackBytes = 8 << 20
+
+// writeBack asks the kernel to begin writing what the active segment has gathered.
+func (l *Log) writeBack() {
+	l.mu.Lock()
+	s := l.active()
+	from, to := s.backed, s.size
+	s.backed = to
+	ok := l.usableLocked() == nil && s.exists && to > from
+	l.mu.Unlock()
+	if !ok {
+		return
+	}
+	h, err := l.acquire(s)
+	if err != nil {
+		return // only a hint
+	}
+	_ = h.f.WriteBack(from, to-from) // a failed write shows in the sync
+	h.release()
+}
+
 // Sync puts everything appended so far on stable storage before it returns.
 func (l *Log) Sync() error {
 	l.flushMu.Lock()
@@ -88,7 +112,11 @@ func (l *Log) syncSegments() (rose bool, err error) {
 	p := l.planSyncLocked()
 	l.mu.Unlock()
 	if err = l.runSync(&p); err != nil {
-		return false, l.dir.condemn(err)
+		if !ranOut(err) {
+			return false, l.dir.condemn(err)
+		}
+		l.undoPlan(&p)
+		return false, l.dir.fail(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -98,6 +126,16 @@ func (l *Log) syncSegments() (rose bool, err error) {
 	l.flushed = max(l.flushed, p.end)
 	l.unflushed, l.lastFlush = 0, l.store.opts.Clock.Now()
 	return l.raiseSynced(p.end, l.cuts.Load()), nil
+}
+
+// undoPlan marks as unsynced again what a sync could not open; Store.tick has it tried again.
+func (l *Log) undoPlan(p *syncPlan) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range p.segs {
+		s.dirty, s.newName = true, true
+	}
+	l.direct = max(l.direct, p.end)
 }
 
 func (l *Log) runSync(p *syncPlan) error {

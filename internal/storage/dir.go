@@ -33,6 +33,7 @@ type logDir struct {
 
 	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time
 	known        map[base.TopicPartition]struct{} // who is in the checkpoint files; guarded by checkpointMu
+	lastWritten  map[string]uint64                // hashes of the checkpoint files' content; guarded by checkpointMu
 }
 
 // DirStatus describes a log directory.
@@ -57,11 +58,14 @@ func (d *logDir) offline() error {
 // fail turns an error of the file system into the answer for the caller. It takes the directory
 // offline, unless the error says only that something has run out: space or descriptors.
 func (d *logDir) fail(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if ranOut(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return refuse(kerr.KafkaStorageError, "%v", err)
 	}
 	return d.condemn(err)
 }
+
+// ranOut reports whether there were no descriptors left; nothing was done then.
+func ranOut(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
 
 // condemn takes the directory offline: a write or sync whose outcome is unknown must not be built on.
 func (d *logDir) condemn(err error) error {

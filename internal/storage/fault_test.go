@@ -150,6 +150,31 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
+// TestSyncWithoutDescriptors: a sync that could not open its file has synced nothing and is repeated.
+func TestSyncWithoutDescriptors(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	w := newWorld(t, func(o *Options) { o.FS = fault })
+	cfg := smallSegments()
+	cfg.Durability = Replicated
+	l := w.create(cfg)
+	singles(t, l, 5)
+	w.store.files.drop(l.active())
+	fault.Inject(vfs.Rule{Path: "*.log", Err: syscall.EMFILE})
+	if err := l.Sync(); !errors.Is(err, kerr.KafkaStorageError) || l.Offline() {
+		t.Fatalf("sync without descriptors: %v, offline %v", err, l.Offline())
+	}
+	fault.Clear()
+	if err := l.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	w.opts.FS = mem
+	w.crash(noUnsynced)
+	if got := w.log().EndOffset(); got != 5 {
+		t.Fatalf("after a power cut the log ends at %d, want 5", got)
+	}
+}
+
 func TestStartErrors(t *testing.T) {
 	w, _, _ := faultWorld(t)
 	if _, err := Open(t.Context(), w.opts); err == nil {

@@ -9,6 +9,7 @@ const (
 	queueCommit = iota
 	queueFlush
 	queueNotify
+	queueWriteBack
 	queues
 )
 

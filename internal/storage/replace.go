@@ -51,7 +51,7 @@ func (d *logDir) writeCleaned() error {
 	}
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
-	return writeOffsets(d.store.opts.FS, d.path, cleanerCheckpointFile, d.store.logsOf(d), func(l *Log) (int64, bool) {
+	return d.writeOffsets(cleanerCheckpointFile, d.store.logsOf(d), func(l *Log) (int64, bool) {
 		cleaned := l.CleanerOffset()
 		if cleaned >= 0 {
 			d.known[l.tp] = struct{}{}

@@ -22,6 +22,7 @@ func (s *Store) startWorkers() {
 			d.journal.start()
 		}
 	}
+	s.commits.Go(func() { s.behind.work(s.stop, (*Log).writeBack) })
 	s.commits.Go(func() {
 		s.flusher.work(s.stop, func(l *Log) { _ = l.checkpoint(false) }) // an error has taken the directory offline
 	})
@@ -56,12 +57,25 @@ func (s *Store) Run(ctx context.Context) error {
 
 // tick flushes what is older than its topic allows and removes what is due.
 func (s *Store) tick(now time.Time) {
-	for _, l := range s.Logs() {
-		if l.flushDue(now) {
+	for _, l := range s.all() {
+		switch {
+		case l.flushDue(now):
 			_ = l.Sync() // an error has taken the directory offline
+		case l.stuck():
+			l.dir.commits.add(l)
 		}
 	}
 	s.emptyTrash(now)
+}
+
+// stuck: a sync found no free descriptor and must be tried again.
+func (l *Log) stuck() bool {
+	if l.cfg.Load().Durability != Fsync || l.synced.Load() == l.end.Load() || l.dir.offline() != nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.direct > l.flushed
 }
 
 func (l *Log) flushDue(now time.Time) bool {
@@ -76,14 +90,14 @@ func (l *Log) flushDue(now time.Time) bool {
 
 // RetainAll applies retention to every log once.
 func (s *Store) RetainAll(now time.Time) {
-	for _, l := range s.Logs() {
+	for _, l := range s.all() {
 		_, _ = l.Retain(now) // an error has taken the directory offline
 	}
 	s.emptyTrash(now)
 }
 
 func (s *Store) expireProducers(now time.Time) {
-	for _, l := range s.Logs() {
+	for _, l := range s.all() {
 		l.mu.Lock()
 		l.prod.expire(now, l.cfg.Load().ProducerExpiration)
 		l.mu.Unlock()
@@ -92,7 +106,7 @@ func (s *Store) expireProducers(now time.Time) {
 
 // Checkpoint moves the recovery point of every log to its end and writes the offset checkpoints.
 func (s *Store) Checkpoint() {
-	for _, l := range s.Logs() {
+	for _, l := range s.all() {
 		_ = l.checkpoint(false) // an error has taken the directory offline
 	}
 	for _, d := range s.dirs {
@@ -120,14 +134,14 @@ func (d *logDir) writeCheckpoints() error {
 	}
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
-	logs, fsys := d.store.logsOf(d), d.store.opts.FS
-	err := writeOffsets(fsys, d.path, recoveryCheckpointFile, logs, func(l *Log) (int64, bool) {
+	logs := d.store.logsOf(d)
+	err := d.writeOffsets(recoveryCheckpointFile, logs, func(l *Log) (int64, bool) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.recovery, true
 	})
 	if err == nil {
-		err = writeOffsets(fsys, d.path, hwCheckpointFile, logs, func(l *Log) (int64, bool) { return l.hw.Load(), true })
+		err = d.writeOffsets(hwCheckpointFile, logs, func(l *Log) (int64, bool) { return l.hw.Load(), true })
 	}
 	if err == nil {
 		err = d.writeStartsOf(logs)
@@ -184,7 +198,7 @@ func (d *logDir) writeStarts() error {
 // writeStartsOf writes every start but 0: also one that the first segment's name tells, for the
 // segments below it may come back after a crash.
 func (d *logDir) writeStartsOf(logs []*Log) error {
-	return writeOffsets(d.store.opts.FS, d.path, startCheckpointFile, logs, func(l *Log) (int64, bool) {
+	return d.writeOffsets(startCheckpointFile, logs, func(l *Log) (int64, bool) {
 		start := max(l.start.Load(), l.startNoted.Load())
 		if start > 0 {
 			d.known[l.tp] = struct{}{}

@@ -9,31 +9,31 @@ import (
 	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
-// scanner walks the batch headers of a segment file.
+// scanner walks the batch headers of a segment file. Those of newScanner come from a pool.
 type scanner struct {
 	f    vfs.File
 	size int64 // bytes of the file that hold batches
 	buf  []byte
-	own  *[]byte
-	at   int64 // position of buf[0]
-	have int   // valid bytes in buf
-	pos  int64 // of the batch last looked at; size at the end
+	at   int64  // position of buf[0]
+	have int    // valid bytes in buf
+	pos  int64  // of the batch last looked at; size at the end
+	h    header // of that batch
 }
 
 const scanWindow = 8 << 10
 
-var scanBuffers = sync.Pool{New: func() any { b := make([]byte, scanWindow); return &b }}
+var scanners = sync.Pool{New: func() any { return &scanner{buf: make([]byte, scanWindow)} }}
 
 func newScanner(f vfs.File, size int64) *scanner {
-	own, _ := scanBuffers.Get().(*[]byte)
-	return &scanner{f: f, size: size, buf: *own, own: own, at: -1}
+	s, _ := scanners.Get().(*scanner)
+	s.f, s.size, s.at, s.have, s.pos = f, size, -1, 0, 0
+	return s
 }
 
+// free gives the scanner back; headers that seek has returned are no longer valid.
 func (s *scanner) free() {
-	if s.own != nil {
-		scanBuffers.Put(s.own)
-		s.own, s.buf = nil, nil
-	}
+	s.f = nil
+	scanners.Put(s)
 }
 
 // bytes gives the file's bytes at pos, n of them or up to the end.
@@ -74,17 +74,18 @@ func (s *scanner) header(pos int64) (header, error) {
 }
 
 // seek walks from the batch at pos to the first one that stop accepts and leaves s.pos there; nil
-// means that the end came first. While stop runs, s.pos is the batch's position.
+// means that the end came first. While stop runs, s.pos is the batch's position. The header is valid
+// until the next call.
 func (s *scanner) seek(pos int64, stop func(*header) bool) (*header, error) {
 	for s.pos = pos; s.pos < s.size; {
-		h, err := s.header(s.pos)
-		if err != nil {
+		var err error
+		if s.h, err = s.header(s.pos); err != nil {
 			return nil, err
 		}
-		if stop(&h) {
-			return &h, nil
+		if stop(&s.h) {
+			return &s.h, nil
 		}
-		s.pos += h.size
+		s.pos += s.h.size
 	}
 	s.pos = s.size
 	return nil, nil

@@ -25,6 +25,7 @@ type segment struct {
 	modified    int64 // ms; when the file was last written, as far as known
 
 	sinceIndex int64 // bytes since the last index entry
+	backed     int64 // position up to which the kernel was asked to write
 	suffix     string
 	sealed     atomic.Bool
 	dirty      bool // written since the last sync

@@ -26,6 +26,7 @@ type Store struct {
 
 	notify  *notifier
 	flusher *logQueue
+	behind  *logQueue      // logs with much that the kernel should begin to write
 	workers sync.WaitGroup // the notifier
 	commits sync.WaitGroup // those that write
 
@@ -57,7 +58,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.files.fs, s.files.max = opts.FS, opts.MaxOpenFiles
 	s.mu.logs = make(map[base.TopicPartition]*Log)
 	s.mu.perDir = make(map[*logDir]int)
-	s.notify, s.flusher = newNotifier(), newLogQueue(queueFlush)
+	s.notify, s.flusher, s.behind = newNotifier(), newLogQueue(queueFlush), newLogQueue(queueWriteBack)
 	if err := s.open(ctx); err != nil {
 		s.abandon()
 		return nil, err
@@ -142,14 +143,20 @@ func (s *Store) Log(tp base.TopicPartition) (*Log, bool) {
 	return l, ok
 }
 
-// Logs lists all logs, by topic and partition.
-func (s *Store) Logs() []*Log {
+// all lists all logs in no order.
+func (s *Store) all() []*Log {
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	list := make([]*Log, 0, len(s.mu.logs))
 	for _, l := range s.mu.logs {
 		list = append(list, l)
 	}
-	s.mu.RUnlock()
+	return list
+}
+
+// Logs lists all logs, by topic and partition.
+func (s *Store) Logs() []*Log {
+	list := s.all()
 	slices.SortFunc(list, func(a, b *Log) int {
 		if c := strings.Compare(a.tp.Topic, b.tp.Topic); c != 0 {
 			return c
