@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func connectStandalone(ctx context.Context, r *Run) error {
 	}
 	in, out := filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
 	input := lines(1000)
-	port, err := freePort()
+	port, err := restPort()
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func connectDistributed(ctx context.Context, r *Run) error {
 		return err
 	}
 	in, out := filepath.Join(dir, "in.txt"), filepath.Join(dir, "out.txt")
-	port, err := freePort()
+	port, err := restPort()
 	if err != nil {
 		return err
 	}
@@ -188,4 +189,14 @@ func (r *Run) awaitCommitted(ctx context.Context, group, topic string, offset in
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// restPort asks the kernel for a port that is free now.
+func restPort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -28,13 +28,13 @@ func files(ctx context.Context, r *Run) {
 		if before, err = r.readCommitted(ctx, topic); err != nil {
 			return err
 		}
-		if err := r.target.node.stop(); err != nil {
+		if err := r.target.node.Stop(); err != nil {
 			return err
 		}
 		return r.dumpAll(ctx)
 	})
 	r.check(ctx, "kafka-dump-log", "start again, same records", 2*time.Minute, func(ctx context.Context) error {
-		if err := r.target.node.start(ctx, false); err != nil {
+		if err := r.target.node.Start(ctx); err != nil {
 			return err
 		}
 		if err := ready(ctx, r.target.addr); err != nil {
@@ -129,7 +129,7 @@ func (r *Run) readCommitted(ctx context.Context, topic string) (map[string]strin
 // dumpAll gives the dump tool every file that it knows, by kind, and fails on what it complains of.
 func (r *Run) dumpAll(ctx context.Context) error {
 	kinds := map[string][]string{}
-	err := filepath.WalkDir(r.target.node.dataDir(), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(r.target.data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -162,7 +162,7 @@ func (r *Run) dumpAll(ctx context.Context) error {
 	}
 	for _, kind := range []string{"--cluster-metadata-decoder", "--offsets-decoder", "--print-data-log", "--index-sanity-check"} {
 		if len(kinds[kind]) == 0 {
-			return fmt.Errorf("no file for %s in %s", kind, r.target.node.dataDir())
+			return fmt.Errorf("no file for %s in %s", kind, r.target.data)
 		}
 	}
 	for kind, paths := range kinds {

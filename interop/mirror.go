@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // mirror runs MirrorMaker 2 between the target and an Apache Kafka of its own, both ways: topics with their configs,
@@ -18,22 +20,18 @@ import (
 func mirror(ctx context.Context, r *Run) {
 	r.check(ctx, "mirrormaker2", "both ways with Apache Kafka", 6*time.Minute, func(ctx context.Context) error {
 		dir := filepath.Join(r.work, "mirror")
-		port, err := freePort()
-		if err != nil {
-			return err
-		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		other := &kafkaNode{run: r, dir: filepath.Join(dir, "kafka"), port: strconv.Itoa(port)}
-		if err := os.MkdirAll(other.dir, 0o755); err != nil {
+		other, err := local.NewKafka(ctx, filepath.Join(dir, "kafka"))
+		if err != nil {
 			return err
 		}
-		if err := other.start(ctx, true); err != nil {
+		if err := other.Start(ctx); err != nil {
 			return err
 		}
-		defer other.stop()
-		return mirrorWith(ctx, r, dir, "127.0.0.1:"+other.port)
+		defer other.Stop()
+		return mirrorWith(ctx, r, dir, other.Addr)
 	})
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -163,6 +165,10 @@ func (n *normalizer) slice(name string, v reflect.Value) any {
 		out := []any{}
 		for i := range v.Len() {
 			out = append(out, n.field(name, v.Index(i)))
+		}
+		if name == "Partitions" {
+			// A set: replicas, though, are in order of preference.
+			slices.SortFunc(out, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		}
 		return out
 	}

@@ -144,7 +144,7 @@ func configScenarios() []scenario {
 			alter("broker 77", alterIncrementally(brokerResource, "=77", alterOp{set, "log.cleaner.threads", ptr("2")})),
 			alter("a broker that is no number", alterIncrementally(brokerResource, "=one", alterOp{set, "log.cleaner.threads", ptr("2")})),
 			alter("a broker", alterIncrementally(brokerResource, "=1", alterOp{set, "log.retention.bytes", ptr("123456789")})),
-			settled(ask("after the broker", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "=1", "log.retention.bytes"), synonyms)),
+			ask("after the broker", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "=1", "log.retention.bytes"), synonyms).with(valueIs("123456789")),
 			now("a topic that inherits it", "iac", "retention.bytes"),
 			alter("the brokers' default", alterIncrementally(brokerResource, "=", alterOp{set, "log.flush.interval.messages", ptr("77777")})),
 			settled(ask("after the brokers' default", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "="), synonyms)),

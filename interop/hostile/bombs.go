@@ -104,6 +104,9 @@ func packLZ4(out io.Writer, in io.Reader) error {
 
 // bombs produces every bomb to every kind of topic, many side by side.
 func (h *hostile) bombs(ctx context.Context) error {
+	if err := h.restoreTopics(ctx); err != nil {
+		return err
+	}
 	all, err := makeBombs()
 	if err != nil {
 		return err

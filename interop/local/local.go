@@ -110,7 +110,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.cmd = exec.Command(n.bin, args...)
 	n.cmd.Env = append(os.Environ(), n.Env...)
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	n.cmd.Stdout, n.cmd.Stderr = log, log
 	mark := n.logSize()
 	if err := n.cmd.Start(); err != nil {

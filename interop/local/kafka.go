@@ -1,0 +1,91 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Kafka is a node of Apache Kafka that kafka.sh runs.
+type Kafka struct {
+	// Dir holds its settings, its log and, in the folder data, its files.
+	Dir, Addr string
+
+	script, port string
+}
+
+// NewKafka picks ports for a node; its artifacts are fetched when they are not there.
+func NewKafka(ctx context.Context, dir string) (*Kafka, error) {
+	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return nil, fmt.Errorf("find the repository with go list: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	port, err := freePorts()
+	if err != nil {
+		return nil, err
+	}
+	k := &Kafka{Dir: dir, script: filepath.Join(strings.TrimSpace(string(root)), "interop", "kafka.sh"), port: strconv.Itoa(port)}
+	k.Addr = net.JoinHostPort("127.0.0.1", k.port)
+	return k, nil
+}
+
+// freePorts returns a port that is free, with a free one after it for the controller.
+func freePorts() (int, error) {
+	for range 50 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		next, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
+		l.Close()
+		if err == nil {
+			next.Close()
+			return port, nil
+		}
+	}
+	return 0, errors.New("no two free ports side by side")
+}
+
+// Data is where its log directories are.
+func (k *Kafka) Data() string { return filepath.Join(k.Dir, "data") }
+
+// Start runs the node and waits until its port answers; a directory that holds nothing is formatted.
+func (k *Kafka) Start(ctx context.Context) error {
+	verb := "restart"
+	if _, err := os.Stat(k.Data()); err != nil {
+		verb = "start"
+	}
+	return k.run(ctx, verb, k.Dir, k.port)
+}
+
+// Kill ends the node at once, as kill -9 does.
+func (k *Kafka) Kill() error { return k.run(context.Background(), "kill", k.Dir) }
+
+// Stop shuts the node down in order.
+func (k *Kafka) Stop() error { return k.run(context.Background(), "stop", k.Dir) }
+
+// run calls the script with its output in a file: the node that it starts would hold a pipe open.
+func (k *Kafka) run(ctx context.Context, args ...string) error {
+	log, err := os.OpenFile(filepath.Join(k.Dir, "script.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, k.script, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("kafka.sh %s: %w\n%s", args[0], err, text)
+	}
+	return nil
+}
