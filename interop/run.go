@@ -14,9 +14,9 @@ import (
 
 // row is one line of the table.
 type row struct {
-	client, name string
-	err          error
-	took         time.Duration
+	suite, client, name string
+	err                 error
+	took                time.Duration
 }
 
 // Run is what every suite works with.
@@ -27,6 +27,8 @@ type Run struct {
 	// id makes the names of this run's topics and groups its own on a broker that others use too.
 	id    string
 	start time.Time
+	// suite is the one that runs.
+	suite string
 	rows  []row
 }
 
@@ -93,7 +95,7 @@ func (r *Run) check(ctx context.Context, client, name string, limit time.Duratio
 }
 
 func (r *Run) row(client, name string, took time.Duration, err error) {
-	r.rows = append(r.rows, row{client, name, err, took})
+	r.rows = append(r.rows, row{r.suite, client, name, err, took})
 	result := "ok"
 	if err != nil {
 		result = "FAIL"

@@ -63,7 +63,7 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"kill", f.kill}, {"power", f.power}, {"full", f.full}, {"flip", f.flip}} {
+	}{{"kill", f.kill}, {"power", f.power}} {
 		if only != "" && only != p.name {
 			continue
 		}
@@ -111,11 +111,11 @@ func (f *fault) kill(ctx context.Context) error {
 		return err
 	}
 	defer n.Kill()
-	return f.rounds1(ctx, "kill -9", n, func(context.Context) error { return n.Kill() })
+	return f.repeat(ctx, "kill -9", n, func(context.Context) error { return n.Kill() })
 }
 
-// rounds1 runs the load over rounds of a fault, which must end the process and leave it ready to start.
-func (f *fault) rounds1(ctx context.Context, name string, n *local.Node, cut func(context.Context) error) error {
+// repeat runs the load over rounds of a fault, which must end the process and leave it ready to start.
+func (f *fault) repeat(ctx context.Context, name string, n *local.Node, cut func(context.Context) error) error {
 	if err := n.Start(ctx); err != nil {
 		return err
 	}

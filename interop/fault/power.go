@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+)
+
+const powerBytes = 1 << 30
+
+// power cuts the power of the broker's volume in a loop under load.
+func (f *fault) power(ctx context.Context) error {
+	n, err := f.newNode(ctx, "power")
+	if err != nil {
+		return err
+	}
+	v, err := newVolume(ctx, n.Dir, powerBytes)
+	if err != nil {
+		return err
+	}
+	defer func() { f.report.Check("power: volume can be unmounted", errors.Join(n.Kill(), v.down())) }()
+	n.Data = filepath.Join(v.mount, "data")
+	return f.repeat(ctx, "power cut", n, func(ctx context.Context) error {
+		// The process may end by itself once nothing can be written: that is no error here.
+		if err := v.cut(); err != nil {
+			return err
+		}
+		if !n.Exited() {
+			if err := n.Kill(); err != nil && !n.Exited() {
+				return err
+			}
+		}
+		if err := v.down(); err != nil {
+			return err
+		}
+		return v.up(ctx)
+	})
+}
