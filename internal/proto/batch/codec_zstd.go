@@ -1,8 +1,10 @@
 package batch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -118,6 +120,9 @@ func unzstd(dst, src []byte, limit int) ([]byte, error) {
 		return dst, errFrame(Zstd, "the decoder's options are wrong")
 	}
 	defer unzstdPool.Put(d)
+	if bound > limit && limit > maxPooled {
+		return unzstdStream(d, dst, src, limit)
+	}
 	room := min(bound, limit)
 	dst = grow(dst, room, limit)
 	out, err := d.DecodeAll(src, dst[:0:room])
@@ -128,6 +133,32 @@ func unzstd(dst, src []byte, limit int) ([]byte, error) {
 		return dst[:0], errTooLarge(limit)
 	}
 	return dst[:0], errFrame(Zstd, "%v", err)
+}
+
+// unzstdStream reads frames that may hold more than the limit. Decoding them at once would take a
+// quarter more memory than the limit before it is noticed; below maxPooled that is less than the stream's
+// own buffers.
+func unzstdStream(d *zstd.Decoder, dst, src []byte, limit int) ([]byte, error) {
+	defer d.Reset(nil) //nolint:errcheck // it lets go of src
+	if err := d.Reset(bytes.NewReader(src)); err != nil {
+		return dst[:0], errFrame(Zstd, "%v", err)
+	}
+	dst = dst[:0]
+	for {
+		if len(dst) == cap(dst) {
+			dst = grow(dst, 4096, limit+4096)
+		}
+		n, err := d.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case len(dst) > limit:
+			return dst[:0], errTooLarge(limit)
+		case errors.Is(err, io.EOF):
+			return dst, nil
+		case err != nil:
+			return dst[:0], errFrame(Zstd, "%v", err)
+		}
+	}
 }
 
 // zstdPools holds encoders by the library's four levels.

@@ -3,7 +3,7 @@ package batch
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
+	"weak"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -16,22 +16,30 @@ const maxPooled = 4 << 20
 // inflatePool holds buffers that batches are decompressed into; maxPooled bounds one of them.
 var inflatePool = sync.Pool{New: func() any { return new([]byte) }}
 
-// large is the one turn. The buffer goes from one batch to the next while any wait, and then to the
-// garbage collector.
+// large is the one turn. Whoever has it uses the buffer of the one before, unless the garbage collector
+// took that meanwhile: without it, buffers piled up faster than they were collected.
 var large = struct {
-	turn    chan struct{}
-	waiting atomic.Int32
-	buf     []byte // of who has the turn
+	turn chan struct{}
+	kept weak.Pointer[[]byte]
 }{turn: make(chan struct{}, 1)}
 
 // inflated is the decompressed records of one batch, until release. The zero value holds none.
 type inflated struct {
 	pooled *[]byte
-	large  bool
+	large  *[]byte // not nil with the turn
 }
 
 // inflate decompresses src to at most limit bytes.
 func (i *inflated) inflate(c Codec, src []byte, limit int) ([]byte, error) {
+	if c == Zstd && limit > maxPooled {
+		if bound, err := zstdSize(src, limit); err == nil && bound > maxPooled { // no need to try
+			out, err := i.inflateLarge(c, src, limit)
+			if err != nil {
+				i.release()
+			}
+			return out, err
+		}
+	}
 	i.pooled = inflatePool.Get().(*[]byte)
 	out, err := decompress(*i.pooled, c, src, min(limit, maxPooled))
 	if cap(out) > 0 {
@@ -48,13 +56,13 @@ func (i *inflated) inflate(c Codec, src []byte, limit int) ([]byte, error) {
 }
 
 func (i *inflated) inflateLarge(c Codec, src []byte, limit int) ([]byte, error) {
-	large.waiting.Add(1)
 	large.turn <- struct{}{}
-	large.waiting.Add(-1)
-	i.large = true
-	out, err := decompress(large.buf, c, src, limit)
-	if cap(out) > cap(large.buf) {
-		large.buf = out
+	if i.large = large.kept.Value(); i.large == nil {
+		i.large = new([]byte)
+	}
+	out, err := decompress(*i.large, c, src, limit)
+	if cap(out) > cap(*i.large) {
+		*i.large = out
 	}
 	return out, err
 }
@@ -71,13 +79,11 @@ func (i *inflated) release() {
 		inflatePool.Put(i.pooled)
 	}
 	i.pooled = nil
-	if !i.large {
+	if i.large == nil {
 		return
 	}
-	i.large = false
-	if large.waiting.Load() == 0 {
-		large.buf = nil
-	}
+	large.kept = weak.Make(i.large)
+	i.large = nil
 	<-large.turn
 }
 

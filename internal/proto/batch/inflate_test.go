@@ -40,13 +40,16 @@ func TestLargeBatchesTakeTurns(t *testing.T) {
 			}
 			wg.Wait()
 			runtime.ReadMemStats(&after)
-			// One of them at a time, each in the buffer of the one before while any wait; it is let go of at
-			// most once between two that come apart.
+			// One of them at a time, each in the buffer of the one before unless that was collected.
 			if took := after.TotalAlloc - before.TotalAlloc; took > clients*size*3/4 {
 				t.Errorf("%d batches of %d MiB side by side allocated %d MiB", clients, size>>20, took>>20)
 			}
-			if large.buf != nil || len(large.turn) != 0 {
-				t.Error("the buffer or the turn is still held")
+			if len(large.turn) != 0 {
+				t.Error("the turn is still held")
+			}
+			runtime.GC()
+			if large.kept.Value() != nil {
+				t.Error("the buffer is still held")
 			}
 		})
 	}
@@ -62,6 +65,25 @@ func TestTurnIsGivenBackAfterAnError(t *testing.T) {
 		if err := Scan(b, Limits{DecompressedBytes: 6 << 20}, func(Record) bool { return true }); !tooMuch(err) {
 			t.Fatalf("scan: got %v, want %v", err, kerr.MessageTooLarge)
 		}
+	}
+}
+
+// TestRefusedZstdStaysWithinTheLimit: what is refused must not have been decompressed beyond the limit first.
+func TestRefusedZstdStaysWithinTheLimit(t *testing.T) {
+	const limit = 32 << 20
+	b := bomb(t, Zstd, 2*limit)
+	o := ValidateOptions{Depth: DepthFull, Now: time.Now(), Limits: Limits{DecompressedBytes: limit}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const tries = 8
+	for range tries {
+		if _, err := Validate(append(Batch(nil), b...), o); !tooMuch(err) {
+			t.Fatalf("got %v, want %v", err, kerr.MessageTooLarge)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > tries*limit {
+		t.Errorf("%d refusals at %d MiB allocated %d MiB", tries, limit>>20, took>>20)
 	}
 }
 
