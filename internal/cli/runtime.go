@@ -15,7 +15,8 @@ const serverGOGC = 200
 //
 // A goroutine in a write or a sync holds its processor until the runtime notices and takes it away;
 // with no more processors than cores, requests that are ready wait meanwhile. Twice as many halved
-// the p99 of small requests beside a background of large ones, at the same CPU.
+// the p99 of small requests beside a background of large ones; waking more threads costs such a load
+// up to a tenth of its CPU, and large requests nothing (docs/performance.md).
 func tuneRuntime() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(max(4, 2*runtime.GOMAXPROCS(0)))
