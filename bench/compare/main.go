@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -81,7 +82,8 @@ func parse(args []string) (options, error) {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	// A broken pipe behind the output must not end the program before it has stopped its brokers.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	defer stop()
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
@@ -134,7 +136,11 @@ func plain(r rune) rune {
 // measure runs one case on every rival, in turn, for all rounds. The first round of a case that
 // loads code is preceded by a pass that does not count, so that the JVM has compiled it.
 func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) error {
-	for round := -1; round < o.rounds; round++ {
+	rounds := o.rounds
+	if o.short && c.fresh {
+		rounds = 1 // Kafka takes many seconds to start
+	}
+	for round := -1; round < rounds; round++ {
 		if round < 0 && !c.warm {
 			continue
 		}
