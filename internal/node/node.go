@@ -194,7 +194,7 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
 			n.log.Error("damaged log", "damage", d.String())
-		}},
+		}, Moved: n.logMoved},
 	}
 }
 

@@ -165,3 +165,11 @@ func (n *Node) forgetOffsets(topics []*meta.Topic) {
 			func(error) {}) // a shard that is lost replays, and finds the topics missing
 	}
 }
+
+// logMoved has a partition go on with its log in another directory.
+func (n *Node) logMoved(l *storage.Log) {
+	tp := l.TopicPartition()
+	if p, err := n.parts.Topic(tp.Topic).Partition(tp.Partition); err == nil && p.TopicID == l.TopicID() {
+		p.SetLog(l)
+	}
+}

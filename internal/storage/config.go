@@ -137,6 +137,9 @@ type Events struct {
 	DirOffline func(dir string, err error)
 	// Damage: bytes that were once valid no longer are.
 	Damage func(Damage)
+	// Moved: a log takes the place of another one that was moved to a different directory. Appends wait
+	// until it returns; it must not call the store.
+	Moved func(*Log)
 }
 
 func (o *Options) setDefaults() {

@@ -82,7 +82,7 @@ func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
 			}
 			continue
 		}
-		if strings.HasSuffix(e.Name(), deleteDirSuffix) {
+		if strings.HasSuffix(e.Name(), deleteDirSuffix) || strings.HasSuffix(e.Name(), futureDirSuffix) {
 			d.store.discard(path.Join(d.path, e.Name()), 0)
 			continue
 		}
@@ -229,6 +229,9 @@ func (d *logDir) add(l *Log, st *dirState) error {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	if other, ok := d.store.mu.logs[l.tp]; ok {
+		if l.dropEqualCopy(other) {
+			return nil
+		}
 		return errors.New("it is also in log directory " + other.dir.path + "; remove one of them")
 	}
 	d.store.addLocked(l)

@@ -33,6 +33,7 @@ type Log struct {
 	unstable   atomic.Int64 // first unstable offset; noUnstable, or unstableUnknown
 	bytes      atomic.Int64
 	onSynced   atomic.Pointer[func(int64)]
+	switching  atomic.Pointer[chan struct{}] // while a move has appends wait
 	queued     [queues]atomic.Bool
 
 	flushMu sync.Mutex // one flush, checkpoint or replacement at a time

@@ -81,10 +81,15 @@ func parsePartitionDir(name string) (tp base.TopicPartition, ok bool) {
 }
 
 // deleteDirName is Kafka's name for a partition directory on its way out, capped at 255 bytes.
-func deleteDirName(tp base.TopicPartition) string {
+func deleteDirName(tp base.TopicPartition) string { return suffixedDirName(tp, deleteDirSuffix) }
+
+// futureDirName is Kafka's name for a partition directory that is being copied to another log directory.
+func futureDirName(tp base.TopicPartition) string { return suffixedDirName(tp, futureDirSuffix) }
+
+func suffixedDirName(tp base.TopicPartition, suffix string) string {
 	var id [16]byte
 	_, _ = rand.Read(id[:])
-	tail := fmt.Sprintf("-%d.%s%s", tp.Partition, hex.EncodeToString(id[:]), deleteDirSuffix)
+	tail := fmt.Sprintf("-%d.%s%s", tp.Partition, hex.EncodeToString(id[:]), suffix)
 	topic := tp.Topic
 	if len(topic)+len(tail) > maxNameBytes {
 		topic = topic[:maxNameBytes-len(tail)]

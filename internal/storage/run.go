@@ -51,6 +51,7 @@ func (s *Store) Run(ctx context.Context) error {
 	every(s.opts.CheckpointInterval, func(time.Time) { s.Checkpoint() })
 	every(s.opts.ProducerInterval, s.expireProducers)
 	s.runCleaners(ctx, &wg)
+	wg.Go(func() { s.runMoves(ctx) })
 	wg.Wait()
 	return nil
 }

@@ -34,6 +34,7 @@ type Store struct {
 	closing          atomic.Bool
 
 	cleaning cleaning
+	moves    moves
 
 	trashMu sync.Mutex
 	trash   []trash // what is to be removed later
@@ -58,6 +59,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.files.fs, s.files.max = opts.FS, opts.MaxOpenFiles
 	s.mu.logs = make(map[base.TopicPartition]*Log)
 	s.mu.perDir = make(map[*logDir]int)
+	s.moves.mu.wanted, s.moves.wake = make(map[base.TopicPartition]*move), make(chan struct{}, 1)
 	s.notify, s.flusher, s.behind = newNotifier(), newLogQueue(queueFlush), newLogQueue(queueWriteBack)
 	if err := s.open(ctx); err != nil {
 		s.abandon()

@@ -22,14 +22,20 @@ var _ = register(kmsg.KeyDescribeLogDirs, (*Broker).describeLogDirs)
 
 func (b *Broker) describeLogDirs(c *Call, req *kmsg.DescribeLogDirsRequest) {
 	resp := kmsg.NewDescribeLogDirsResponse()
-	logs := b.askedLogs(req)
+	logs, futures := b.askedLogs(req), b.Admin.Store.Moves()
+	asked := map[base.TopicPartition]bool{}
+	for _, here := range logs {
+		for _, l := range here {
+			asked[l.TopicPartition()] = true
+		}
+	}
 	for _, dir := range b.Admin.Store.Dirs() {
 		res := kmsg.NewDescribeLogDirsResponseDescribeLogDirsResult()
 		res.LogDir, res.TotalBytes, res.UsableBytes = dir.Path, dir.TotalBytes, dir.UsableBytes
 		if !dir.Online {
 			res.ErrorCode = kerr.KafkaStorageError.Code
 		} else {
-			res.Topics = dirTopics(logs[dir.Path])
+			res.Topics = addFutures(dirTopics(logs[dir.Path]), dir.Path, futures, asked)
 		}
 		resp.Results = append(resp.Results, res)
 	}
@@ -78,4 +84,25 @@ func dirTopics(logs []*storage.Log) []kmsg.DescribeLogDirsResponseDescribeLogDir
 		})
 	}
 	return out
+}
+
+// addFutures adds the replicas that are on their way into a directory.
+func addFutures(topics []kmsg.DescribeLogDirsResponseDescribeLogDirsTopic, dir string, futures []storage.MoveStatus,
+	asked map[base.TopicPartition]bool,
+) []kmsg.DescribeLogDirsResponseDescribeLogDirsTopic {
+	for _, m := range futures {
+		tp := m.TopicPartition
+		if m.Dir != dir || !asked[tp] {
+			continue
+		}
+		i := slices.IndexFunc(topics, func(t kmsg.DescribeLogDirsResponseDescribeLogDirsTopic) bool { return t.Name == tp.Topic })
+		if i < 0 {
+			i = len(topics)
+			topics = append(topics, kmsg.DescribeLogDirsResponseDescribeLogDirsTopic{Name: tp.Topic})
+		}
+		topics[i].Partitions = append(topics[i].Partitions, kmsg.DescribeLogDirsResponseDescribeLogDirsPartition{
+			PartitionIndex: tp.Partition, PartitionSize: m.Bytes, OffsetLag: m.Lag, IsFutureKey: true,
+		})
+	}
+	return topics
 }

@@ -32,7 +32,7 @@ type Partition struct {
 	TP      base.TopicPartition
 	TopicID base.TopicID
 
-	log      *storage.Log
+	log      atomic.Pointer[storage.Log]
 	settings atomic.Pointer[Settings]
 	epoch    atomic.Int32
 	closed   atomic.Bool
@@ -58,7 +58,8 @@ type Settings struct {
 
 // Open puts a replica over its log. The high watermark starts where the log says it was.
 func Open(tp base.TopicPartition, id base.TopicID, log *storage.Log, epoch int32, s *Settings) *Partition {
-	p := &Partition{TP: tp, TopicID: id, log: log}
+	p := &Partition{TP: tp, TopicID: id}
+	p.log.Store(log)
 	p.settings.Store(s)
 	p.epoch.Store(epoch)
 	if latest, ok := log.LatestEpoch(); !ok || latest < epoch {
@@ -70,7 +71,14 @@ func Open(tp base.TopicPartition, id base.TopicID, log *storage.Log, epoch int32
 }
 
 // Log is the replica's log, for reads that need no role (log dirs, describe).
-func (p *Partition) Log() *storage.Log { return p.log }
+func (p *Partition) Log() *storage.Log { return p.log.Load() }
+
+// SetLog puts the replica over a log that took the place of its own: it was moved to another log
+// directory. It calls nothing but the log; the new one tells soon how far it is stored.
+func (p *Partition) SetLog(log *storage.Log) {
+	log.OnSynced(func(int64) { p.advance() })
+	p.log.Store(log)
+}
 
 // LeaderEpoch is the epoch this replica leads in.
 func (p *Partition) LeaderEpoch() int32 { return p.epoch.Load() }
@@ -90,7 +98,7 @@ func (p *Partition) SetLeaderEpoch(epoch int32) {
 		return
 	}
 	p.epoch.Store(epoch)
-	p.log.AssignEpoch(epoch)
+	p.Log().AssignEpoch(epoch)
 }
 
 // CheckEpoch compares a client's view of the leader epoch with ours; -1 means it has none.
@@ -110,13 +118,13 @@ func (p *Partition) CheckEpoch(client int32) error {
 // advance raises the high watermark to what is committed: the synced end in fsync durability, the
 // end of the log otherwise. Those who waited for it fire on this goroutine.
 func (p *Partition) advance() {
-	hw := p.log.EndOffset()
+	hw := p.Log().EndOffset()
 	if p.settings.Load().Durability == storage.Fsync {
-		hw = p.log.SyncedOffset()
+		hw = p.Log().SyncedOffset()
 	}
-	before := p.log.HighWatermark()
+	before := p.Log().HighWatermark()
 	if hw > before {
-		p.log.SetHighWatermark(hw)
+		p.Log().SetHighWatermark(hw)
 	}
 	p.fireHW(hw, nil)
 	if hw > before {
@@ -125,13 +133,13 @@ func (p *Partition) advance() {
 }
 
 // HighWatermark is the end of what consumers may see.
-func (p *Partition) HighWatermark() int64 { return p.log.HighWatermark() }
+func (p *Partition) HighWatermark() int64 { return p.Log().HighWatermark() }
 
 // LastStableOffset is the end of what a read_committed consumer may see: the first offset of the
 // oldest open transaction, or the high watermark.
 func (p *Partition) LastStableOffset() int64 {
-	hw := p.log.HighWatermark()
-	if first, open := p.log.FirstUnstableOffset(); open && first < hw {
+	hw := p.Log().HighWatermark()
+	if first, open := p.Log().FirstUnstableOffset(); open && first < hw {
 		return first
 	}
 	return hw
@@ -194,9 +202,27 @@ func (p *Partition) AppendInternal(b batch.Batch, now time.Time, o storage.Appen
 	return p.write(b, o)
 }
 
+// append writes to the log; while a move has it wait, to the one that comes after.
+func (p *Partition) append(b batch.Batch, o storage.AppendOptions) (storage.AppendInfo, error) {
+	for {
+		log := p.Log()
+		info, err := log.Append(b, o)
+		if err == nil {
+			return info, nil
+		}
+		switched := log.Switched()
+		if switched == nil && p.Log() == log {
+			return info, err
+		}
+		if switched != nil {
+			<-switched
+		}
+	}
+}
+
 func (p *Partition) write(b batch.Batch, o storage.AppendOptions) (AppendResult, error) {
 	size, count := int64(len(b)), int64(b.Count())
-	info, err := p.log.Append(b, o)
+	info, err := p.append(b, o)
 	if err != nil {
 		return AppendResult{}, err
 	}

@@ -36,6 +36,17 @@ type ReadResult struct {
 	Aborted          []storage.AbortedTxn
 }
 
+// readLog reads the log, or the one that has taken its place meanwhile.
+func (p *Partition) readLog(offset int64, maxBytes int32, upTo int64, minOne bool) (*storage.FileRange, error) {
+	for {
+		log := p.Log()
+		rng, err := log.Read(offset, maxBytes, upTo, minOne)
+		if err == nil || p.Log() == log {
+			return rng, err
+		}
+	}
+}
+
 // Read never blocks: it fixes the upper bound and returns a range of a file, not bytes.
 func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	res := ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
@@ -44,9 +55,9 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	}
 	// The stable offset is read first: it may only lag what the watermark read next allows.
 	lso := p.LastStableOffset()
-	hw := p.log.HighWatermark()
-	start := p.log.StartOffset()
-	if r.Offset < start || r.Offset > p.log.EndOffset() {
+	hw := p.Log().HighWatermark()
+	start := p.Log().StartOffset()
+	if r.Offset < start || r.Offset > p.Log().EndOffset() {
 		return res, kerr.OffsetOutOfRange
 	}
 	bound := hw
@@ -54,13 +65,13 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 		bound = lso
 	}
 	if r.ToEnd {
-		bound = p.log.EndOffset()
+		bound = p.Log().EndOffset()
 	}
 	res.HighWatermark, res.LastStableOffset, res.LogStart = hw, lso, start
 	if r.Offset >= bound || r.MaxBytes <= 0 && !r.MinOne {
 		return res, nil
 	}
-	rng, err := p.log.Read(r.Offset, r.MaxBytes, bound, r.MinOne)
+	rng, err := p.readLog(r.Offset, r.MaxBytes, bound, r.MinOne)
 	if err != nil {
 		return ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}, err
 	}
@@ -68,7 +79,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 		return res, nil
 	}
 	if r.Isolation == ReadCommitted {
-		res.Aborted = p.log.AbortedTxns(r.Offset, bound)
+		res.Aborted = p.Log().AbortedTxns(r.Offset, bound)
 	}
 	p.bytesOut.Add(int64(rng.Len()))
 	res.Range = rng
@@ -78,14 +89,14 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 // DeleteRecords moves the log start up to offset (-1: to the high watermark) and returns the new
 // start.
 func (p *Partition) DeleteRecords(offset int64) (int64, error) {
-	hw := p.log.HighWatermark()
+	hw := p.Log().HighWatermark()
 	if offset == -1 {
 		offset = hw
 	}
 	if offset < 0 || offset > hw {
 		return -1, kerr.OffsetOutOfRange
 	}
-	start, err := p.log.DeleteRecords(offset)
+	start, err := p.Log().DeleteRecords(offset)
 	if err != nil {
 		return -1, err
 	}
@@ -96,7 +107,7 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 // TimestampAt is the timestamp of the batch that holds offset, for telling the age of unread
 // records; ok is false where there is nothing at offset or it cannot be read.
 func (p *Partition) TimestampAt(offset int64) (ms int64, ok bool) {
-	rng, err := p.log.Read(offset, 0, p.log.HighWatermark(), true)
+	rng, err := p.Log().Read(offset, 0, p.Log().HighWatermark(), true)
 	if err != nil || rng == nil {
 		return 0, false
 	}

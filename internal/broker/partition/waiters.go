@@ -66,7 +66,7 @@ func (p *Partition) AwaitHW(until int64, fire func(error)) { p.Await(until, wait
 // error when the replica closes first. That happens on the goroutine that moved the watermark.
 func (p *Partition) Await(until int64, w Waiter) {
 	p.mu.Lock()
-	if p.log.HighWatermark() >= until {
+	if p.Log().HighWatermark() >= until {
 		p.mu.Unlock()
 		w.Reached(nil)
 		return

@@ -1,0 +1,108 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+)
+
+// TestLogInTwoDirectories starts with what a crash at the end of a move leaves, and with two logs that
+// no move has made.
+func TestLogInTwoDirectories(t *testing.T) {
+	for name, c := range map[string]struct {
+		change bool
+		want   string
+	}{
+		"equal":     {false, ""},
+		"different": {true, "it is also in log directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			one, two := t.TempDir(), t.TempDir()
+			tp := base.TopicPartition{Topic: "t", Partition: 0}
+			open := func() (*Store, error) {
+				return Open(context.Background(), Options{FS: vfs.OS{}, Dirs: []string{one, two}, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+			}
+			s, err := open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := s.Create(tp, base.NewTopicID(), DefaultLogConfig(), one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(filepath.Join(two, "t-0"), os.DirFS(filepath.Join(one, "t-0"))); err != nil {
+				t.Fatal(err)
+			}
+			if c.change {
+				file := filepath.Join(two, "t-0", segmentName(0)+logSuffix)
+				if err := os.Truncate(file, int64(len(makeBatch(spec{})))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err = open()
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("opened with %v, want an error with %q", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, ok := s.Log(tp); !ok || l.EndOffset() != 3 {
+				t.Errorf("the log is there: %v, want it with 3 records", ok)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, inOne := os.Stat(filepath.Join(one, "t-0"))
+			_, inTwo := os.Stat(filepath.Join(two, "t-0"))
+			if (inOne == nil) == (inTwo == nil) {
+				t.Errorf("the log's directories: %v, %v; want one of them", inOne, inTwo)
+			}
+		})
+	}
+}
+
+func TestMoveRefusals(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(context.Background(), Options{FS: vfs.OS{}, Dirs: []string{dir}, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing was written
+	tp := base.TopicPartition{Topic: "t", Partition: 0}
+	if err := s.Move(tp, dir); !errors.Is(err, kerr.ReplicaNotAvailable) {
+		t.Errorf("a log that is not here: %v", err)
+	}
+	if _, err := s.Create(tp, base.NewTopicID(), DefaultLogConfig(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Move(tp, dir+"-other"); !errors.Is(err, kerr.LogDirNotFound) {
+		t.Errorf("a directory that is not there: %v", err)
+	}
+	if err := s.Move(tp, dir); err != nil || len(s.Moves()) != 0 {
+		t.Errorf("to where it is: %v, and %d moves", err, len(s.Moves()))
+	}
+	long := base.TopicPartition{Topic: strings.Repeat("t", 249), Partition: 0}
+	if err := s.Move(long, dir); !errors.Is(err, kerr.InvalidTopicException) {
+		t.Errorf("a name that leaves no room: %v", err)
+	}
+}
