@@ -328,6 +328,10 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 		f.b.metrics.failedFetch.Add(1)
 		out.ErrorCode = f.errorCode(p.err)
 		f.hintLeader(resp, p, &out)
+		if p.err == kerr.UnknownTopicID || p.err == kerr.UnknownTopicOrPartition {
+			// As Kafka: null stands for what the log was not asked for, empty for what there is no log of.
+			out.AbortedTransactions = []kmsg.FetchResponseAbortedTransaction{}
+		}
 	}
 	if p.diverging != nil {
 		out.DivergingEpoch = *p.diverging
@@ -357,7 +361,7 @@ func (f *fetchCall) hintLeader(resp *kmsg.FetchResponse, p *fetchPart, out *kmsg
 		return
 	}
 	out.CurrentLeader.LeaderId, out.CurrentLeader.LeaderEpoch = f.b.NodeID, part.LeaderEpoch()
-	if len(resp.NodeEndpoints) == 0 {
+	if len(resp.NodeEndpoints) == 0 && f.replica < 0 {
 		n := f.b.self(f.c.Conn)
 		resp.NodeEndpoints = []kmsg.FetchResponseNodeEndpoint{{NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack}}
 	}

@@ -33,29 +33,34 @@ var tsSince = map[int64]int16{
 
 func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 	resp := kmsg.NewListOffsetsResponse()
-	resp.Topics = make([]kmsg.ListOffsetsResponseListOffsetsTopicResponse, len(req.Topics))
+	resp.Topics = make([]kmsg.ListOffsetsResponseListOffsetsTopicResponse, 0, len(req.Topics))
 	twice := duplicatePartitions(req)
+	answered := map[base.TopicPartition]bool{}
 	for i := range req.Topics {
-		in, out := &req.Topics[i], &resp.Topics[i]
-		out.Name = in.Name
+		in := &req.Topics[i]
+		out := kmsg.ListOffsetsResponseListOffsetsTopicResponse{Name: in.Name}
 		out.Partitions = make([]kmsg.ListOffsetsResponseListOffsetsPartitionResponse, 0, len(in.Partitions))
 		topic := b.Parts.Topic(in.Name)
-		answered := map[int32]bool{}
 		for j := range in.Partitions {
 			part := &in.Partitions[j]
-			if answered[part.PartitionIndex] {
+			tp := base.TopicPartition{Topic: in.Name, Partition: part.PartitionIndex}
+			if answered[tp] {
 				continue
 			}
-			answered[part.PartitionIndex] = true
 			err := error(kerr.InvalidRequest)
 			found := none
-			if !twice[base.TopicPartition{Topic: in.Name, Partition: part.PartitionIndex}] {
+			if twice[tp] {
+				answered[tp] = true
+			} else {
 				found, err = listOffset(c.Version, topic, part, req)
 			}
 			out.Partitions = append(out.Partitions, kmsg.ListOffsetsResponseListOffsetsPartitionResponse{
 				PartitionIndex: part.PartitionIndex, ErrorCode: listOffsetsCode(c, err),
 				Offset: found.Offset, Timestamp: found.Timestamp, LeaderEpoch: found.Epoch,
 			})
+		}
+		if len(out.Partitions) > 0 || len(in.Partitions) == 0 {
+			resp.Topics = append(resp.Topics, out)
 		}
 	}
 	c.Reply(&resp)

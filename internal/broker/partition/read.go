@@ -79,7 +79,7 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 		return res, nil
 	}
 	if r.Isolation == ReadCommitted {
-		res.Aborted = p.Log().AbortedTxns(r.Offset, bound)
+		res.Aborted = p.Log().AbortedTxns(r.Offset, min(bound, rng.NextOffset))
 	}
 	p.bytesOut.Add(int64(rng.Len()))
 	res.Range = rng
