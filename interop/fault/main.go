@@ -1,5 +1,5 @@
 // Command fault breaks what a broker stands on, and checks that its promises hold nevertheless: it kills the process
-// under load, cuts the power of its volume, fills it up, and flips bits in each kind of file.
+// under load, cuts the power of its volume, and flips bits in each kind of file.
 //
 //	go run ./interop/fault [-rounds N] [-only PART] [-keep]
 //
@@ -37,7 +37,7 @@ type fault struct {
 func main() {
 	f := &fault{report: &local.Report{}}
 	flag.IntVar(&f.rounds, "rounds", 10, "kills and power cuts, each")
-	only := flag.String("only", "", "run only this part: kill, power, full or flip")
+	only := flag.String("only", "", "run only this part: kill, power or flip")
 	keep := flag.Bool("keep", false, "keep the directories")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,7 +63,7 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"kill", f.kill}, {"power", f.power}} {
+	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}} {
 		if only != "" && only != p.name {
 			continue
 		}
