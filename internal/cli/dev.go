@@ -185,8 +185,11 @@ func (a *App) printDev(n *node.Node, f devFlags) {
 	if a.flags.quiet {
 		return
 	}
-	fmt.Fprintf(out, "%s\n", a.paint(bold, fmt.Sprintf("logstead %s dev, %-42s ready in %d ms", readVersion().Version, where,
-		n.StartTook().Milliseconds())))
+	name := "logstead dev"
+	if v := readVersion().Version; v != "dev" {
+		name = "logstead " + v + " dev"
+	}
+	fmt.Fprintf(out, "%s\n", a.paint(bold, fmt.Sprintf("%s, %-50s ready in %d ms", name, where, n.StartTook().Milliseconds())))
 	fmt.Fprintf(out, "  %-10s %-22s export KAFKA_BOOTSTRAP_SERVERS=%s\n", "Kafka", n.Bootstrap(), n.Bootstrap())
 	if http := n.HTTPAddress(); http != "" {
 		fmt.Fprintf(out, "  %-10s http://%s/metrics\n", "Metrics", http)
