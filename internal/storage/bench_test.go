@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +15,6 @@ import (
 	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
-// benchDir is a directory on a disk, or on none if the test's temporary directory is in memory.
 func benchStore(b *testing.B, fs vfs.FS, dir string, change func(*Options)) *Store {
 	b.Helper()
 	o := Options{FS: fs, Clock: clock.System{}, Dirs: []string{dir}, NodeID: 1}
@@ -183,6 +183,13 @@ func BenchmarkReadTail(b *testing.B) {
 	}
 }
 
+func heapBytes() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // BenchmarkStart makes 10,000 logs and starts with them, after a clean stop and after a kill.
 func BenchmarkStart(b *testing.B) {
 	const logs = 10_000
@@ -205,9 +212,11 @@ func BenchmarkStart(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.ReportMetric(float64(time.Since(began).Milliseconds()), "close-ms")
+		before := heapBytes()
 		began = time.Now()
 		s = benchStore(b, vfs.OS{}, dir, nil)
 		b.ReportMetric(float64(time.Since(began).Microseconds())/1000, "clean-start-ms")
+		b.ReportMetric(float64(heapBytes()-before)/logs, "heap-B/log")
 		b.ReportMetric(float64(s.OpenFiles()), "open-files")
 		if err := s.Close(); err != nil {
 			b.Fatal(err)

@@ -131,7 +131,8 @@ type Options struct {
 	Events   Events
 }
 
-// Events are told what others must act on. Each may be nil; none is called with a lock held.
+// Events are told what others must act on. Each may be nil; none is called with a lock held, and
+// none may block, for OnSynced callbacks run on the same goroutine.
 type Events struct {
 	// DirOffline: the directory failed and its logs answer KAFKA_STORAGE_ERROR from now on.
 	DirOffline func(dir string, err error)

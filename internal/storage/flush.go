@@ -20,7 +20,8 @@ type checkpointPlan struct {
 	end    int64
 	tails  []indexTail
 	snaps  []dueSnapshot
-	epochs []string // nil: unchanged
+	epochs []string   // nil: unchanged
+	roomy  []*segment // files to be cut to their content
 }
 
 // checkpoint brings everything that belongs to the records so far to stable storage: the segments,
@@ -56,10 +57,15 @@ func (l *Log) planCheckpoint(closing bool) (*checkpointPlan, error) {
 		return nil, err
 	}
 	end := l.end.Load()
-	if l.recovery == end && len(l.due) == 0 && !l.epochs.dirty && !l.tailsDueLocked(closing) {
+	p := &checkpointPlan{end: end, snaps: l.due}
+	for _, s := range l.segs {
+		if s.roomy && (closing || s.sealed.Load()) {
+			p.roomy = append(p.roomy, s)
+		}
+	}
+	if l.recovery == end && len(l.due) == 0 && !l.epochs.dirty && len(p.roomy) == 0 && !l.tailsDueLocked(closing) {
 		return nil, nil
 	}
-	p := &checkpointPlan{end: end, snaps: l.due}
 	if l.epochs.dirty {
 		p.epochs = l.epochs.lines()
 	}
@@ -110,6 +116,11 @@ func (l *Log) planTailsLocked(p *checkpointPlan, closing bool) {
 
 func (l *Log) writeCheckpoint(p *checkpointPlan) error {
 	fsys := l.store.opts.FS
+	for _, s := range p.roomy {
+		if err := truncateFile(fsys, l.filePath(s, logSuffix), s.size); err != nil {
+			return err
+		}
+	}
 	for i := range p.tails {
 		if err := p.tails[i].write(fsys, l.home()); err != nil {
 			return err
@@ -166,6 +177,9 @@ func (l *Log) finishCheckpoint(p *checkpointPlan) {
 	l.mu.Lock()
 	for i := range p.tails {
 		l.markWrittenLocked(&p.tails[i])
+	}
+	for _, s := range p.roomy {
+		s.roomy = false
 	}
 	for _, s := range p.snaps {
 		if at, found := slices.BinarySearch(l.snaps, s.offset); !found {

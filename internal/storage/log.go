@@ -182,9 +182,9 @@ func (l *Log) setUnstableLocked() {
 	l.unstable.Store(first)
 }
 
-// OnSynced sets the callback that hears of a rise of SyncedOffset, and of the append in durability
-// Replicated. It runs on a goroutine of the store, one call at a time per log directory; it must
-// not block.
+// OnSynced sets the callback that hears of a rise of SyncedOffset that an append did not bring
+// about itself (AppendInfo.SyncedOffset). It runs on a goroutine of the store, one call at a time over
+// all logs, so it must not block.
 func (l *Log) OnSynced(fn func(synced int64)) {
 	if fn == nil {
 		l.onSynced.Store(nil)

@@ -145,3 +145,42 @@ func TestCrashKeepsSynced(t *testing.T) {
 		})
 	}
 }
+
+// TestPreallocate: the file is large while it is written to, and cut to its content when a segment
+// is sealed or the log comes to rest.
+func TestPreallocate(t *testing.T) {
+	w := newWorld(t)
+	cfg := smallSegments()
+	cfg.Preallocate = true
+	l := w.create(cfg)
+	want := singles(t, l, 40)
+	sizes := func() (list []int64) {
+		for _, s := range l.segs {
+			info, err := w.fs.Stat(l.filePath(s, logSuffix))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, info.Size())
+		}
+		return list
+	}
+	w.store.Checkpoint()
+	if got := sizes(); len(got) != 2 || got[0] != l.segs[0].size || got[1] != int64(cfg.SegmentBytes) {
+		t.Fatalf("files of %v bytes; the first segment has %d", got, l.segs[0].size)
+	}
+	waitSynced(t, l, 40)
+	w.crash(vfs.CrashOptions{KeepUnsynced: 1})
+	if l = w.log(); !slices.Equal(readAll(t, l, 0, 700), want) {
+		t.Fatal("records are missing after a crash")
+	}
+	l.SetConfig(cfg)
+	want = append(want, singles(t, l, 20)...)
+	w.reopen()
+	l = w.log()
+	if got := sizes(); got[len(got)-1] != l.active().size {
+		t.Fatalf("files of %v bytes after a clean stop; the last segment has %d", got, l.active().size)
+	}
+	if !slices.Equal(readAll(t, l, 0, 700), want) {
+		t.Fatal("records are missing after a clean stop")
+	}
+}

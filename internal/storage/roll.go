@@ -86,6 +86,7 @@ func (l *Log) rollLocked(base int64, now time.Time) (*segment, error) {
 func (l *Log) created(s *segment, f *handle, cfg *LogConfig) error {
 	s.exists, s.newName = true, true
 	if cfg.Preallocate {
+		s.roomy = true
 		return f.f.Truncate(int64(cfg.SegmentBytes))
 	}
 	return nil

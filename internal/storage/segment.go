@@ -31,6 +31,7 @@ type segment struct {
 	dirty      bool // written since the last sync
 	indexed    bool // its index files exist
 	exists     bool // the file is there
+	roomy      bool // the file was made larger than its content
 	newName    bool // the file's name may not be durable yet
 
 	idx    atomic.Pointer[indexes] // nil: not loaded
