@@ -89,6 +89,7 @@ type Node struct {
 	idle           idleGauge
 
 	recovered, registered, listening atomic.Bool
+	metadataDamage                   atomic.Pointer[storage.Damage]
 	serving                          chan struct{}
 }
 
@@ -173,8 +174,19 @@ func (n *Node) openStore(ctx context.Context, cfg *config) error {
 			return err
 		}
 	}
+	if d := n.metadataDamage.Load(); d != nil {
+		return &MetadataDamagedError{*d}
+	}
 	n.recovered.Store(true)
 	return nil
+}
+
+// MetadataDamagedError is a metadata log with a hole: topics would be missing, so nothing is served.
+type MetadataDamagedError struct{ Damage storage.Damage }
+
+func (e *MetadataDamagedError) Error() string {
+	return fmt.Sprintf("the metadata log is damaged, so topics could be missing, and the broker does not serve without "+
+		"them: %s; restore that file from a backup of the directory", e.Damage)
 }
 
 func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
@@ -194,6 +206,9 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
 			n.log.Error("damaged log", "damage", d.String())
+			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
+				n.metadataDamage.Store(&d)
+			}
 		}, Moved: n.logMoved},
 	}
 }

@@ -126,11 +126,18 @@ func (n *Node) openLog(tp base.TopicPartition, id base.TopicID, lc storage.LogCo
 	if !errors.Is(err, kerr.InconsistentTopicID) {
 		return nil, err
 	}
-	// What is there belongs to a topic of the same name that was deleted while this broker was down.
-	n.log.Warn("removing the log of a deleted topic", "topic", tp.Topic, "partition", tp.Partition)
-	if err := n.store.Delete(tp); err != nil {
-		return nil, fmt.Errorf("remove the log of a deleted topic: %w", err)
+	// What is there belongs to a topic of the same name that was deleted as the broker went down, or
+	// its partition.metadata is damaged: it is not served, and nothing of it is removed.
+	found := base.TopicID{}
+	if old, ok := n.store.Log(tp); ok {
+		found = old.TopicID()
 	}
+	kept, err := n.store.SetAside(tp)
+	if err != nil {
+		return nil, fmt.Errorf("set aside the log of another topic: %w", err)
+	}
+	n.log.Error("partition.metadata names another topic: its log is set aside and the partition begins empty",
+		"topic", tp.Topic, "partition", tp.Partition, "kept", kept, "expected_id", id.String(), "found_id", found.String())
 	return n.store.Create(tp, id, lc, "")
 }
 

@@ -62,10 +62,28 @@ func (s *Store) Delete(tp base.TopicPartition) error {
 	if !ok {
 		return refuse(kerr.UnknownTopicOrPartition, "there is no log of %s", tp)
 	}
-	return l.remove()
+	return l.remove(deleteDirSuffix)
 }
 
-func (l *Log) remove() error {
+// SetAside takes a log out of use and keeps its files: its directory is renamed to Kafka's "-stray"
+// name, which nothing reads and nothing removes. It returns the new path.
+func (s *Store) SetAside(tp base.TopicPartition) (string, error) {
+	s.mu.Lock()
+	l, ok := s.mu.logs[tp]
+	if ok {
+		delete(s.mu.logs, tp)
+		s.mu.perDir[l.dir]--
+	}
+	s.mu.Unlock()
+	if !ok {
+		return "", refuse(kerr.UnknownTopicOrPartition, "there is no log of %s", tp)
+	}
+	err := l.remove(strayDirSuffix)
+	return l.Path(), err
+}
+
+// remove ends the log under a directory name with the suffix.
+func (l *Log) remove(suffix string) error {
 	l.mu.Lock()
 	gone := l.deleted
 	l.deleted = true
@@ -80,10 +98,11 @@ func (l *Log) remove() error {
 	if err := l.note(entryGone, 0); err != nil {
 		return err
 	}
-	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)))
+	return l.rename(path.Join(l.dir.path, suffixedDirName(l.tp, suffix)), suffix == deleteDirSuffix)
 }
 
-func (l *Log) rename(to string) error {
+// rename moves the log's directory; discard has it removed after FileDeleteDelay.
+func (l *Log) rename(to string, discard bool) error {
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
 	l.mu.Lock()
@@ -96,6 +115,8 @@ func (l *Log) rename(to string) error {
 		s.sealed.Store(true)
 		l.store.files.drop(s)
 	}
-	l.store.discard(to, l.cfg.Load().FileDeleteDelay)
+	if discard {
+		l.store.discard(to, l.cfg.Load().FileDeleteDelay)
+	}
 	return nil
 }

@@ -532,5 +532,5 @@ func (l *Log) dropEqualCopy(other *Log) bool {
 	l.store.log.Warn("log is in two directories after a move that was cut short; keeping one",
 		"log", l.tp.String(), "kept", other.home(), "removed", l.home())
 	l.deleted = true
-	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp))) == nil
+	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)), true) == nil
 }

@@ -347,10 +347,15 @@ func (r *replayer) claim(e *journalEntry) (bool, error) {
 		return false, err
 	}
 	if !id.IsZero() && id != e.topicID && r.rules[e.tp].last == e.topicID {
-		// The directory is of a topic that was deleted before this one was made; the crash undid that.
-		if err = fsys.Rename(dir, path.Join(r.d.path, deleteDirName(e.tp))); err != nil {
+		// The directory is of a topic that was deleted before this one was made, and the crash undid that;
+		// or its partition.metadata is damaged. Nothing tells which, so it is kept, under Kafka's name for
+		// what belongs to nobody.
+		kept := path.Join(r.d.path, suffixedDirName(e.tp, strayDirSuffix))
+		if err = fsys.Rename(dir, kept); err != nil {
 			return false, err
 		}
+		r.d.store.log.Error("partition.metadata names another topic than the journal: the directory is set aside",
+			"path", dir, "kept", kept, "expected_id", e.topicID.String(), "found_id", id.String())
 		id = base.TopicID{}
 	}
 	if id.IsZero() {
