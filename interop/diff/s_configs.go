@@ -65,12 +65,16 @@ var brokerKeys = []string{
 	"log.cleaner.min.cleanable.ratio", "log.cleaner.delete.retention.ms", "unclean.leader.election.enable", "node.id", "background.threads",
 }
 
-// valueIs makes a step ask until the first config has a value, for Kafka answers before a change has reached all of it.
-func valueIs(want string) func(*step) {
+// valueIs makes a step ask until a config has a value, for Kafka answers before a change has reached all of it.
+func valueIs(key, want string) func(*step) {
 	return func(s *step) {
 		s.until = func(r kmsg.Response) bool {
-			c := r.(*kmsg.DescribeConfigsResponse).Resources[0].Configs
-			return len(c) > 0 && c[0].Value != nil && *c[0].Value == want
+			for _, c := range r.(*kmsg.DescribeConfigsResponse).Resources[0].Configs {
+				if c.Name == key {
+					return c.Value != nil && *c.Value == want
+				}
+			}
+			return false
 		}
 	}
 }
@@ -114,17 +118,21 @@ func configScenarios() []scenario {
 		})},
 		{"incremental-alter-configs", concat(makeTopic("iac", 1), []step{
 			alter("set", alterIncrementally(topicResource, "iac", alterOp{set, "retention.ms", ptr("5000")}, alterOp{set, "segment.bytes", ptr("2000000")})),
-			now("after set", "iac"),
+			now("after set", "iac").with(valueIs("retention.ms", "5000")),
 			alter("append and subtract", alterIncrementally(topicResource, "iac", alterOp{add, "cleanup.policy", ptr("compact")})),
-			now("after append", "iac", "cleanup.policy"),
+			now("after append", "iac", "cleanup.policy").with(valueIs("cleanup.policy", "delete,compact")),
 			alter("append again", alterIncrementally(topicResource, "iac", alterOp{add, "cleanup.policy", ptr("compact")})),
 			alter("subtract", alterIncrementally(topicResource, "iac", alterOp{sub, "cleanup.policy", ptr("delete")})),
-			now("after subtract", "iac", "cleanup.policy"),
+			now("after subtract", "iac", "cleanup.policy").with(valueIs("cleanup.policy", "compact")),
 			alter("delete", alterIncrementally(topicResource, "iac", alterOp{del, "retention.ms", nil})),
-			now("after delete", "iac", "retention.ms", "segment.bytes"),
+			now("after delete", "iac", "retention.ms", "segment.bytes").with(valueIs("retention.ms", "604800000")),
 			alter("delete what is not set", alterIncrementally(topicResource, "iac", alterOp{del, "flush.ms", nil})),
 			alter("set to the default", alterIncrementally(topicResource, "iac", alterOp{set, "retention.ms", ptr("604800000")})),
-			now("after setting the default", "iac", "retention.ms"),
+			now("after setting the default", "iac", "retention.ms").with(func(s *step) {
+				s.until = func(r kmsg.Response) bool {
+					return r.(*kmsg.DescribeConfigsResponse).Resources[0].Configs[0].Source == kmsg.ConfigSourceDynamicTopicConfig
+				}
+			}),
 			alter("null value", alterIncrementally(topicResource, "iac", alterOp{set, "retention.ms", nil})),
 			alter("append to what is no list", alterIncrementally(topicResource, "iac", alterOp{add, "retention.ms", ptr("1")})),
 			alter("subtract from what is no list", alterIncrementally(topicResource, "iac", alterOp{sub, "retention.ms", ptr("1")})),
@@ -144,14 +152,14 @@ func configScenarios() []scenario {
 			alter("broker 77", alterIncrementally(brokerResource, "=77", alterOp{set, "log.cleaner.threads", ptr("2")})),
 			alter("a broker that is no number", alterIncrementally(brokerResource, "=one", alterOp{set, "log.cleaner.threads", ptr("2")})),
 			alter("a broker", alterIncrementally(brokerResource, "=1", alterOp{set, "log.retention.bytes", ptr("123456789")})),
-			ask("after the broker", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "=1", "log.retention.bytes"), synonyms).with(valueIs("123456789")),
-			now("a topic that inherits it", "iac", "retention.bytes"),
+			ask("after the broker", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "=1", "log.retention.bytes"), synonyms).with(valueIs("log.retention.bytes", "123456789")),
+			now("a topic that inherits it", "iac", "retention.bytes").with(valueIs("retention.bytes", "123456789")),
 			alter("the brokers' default", alterIncrementally(brokerResource, "=", alterOp{set, "log.flush.interval.messages", ptr("77777")})),
-			settled(ask("after the brokers' default", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "="), synonyms)),
+			ask("after the brokers' default", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(brokerResource, "="), synonyms).with(valueIs("log.flush.interval.messages", "77777")),
 			alter("undo the broker", alterIncrementally(brokerResource, "=1", alterOp{del, "log.retention.bytes", nil})),
 			alter("undo the brokers' default", alterIncrementally(brokerResource, "=", alterOp{del, "log.flush.interval.messages", nil})),
 			alter("a group", alterIncrementally(groupResource, "iac-group", alterOp{set, "consumer.session.timeout.ms", ptr("50000")})),
-			ask("after the group", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(groupResource, "iac-group", "consumer.session.timeout.ms"), synonyms).with(valueIs("50000")),
+			ask("after the group", high, kmsg.NewPtrDescribeConfigsRequest, describeConfig(groupResource, "iac-group", "consumer.session.timeout.ms"), synonyms).with(valueIs("consumer.session.timeout.ms", "50000")),
 			alter("a group value out of range", alterIncrementally(groupResource, "iac-group", alterOp{set, "consumer.session.timeout.ms", ptr("1")})),
 			alter("an empty group name", alterIncrementally(groupResource, "=", alterOp{set, "consumer.session.timeout.ms", ptr("50000")})),
 			alter("client metrics", alterIncrementally(metricsResource, "iac-metrics", alterOp{set, "interval.ms", ptr("5000")})),
@@ -161,9 +169,9 @@ func configScenarios() []scenario {
 		})},
 		{"alter-configs", concat(makeTopic("ac", 1, "retention.ms", "1000"), []step{
 			whole("set", alterWhole(topicResource, "ac", "segment.bytes", "2000000")),
-			now("what is not sent is reset", "ac", "segment.bytes", "retention.ms"),
+			now("what is not sent is reset", "ac", "segment.bytes", "retention.ms").with(valueIs("segment.bytes", "2000000")),
 			whole("nothing", alterWhole(topicResource, "ac")),
-			now("all reset", "ac", "segment.bytes"),
+			now("all reset", "ac", "segment.bytes").with(valueIs("segment.bytes", "1073741824")),
 			whole("unknown key", alterWhole(topicResource, "ac", "no.such.key", "1")),
 			whole("bad value", alterWhole(topicResource, "ac", "retention.ms", "x")),
 			whole("unknown topic", alterWhole(topicResource, "ac-none", "retention.ms", "1")),
