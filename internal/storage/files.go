@@ -133,8 +133,9 @@ func (s *fileSet) close(h *handle) {
 
 // closed finishes a handle whose refs are -1. A sealed segment's indexes go with its file.
 func (h *handle) closed() {
-	h.seg.handle.CompareAndSwap(h, nil)
-	h.seg.dropIndexes()
+	if h.seg.handle.CompareAndSwap(h, nil) {
+		h.seg.dropIndexes()
+	}
 	_ = h.f.Close() // what matters was synced before
 }
 

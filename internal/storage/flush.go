@@ -210,7 +210,7 @@ func (l *Log) markWrittenLocked(t *indexTail) {
 		x = &c
 		defer t.seg.idx.Store(x)
 	}
-	x.offsWritten, x.timesWritten, x.txnsWritten = len(t.x.offs), len(t.x.times), len(t.x.txns)
+	x.offsWritten, x.timesWritten, x.txnsWritten, x.stale = len(t.x.offs), len(t.x.times), len(t.x.txns), false
 }
 
 // straySnapsLocked takes out the snapshots that are neither at the base of a segment nor the last.

@@ -178,8 +178,15 @@ func appendSpec(t *testing.T, l *Log, s spec) AppendInfo {
 	return info
 }
 
+// tester is a testing.T or a rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // readAll reads the log from offset on, batch by batch, and returns "offset=value" of each record.
-func readAll(t *testing.T, l *Log, offset int64, maxBytes int32) []string {
+func readAll(t tester, l *Log, offset int64, maxBytes int32) []string {
 	t.Helper()
 	var out []string
 	for offset < l.EndOffset() {
@@ -216,7 +223,7 @@ func readAll(t *testing.T, l *Log, offset int64, maxBytes int32) []string {
 	return out
 }
 
-func recordsOf(t *testing.T, b []byte, h *header) []string {
+func recordsOf(t tester, b []byte, h *header) []string {
 	t.Helper()
 	var out []string
 	r := varReader{b: b[minBatchBytes:]}
@@ -236,7 +243,7 @@ func recordsOf(t *testing.T, b []byte, h *header) []string {
 }
 
 // waitSynced waits until the log's synced end has reached want.
-func waitSynced(t *testing.T, l *Log, want int64) {
+func waitSynced(t tester, l *Log, want int64) {
 	t.Helper()
 	done := make(chan struct{}, 1)
 	l.OnSynced(func(synced int64) {

@@ -51,6 +51,8 @@ type indexes struct {
 	txns  []txnEntry
 
 	offsWritten, timesWritten, txnsWritten int
+
+	stale bool // the files hold more than these entries
 }
 
 // floor is the position of the last indexed batch whose last offset is at or below base+rel, 0 if
@@ -111,6 +113,7 @@ func (x *indexes) truncate(rel, offset int64) (cut bool) {
 	x.times = x.times[:sort.Search(len(x.times), func(i int) bool { return int64(x.times[i].rel) >= rel })]
 	x.txns = x.txns[:sort.Search(len(x.txns), func(i int) bool { return x.txns[i].LastOffset >= offset })]
 	cut = len(x.offs) < x.offsWritten || len(x.times) < x.timesWritten || len(x.txns) < x.txnsWritten
+	x.stale = x.stale || cut
 	x.clampWritten()
 	return cut
 }
@@ -124,7 +127,7 @@ func (x *indexes) clampWritten() {
 
 // written reports whether the files hold every entry.
 func (x *indexes) written() bool {
-	return x.offsWritten == len(x.offs) && x.timesWritten == len(x.times) && x.txnsWritten == len(x.txns)
+	return !x.stale && x.offsWritten == len(x.offs) && x.timesWritten == len(x.times) && x.txnsWritten == len(x.txns)
 }
 
 // clone copies the slices' headers; entries are never changed in place, so it is a snapshot.

@@ -78,7 +78,7 @@ func (m *machine) append(rt *rapid.T) {
 
 func (m *machine) sync(rt *rapid.T) {
 	l := m.w.log()
-	waitSynced(m.t, l, l.EndOffset())
+	waitSynced(rt, l, l.EndOffset())
 	m.m.synced = l.EndOffset()
 	l.SetHighWatermark(m.m.synced)
 	_ = rt
@@ -135,7 +135,7 @@ func (m *machine) check(rt *rapid.T) {
 		rt.Fatalf("start %d, high watermark %d, synced %d, end %d", l.StartOffset(), hw, l.SyncedOffset(), l.EndOffset())
 	}
 	maxBytes := rapid.Int32Range(1, 4000).Draw(rt, "max bytes")
-	got := readAll(m.t, l, m.m.start, maxBytes)
+	got := readAll(rt, l, m.m.start, maxBytes)
 	for len(got) > 0 && got[0] != m.m.records[m.m.start] {
 		got = got[1:] // the batch that holds the start begins before it
 	}

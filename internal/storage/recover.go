@@ -242,9 +242,11 @@ func (r *recoverer) verify(ctx context.Context) error {
 			return err
 		}
 		s := l.segs[i]
+		s.sealed.Store(false) // its indexes are being made
 		if err := r.verifySegment(s); err != nil {
 			return err
 		}
+		s.sealed.Store(i+1 < len(l.segs))
 		if i+1 < len(l.segs) {
 			if err := r.checkGap(s, l.segs[i+1]); err != nil {
 				return err
@@ -353,12 +355,13 @@ func (r *recoverer) resumeIndexes(s *segment, x *indexes, from int64) (next int6
 	x.truncate(rel, max(s.base+rel, r.point)) // transactions below the point are not replayed
 	x.offs = x.offs[:min(n, len(x.offs))]
 	x.clampWritten()
+	x.stale = true // the files may be longer than what stands
 	s.maxTS, s.maxTSOffset = -1, s.base
 	if t := len(x.times); t > 0 {
 		s.maxTS, s.maxTSOffset = x.times[t-1].ts, s.base+int64(x.times[t-1].rel)
 	}
 	s.idx.Store(x)
-	s.indexed = false // files may be longer than what stands
+	s.indexed = false
 	if n > 0 {
 		return s.base + x.offs[n-1].rel() + 1
 	}
@@ -436,7 +439,8 @@ func (v *verifier) window(n int) []byte {
 func (r *recoverer) finish() error {
 	l := r.l
 	s := l.active()
-	if s.sealed.Swap(false) {
+	if s.sealed.Load() {
+		s.unseal(s.idx.Load())
 		l.store.files.drop(s) // it was opened for reading only
 	}
 	var bytes int64

@@ -1,5 +1,7 @@
 package storage
 
+import "errors"
+
 // restoreProducers brings back the producer state at the end of the log, and with it the entries
 // of the transaction index that were not on disk when the power went: what is above the recovery
 // point is replayed from the state as it was there, and each abort met on the way is noted.
@@ -12,21 +14,31 @@ func (r *recoverer) restoreProducers() error {
 	if err := l.snapshotBelowLocked(min(r.point, end)); err != nil {
 		return err
 	}
-	return l.replayLocked(l.prod.end, end, func(h *header, m marker) {
-		if done, lso, ended := l.prod.apply(h, m); ended && done.aborted {
-			l.noteAborted(txnEntry{AbortedTxn{done.pid, done.first, done.last}, lso})
+	var failed error
+	err := l.replayLocked(l.prod.end, end, func(h *header, m marker) {
+		done, lso, ended := l.prod.apply(h, m)
+		if ended && done.aborted && failed == nil {
+			failed = r.noteAborted(txnEntry{AbortedTxn{done.pid, done.first, done.last}, lso})
 		}
 	})
+	return errors.Join(err, failed)
 }
 
 // noteAborted adds an aborted transaction to the index of the segment that holds its marker, unless
-// it is there. Segments whose indexes are not in memory were below the recovery point.
-func (l *Log) noteAborted(e txnEntry) {
-	x := l.segs[l.segmentAt(e.LastOffset)].idx.Load()
-	if x == nil {
-		return
+// it is there. What is below the recovery point is on disk.
+func (r *recoverer) noteAborted(e txnEntry) error {
+	s := r.l.segs[r.l.segmentAt(e.LastOffset)]
+	if e.LastOffset < r.point {
+		return nil
+	}
+	x, err := r.l.indexesOf(s)
+	if err != nil {
+		return err
 	}
 	if n := len(x.txns); n == 0 || x.txns[n-1].LastOffset < e.LastOffset {
-		x.txns = append(x.txns, e)
+		c := x.clone() // those of a sealed segment are replaced, not changed
+		c.txns = append(c.txns, e)
+		s.idx.Store(&c)
 	}
+	return nil
 }

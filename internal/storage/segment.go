@@ -67,6 +67,16 @@ func (s *segment) dropIndexes() {
 	}
 }
 
+// unseal makes the segment one that is written to again. Whoever is about to drop the indexes that a
+// sealed segment does not need drops x, and not the copy that is changed from here on.
+func (s *segment) unseal(x *indexes) {
+	s.sealed.Store(false)
+	if x != nil {
+		c := x.clone()
+		s.idx.Store(&c)
+	}
+}
+
 // note takes a batch of n bytes that was just written at pos into the indexes and figures.
 func (s *segment) note(h *header, pos int64, interval int32) {
 	x := s.idx.Load()
@@ -119,5 +129,6 @@ func loadIndexes(fsys vfs.FS, dir string, s *segment) (x *indexes, whole bool, e
 		return nil, false, err
 	}
 	x.offsWritten, x.timesWritten, x.txnsWritten = len(x.offs), len(x.times), len(x.txns)
+	x.stale = okOffs == indexCut || okTimes == indexCut || okTxns == indexCut
 	return x, okOffs == indexWhole && okTimes == indexWhole && okTxns != indexCut, nil
 }

@@ -156,6 +156,6 @@ func (l *Log) rebuildIndexes(s *segment) (*indexes, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.txns, x.txnsWritten = old.txns, len(old.txns)
+	x.txns, x.txnsWritten, x.stale = old.txns, len(old.txns), true
 	return x, nil
 }

@@ -87,10 +87,11 @@ func (l *Log) cutLocked(to int64) (end int64, err error) {
 	}
 	l.segs = slices.Clone(l.segs[:i+1])
 	s := l.segs[i]
-	if _, err = l.indexesOf(s); err != nil {
+	x, err := l.indexesOf(s)
+	if err != nil {
 		return 0, err
 	}
-	s.sealed.Store(false)
+	s.unseal(x)
 	l.store.files.drop(s) // it may be open for reading only
 	f, err := l.acquire(s)
 	if err != nil {
@@ -99,7 +100,7 @@ func (l *Log) cutLocked(to int64) (end int64, err error) {
 	defer f.release()
 	sc := newScanner(f.f, s.size)
 	defer sc.free()
-	first, err := sc.seek(s.idx.Load().floor(to-s.base), func(h *header) bool { return h.last >= to })
+	first, err := sc.seek(x.floor(to-s.base), func(h *header) bool { return h.last >= to })
 	if err != nil {
 		return 0, err
 	}
