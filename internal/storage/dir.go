@@ -117,7 +117,8 @@ func (d *logDir) claim(o *Options) (fatal error) {
 	case err != nil:
 		return err
 	case ok && meta.NodeID != o.NodeID:
-		return fmt.Errorf("log directory %s belongs to node.id %d, this node is %d; fix node.id or log.dirs", d.path, meta.NodeID, o.NodeID)
+		return fmt.Errorf("log directory %s belongs to node.id %d, this node is %d; fix node.id or log.dirs",
+			d.path, meta.NodeID, o.NodeID)
 	case ok:
 		d.meta = meta
 	}

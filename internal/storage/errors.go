@@ -41,6 +41,7 @@ type Damage struct {
 
 // String says everything in one line.
 func (d Damage) String() string {
-	return fmt.Sprintf("%s: %d bytes at position %d are damaged: expected %s, found %s; offsets %d to %d are lost; copy kept in %s",
+	return fmt.Sprintf("%s: %d bytes at position %d are damaged: expected %s, found %s; "+
+		"offsets %d to %d are lost; copy kept in %s",
 		d.File, d.Length, d.Position, d.Expected, d.Found, d.First, d.Next-1, d.Kept)
 }

@@ -94,7 +94,11 @@ func (l *Log) lastSnapLocked() int64 {
 func (l *Log) tailsDueLocked(closing bool) bool {
 	s := l.active()
 	x := s.idx.Load()
-	return x != nil && s.exists && (!s.indexed || !x.written() || closing && s.maxTS >= 0 && (len(x.times) == 0 || x.times[len(x.times)-1].ts < s.maxTS))
+	if x == nil || !s.exists {
+		return false
+	}
+	open := s.maxTS >= 0 && (len(x.times) == 0 || x.times[len(x.times)-1].ts < s.maxTS)
+	return !s.indexed || !x.written() || closing && open
 }
 
 func (l *Log) planTailsLocked(p *checkpointPlan, closing bool) {

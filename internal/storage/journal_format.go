@@ -169,7 +169,8 @@ func parseJournalHead(b []byte) (generation uint64, live bool, err error) {
 		return 0, false, nil
 	}
 	if v := binary.BigEndian.Uint32(b[8:]); v != journalVersion {
-		return 0, false, fmt.Errorf("journal version %d, want %d; start the version that wrote it once, and stop it cleanly", v, journalVersion)
+		return 0, false, fmt.Errorf("journal version %d, want %d; start the version that wrote it once, and stop it cleanly",
+			v, journalVersion)
 	}
 	return binary.BigEndian.Uint64(b[12:]), binary.BigEndian.Uint32(b[20:]) == 1, nil
 }

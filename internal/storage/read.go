@@ -145,7 +145,8 @@ type plan struct {
 
 func (l *Log) readOnce(offset, maxBytes, upTo int64, minOne bool) (*FileRange, error) {
 	if start, end := l.start.Load(), l.end.Load(); offset < start || offset > end {
-		return nil, refuse(kerr.OffsetOutOfRange, "offset %d is not in the log of %s, which holds %d to %d", offset, l.tp, start, end)
+		return nil, refuse(kerr.OffsetOutOfRange, "offset %d is not in the log of %s, which holds %d to %d",
+			offset, l.tp, start, end)
 	}
 	upTo = min(upTo, l.end.Load())
 	for skip := 0; offset < upTo; skip++ {

@@ -97,7 +97,8 @@ func (d *logDir) reuse(o *replayFile, wanted bool) (*journalFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journalFile{name: o.name, f: f, direct: direct, filled: min(o.size, d.store.opts.Journal.FileBytes) / journalBlock * journalBlock}
+	filled := min(o.size, d.store.opts.Journal.FileBytes) / journalBlock * journalBlock
+	j := &journalFile{name: o.name, f: f, direct: direct, filled: filled}
 	j.generation = o.generation
 	if !o.live {
 		return j, nil

@@ -50,7 +50,8 @@ func (l *Log) checkStart(before int64) error {
 		return err
 	}
 	if hw := l.hw.Load(); before > hw || before < 0 {
-		return refuse(kerr.OffsetOutOfRange, "cannot delete records of %s below offset %d: the high watermark is %d", l.tp, before, hw)
+		return refuse(kerr.OffsetOutOfRange, "cannot delete records of %s below offset %d: the high watermark is %d",
+			l.tp, before, hw)
 	}
 	return nil
 }

@@ -124,7 +124,9 @@ func loadIndexes(fsys vfs.FS, dir string, s *segment) (x *indexes, whole bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	okTxns, err := readIndex(fsys, name+txnSuffix+s.suffix, txnEntryBytes, func(b []byte) bool { return x.parseTxn(b, s.base) })
+	okTxns, err := readIndex(fsys, name+txnSuffix+s.suffix, txnEntryBytes, func(b []byte) bool {
+		return x.parseTxn(b, s.base)
+	})
 	if err != nil {
 		return nil, false, err
 	}

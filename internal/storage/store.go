@@ -108,7 +108,8 @@ func (s *Store) identify() error {
 		case cluster == "":
 			cluster = id
 		case cluster != id:
-			return fmt.Errorf("log directory %s belongs to cluster %s, expected %s; fix log.dirs or the cluster id", d.path, id, cluster)
+			return fmt.Errorf("log directory %s belongs to cluster %s, expected %s; fix log.dirs or the cluster id",
+				d.path, id, cluster)
 		}
 	}
 	if cluster == "" {

@@ -83,10 +83,12 @@ func (s *producers) settle(h *header) {
 // which nothing is known must begin at 0.
 func (v *verification) checkSequence(p *producer, h *header) error {
 	if v.bumps && h.baseSeq != 0 && (p == nil || p.n == 0) {
-		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d: sequence %d begins a transactions v2 session, want 0", h.pid, h.baseSeq)
+		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d: sequence %d begins a transactions v2 session, want 0",
+			h.pid, h.baseSeq)
 	}
 	if h.baseSeq > v.lowestSeq {
-		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d: sequence %d, but %d has not arrived", h.pid, h.baseSeq, v.lowestSeq)
+		return refuse(kerr.OutOfOrderSequenceNumber, "producer %d: sequence %d, but %d has not arrived",
+			h.pid, h.baseSeq, v.lowestSeq)
 	}
 	return nil
 }
