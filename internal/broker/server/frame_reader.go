@@ -38,7 +38,7 @@ type frameReader struct {
 
 func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle, stall time.Duration) {
 	fr.nc, fr.max, fr.budget, fr.idle, fr.stall = nc, maxBytes, b, idle, stall
-	if sc, ok := nc.(syscall.Conn); ok {
+	if sc, ok := nc.(syscall.Conn); ok && haveReadFD {
 		if raw, err := sc.SyscallConn(); err == nil {
 			fr.raw, fr.tryFn = raw, fr.try
 		}
@@ -231,7 +231,7 @@ func (fr *frameReader) readSome() (n int, err error) {
 func (fr *frameReader) try(fd uintptr) bool {
 	fr.take()
 	for {
-		fr.got, fr.err = syscall.Read(int(fd), fr.buf.B[fr.w:readBufferBytes])
+		fr.got, fr.err = readFD(fd, fr.buf.B[fr.w:readBufferBytes])
 		if fr.err != syscall.EINTR {
 			break
 		}
