@@ -205,7 +205,6 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		Cleaner:            cleanerOptions(l),
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
-			n.log.Error("damaged log", "damage", d.String())
 			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
 				n.metadataDamage.Store(&d)
 			}
@@ -387,10 +386,6 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 		})
 	}
-	start("storage", n.store.Run)
-	if n.metaStore != nil {
-		start("metadata storage", n.metaStore.Run)
-	}
 	start("http", func(ctx context.Context) error { return n.serveHTTP(ctx, n.httpListeners) })
 	start("controller", n.ctl.Run)
 	start("producer ids", n.producerIDs.Run)
@@ -399,6 +394,11 @@ func (n *Node) Run(ctx context.Context) error {
 	start("transaction markers", n.markers.Run)
 	err := n.register(ctx)
 	if err == nil {
+		// Retention and compaction begin only now, when every log has its topic's settings.
+		start("storage", n.store.Run)
+		if n.metaStore != nil {
+			start("metadata storage", n.metaStore.Run)
+		}
 		start("server", func(ctx context.Context) error { return n.server.Run(ctx, n.listeners) })
 		n.ready()
 		select {
