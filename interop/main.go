@@ -52,7 +52,7 @@ func suites() []suite {
 	}
 	return append(all,
 		suite{name: "kcat", parts: []string{"kcat"}, run: kcat},
-		suite{name: "kaskade", parts: []string{"kaskade"}, run: kaskade},
+		suite{name: "kaskade", parts: []string{"kaskade"}, long: true, run: kaskade},
 		suite{name: "streams", parts: []string{"java"}, run: streams},
 		suite{name: "connect", parts: []string{"java"}, run: connect},
 		suite{name: "mirror", parts: []string{"java"}, long: true, run: mirror},
