@@ -55,9 +55,9 @@ func kcat(ctx context.Context, r *Run) {
 	})
 }
 
-// kaskade looks through kaskade's own client code at topics, groups and records; its screen needs a terminal.
+// kaskade runs kaskade in a terminal and reads topics, groups and records from its screen.
 func kaskade(ctx context.Context, r *Run) {
-	topic := "0-" + r.id + "-kaskade" // the first in kaskade's list, where its cursor is
+	topic := r.id + "-kaskade"
 	r.check(ctx, "kaskade", "topics, groups and records", 2*time.Minute, func(ctx context.Context) error {
 		if err := r.createTopic(ctx, topic, 2); err != nil {
 			return err

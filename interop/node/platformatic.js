@@ -10,7 +10,8 @@ function kept (client) {
   return client
 }
 
-const producer = (conf = {}) => kept(new Producer({ ...base, serializers: stringSerializers, autocreateTopics: false, ...conf }))
+// Its own default is acks 1, which says nothing of when a record can be read.
+const producer = (conf = {}) => kept(new Producer({ ...base, acks: -1, serializers: stringSerializers, autocreateTopics: false, ...conf }))
 const consumer = (groupId, conf = {}) => kept(new Consumer({
   ...base, groupId, deserializers: stringDeserializers, maxWaitTime: 200, heartbeatInterval: 500, sessionTimeout: 10_000, rebalanceTimeout: 10_000, autocommit: 200, ...conf
 }))

@@ -18,8 +18,8 @@ GROUP = TOPIC + "-group"
 KASKADE = os.path.join(os.path.dirname(sys.executable), "kaskade")
 
 
-def screen(args, *texts, keys=b"", limit=45):
-    """Runs kaskade until its screen has shown every text; the keys are typed one by one, the last again and again."""
+def screen(args, *texts, keys=(), limit=60):
+    """Runs kaskade until its screen has shown every text; what is in keys is typed one by one, the last again and again."""
     pid, fd = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="220", LINES="60")
@@ -29,7 +29,7 @@ def screen(args, *texts, keys=b"", limit=45):
     try:
         while time.monotonic() < end:
             if keys and time.monotonic() > typed + 2 and texts[0] in plain(shown):
-                os.write(fd, keys[:1])
+                os.write(fd, keys[0].encode())
                 keys, typed = keys[1:] or keys, time.monotonic()
             if not select.select([fd], [], [], 0.2)[0]:
                 continue
@@ -61,6 +61,6 @@ c.commit(asynchronous=False)
 
 screen(["admin", "-b", SERVERS], TOPIC)
 screen(["consumer", "-b", SERVERS, "-t", TOPIC, "--earliest", "-k", "string", "-v", "string"], "key-9", "value-9")
-screen(["admin", "-b", SERVERS], TOPIC, GROUP, keys=b"\rl")
+screen(["admin", "-b", SERVERS], TOPIC, GROUP, keys=["/", TOPIC, "\r", "\r", "l"])
 c.close()
 print("kaskade ok")
