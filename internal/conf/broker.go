@@ -14,10 +14,12 @@ import (
 type Broker struct {
 	NodeID int32
 	Rack   string
+	Roles  Roles
+	Quorum Quorum
 
-	Listeners           []Listener // of clients; those of the controller are left out
+	Listeners           []Listener // of clients; those of the controller are in Quorum
 	Advertised          []Listener // only what is set; others are inferred per connection
-	InterBrokerListener string
+	InterBrokerListener string     // the one that brokers speak to each other on
 
 	LogDirs         []string
 	MetadataDir     string
@@ -97,7 +99,11 @@ func newBroker(l *Live) (*Broker, error) {
 			l.Int("transaction.state.log.min.isr"), l.Int("transaction.state.log.segment.bytes"),
 		},
 	}
-	return b, errors.Join(b.readIdentity(l), b.readDirs(l), b.readListeners(l), b.readPerIP(l), refuseUnserved(l))
+	if err := errors.Join(b.readIdentity(l), b.readRoles(l), b.readDirs(l), b.readListeners(l), b.readPerIP(l),
+		refuseUnserved(l)); err != nil {
+		return b, err
+	}
+	return b, b.checkQuorum(l)
 }
 
 // memoryBudget lets Kafka's queued.max.request.bytes stand in for ours.
@@ -114,17 +120,6 @@ func (b *Broker) readIdentity(l *Live) error {
 			return fmt.Errorf("broker.id is %d and node.id is %d: they name the same thing and must be equal", old, b.NodeID)
 		}
 		b.NodeID = old
-	}
-	voters := l.List("controller.quorum.voters")
-	if len(voters) > 1 {
-		return fmt.Errorf("controller.quorum.voters names %d nodes: this version serves a cluster of one", len(voters))
-	}
-	if len(voters) == 1 && !strings.HasPrefix(voters[0], strconv.Itoa(int(b.NodeID))+"@") {
-		return fmt.Errorf("controller.quorum.voters is %s, but node.id is %d: a single node votes for itself",
-			voters[0], b.NodeID)
-	}
-	if roles := l.List("process.roles"); len(roles) == 1 {
-		return fmt.Errorf("process.roles is %s: a single node needs both roles, broker,controller", roles[0])
 	}
 	return nil
 }
@@ -146,16 +141,9 @@ func (b *Broker) readDirs(l *Live) error {
 }
 
 func (b *Broker) readListeners(l *Live) error {
-	controllers := l.List("controller.listener.names")
-	if !l.IsSet("controller.listener.names") {
-		controllers = []string{"CONTROLLER"}
-	}
-	protocolOf, err := parseProtocolMap(l.String("listener.security.protocol.map"), controllers)
+	protocolOf, err := parseProtocolMap(l.String("listener.security.protocol.map"), b.Quorum.ListenerNames)
 	if err != nil {
 		return fmt.Errorf("listener.security.protocol.map: %w", err)
-	}
-	isController := func(x Listener) bool {
-		return slices.ContainsFunc(controllers, func(name string) bool { return strings.EqualFold(name, x.Name) })
 	}
 	var errs []error
 	if b.Listeners, err = parseListeners(l.List("listeners"), protocolOf); err != nil {
@@ -164,8 +152,9 @@ func (b *Broker) readListeners(l *Live) error {
 	if b.Advertised, err = parseListeners(l.List("advertised.listeners"), protocolOf); err != nil {
 		errs = append(errs, fmt.Errorf("advertised.listeners: %w", err))
 	}
-	b.Listeners = slices.DeleteFunc(b.Listeners, isController)
-	b.Advertised = slices.DeleteFunc(b.Advertised, isController)
+	isController := func(x Listener) bool { return b.Quorum.IsListener(x.Name) }
+	b.Listeners, b.Quorum.Listeners = split(b.Listeners, isController)
+	b.Advertised, b.Quorum.Advertised = split(b.Advertised, isController)
 	return errors.Join(append(errs, b.checkListeners()...)...)
 }
 
@@ -186,27 +175,40 @@ func parseListeners(texts []string, protocolOf map[string]string) ([]Listener, e
 	return out, nil
 }
 
+// split takes those out of all for which is holds.
+func split(all []Listener, is func(Listener) bool) (rest, taken []Listener) {
+	for _, x := range all {
+		if is(x) {
+			taken = append(taken, x)
+		} else {
+			rest = append(rest, x)
+		}
+	}
+	return rest, taken
+}
+
 func (b *Broker) checkListeners() []error {
 	var errs []error
-	for i, x := range b.Listeners {
+	listeners := append(slices.Clone(b.Listeners), b.Quorum.Listeners...)
+	for i, x := range listeners {
 		if x.Protocol != "PLAINTEXT" {
 			errs = append(errs, fmt.Errorf("listeners: %s speaks %s: this version serves PLAINTEXT only", x, x.Protocol))
 		}
-		for _, other := range b.Listeners[:i] {
+		for _, other := range listeners[:i] {
 			if x.Port != 0 && x.Port == other.Port && x.Host == other.Host {
 				errs = append(errs, fmt.Errorf("listeners: %s and %s have the same address", other, x))
 			}
 		}
 	}
-	for _, a := range b.Advertised {
+	for _, a := range append(slices.Clone(b.Advertised), b.Quorum.Advertised...) {
 		switch {
-		case !slices.ContainsFunc(b.Listeners, func(x Listener) bool { return x.Name == a.Name }):
+		case !slices.ContainsFunc(listeners, func(x Listener) bool { return x.Name == a.Name }):
 			errs = append(errs, fmt.Errorf("advertised.listeners: %s has no listener named %s", a, a.Name))
 		case a.Host == "0.0.0.0" || a.Host == "::":
 			errs = append(errs, fmt.Errorf("advertised.listeners: %s is no address that a client can connect to", a))
 		}
 	}
-	if len(b.Listeners) == 0 {
+	if len(b.Listeners) == 0 && b.Roles.Broker {
 		errs = append(errs, errors.New("listeners: no listener is left for clients"))
 	}
 	return errs
@@ -239,8 +241,10 @@ func refuseUnserved(l *Live) error {
 
 // Capped is the configuration with the internal topics' replication lowered to what so many
 // brokers can hold, and a line for the log about each key that was lowered. Apache Kafka would wait
-// for more brokers instead; on one node that is for ever.
+// for more brokers instead; on one node that is for ever. While a cluster comes up its voters count as
+// brokers: what the first one makes must not stay on it alone.
 func (b *Broker) Capped(brokers int) (*Broker, []string) {
+	brokers = max(brokers, len(b.Quorum.Voters), len(b.Quorum.BootstrapServers))
 	c := *b
 	var notes []string
 	note := func(key string, from, to int) {

@@ -139,8 +139,18 @@ func TestRefusals(t *testing.T) {
 		{"listeners=PLAINTEXT://:1,PLAINTEXT://:2", "names must differ"},
 		{"advertised.listeners=PLAINTEXT://0.0.0.0:1", "no address that a client can connect to"},
 		{"node.id=1\nbroker.id=2", "must be equal"},
-		{"controller.quorum.voters=1@a:1,2@b:1", "serves a cluster of one"},
-		{"process.roles=controller", "needs both roles"},
+		{"controller.quorum.voters=1@a:1,1@b:1", "names node 1 twice"},
+		{"controller.quorum.voters=1@a:1,2@b:1", "controller.listener.names (CONTROLLER) must name one of the listeners"},
+		{"node.id=3\ncontroller.quorum.voters=1@a:1,2@b:1\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "does not name node.id 3"},
+		{"process.roles=controller", "must name one of the listeners"},
+		{"process.roles=controller\nlisteners=PLAINTEXT://:1,CONTROLLER://:2", "PLAINTEXT://:1 is none of controller.listener.names"},
+		{"process.roles=broker\ncontroller.listener.names=CONTROLLER", "set controller.quorum.bootstrap.servers or"},
+		{"process.roles=broker\ncontroller.quorum.voters=2@b:1", "controller.listener.names must name the listener"},
+		{"process.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=1@b:1", "add the controller role"},
+		{"process.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=2@b:1\nlisteners=PLAINTEXT://:1,C://:2", "which process.roles=broker does not run"},
+		{"inter.broker.listener.name=CONTROLLER", "belongs to the controller"},
+		{"inter.broker.listener.name=WEB", "must be one of the listeners (PLAINTEXT)"},
+		{"listeners=A://:1,CONTROLLER://:2\nlistener.security.protocol.map=A:PLAINTEXT\ncontroller.quorum.voters=1@a:1,2@b:1", "set inter.broker.listener.name"},
 		{"authorizer.class.name=x.Y", "has no authorizer"},
 		{"ssl.keystore.type=JKS\nsasl.enabled.mechanisms=PLAIN,PLAIN", "must not be duplicated"},
 		{"max.connections.per.ip.overrides=a", "is not host:count"},
@@ -148,6 +158,41 @@ func TestRefusals(t *testing.T) {
 		_, err := Load(file("f.properties", tc.text))
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%q: error %v, want %q in it", tc.text, err, tc.want)
+		}
+	}
+}
+
+func TestQuorum(t *testing.T) {
+	for _, tc := range []struct {
+		text, roles, interBroker string
+		alone                    bool
+		clients, controllers     []string
+	}{
+		{"node.id=1", "broker,controller", "PLAINTEXT", true, []string{"PLAINTEXT://:9092"}, nil},
+		{"listeners=L://:1,C://:2\ncontroller.listener.names=C\nlistener.security.protocol.map=L:PLAINTEXT\n" +
+			"controller.quorum.voters=1@h:2", "broker,controller", "L", true, []string{"L://:1"}, []string{"C://:2"}},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://:2\ncontroller.quorum.voters=1@h:2,2@i:2,3@j:2",
+			"broker,controller", "PLAINTEXT", false, []string{"PLAINTEXT://:1"}, []string{"CONTROLLER://:2"}},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://:2\ncontroller.quorum.bootstrap.servers=h:2",
+			"broker,controller", "PLAINTEXT", false, []string{"PLAINTEXT://:1"}, []string{"CONTROLLER://:2"}},
+		{"process.roles=controller\nlisteners=C://:2\ncontroller.listener.names=C\ncontroller.quorum.bootstrap.servers=h:2",
+			"controller", "", false, nil, []string{"C://:2"}},
+		{"process.roles=broker\nnode.id=7\nlisteners=A://:1,B://:2\ninter.broker.listener.name=b\n" +
+			"listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT\ncontroller.listener.names=C\n" +
+			"controller.quorum.voters=1@h:2", "broker", "B", false, []string{"A://:1", "B://:2"}, nil},
+	} {
+		b := NewLive(load(t, file("f.properties", tc.text)), nil, nil).Broker()
+		var clients, controllers []string
+		for _, x := range b.Listeners {
+			clients = append(clients, x.String())
+		}
+		for _, x := range b.Quorum.Listeners {
+			controllers = append(controllers, x.String())
+		}
+		if b.Roles.String() != tc.roles || b.Quorum.Alone(b.NodeID) != tc.alone || b.InterBrokerListener != tc.interBroker ||
+			!slices.Equal(clients, tc.clients) || !slices.Equal(controllers, tc.controllers) {
+			t.Errorf("%q: roles %s, alone %t, inter broker %s, listeners %v, controllers %v", tc.text, b.Roles,
+				b.Quorum.Alone(b.NodeID), b.InterBrokerListener, clients, controllers)
 		}
 	}
 }

@@ -4,7 +4,7 @@ package conf
 var replicationKeys = []row{
 	{"auto.leader.rebalance.enable", Boolean, "true", anyValue, ReadOnly, High, LaterCluster,
 		"Give leadership back to preferred replicas in the background."},
-	{"controlled.shutdown.enable", Boolean, "true", anyValue, ReadOnly, Medium, LaterCluster,
+	{"controlled.shutdown.enable", Boolean, "true", anyValue, ReadOnly, Medium, Honoured,
 		"Hand leadership over before stopping."},
 	{"follower.replication.throttled.rate", Long, "9223372036854775807", atLeast(0), ClusterWide, Medium, LaterCluster,
 		"Bytes a second that throttled follower replicas may receive."},

@@ -113,6 +113,10 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
+	if b := cfg.broker; !b.Roles.Controller || !b.Roles.Broker || !b.Quorum.Alone(b.NodeID) {
+		return nil, fmt.Errorf("process.roles is %s with other controllers named: this version serves a cluster of one node, "+
+			"which is both", b.Roles)
+	}
 	if err := n.open(ctx, cfg); err != nil {
 		n.closeListeners()
 		_ = n.closeStores()
