@@ -26,6 +26,8 @@ const (
 	mailboxSize = 1024
 	opsPerSync  = 256     // operations that share one sync of the log
 	maxOpBytes  = 8 << 20 // a batch that Kafka still reads
+
+	tickInterval = 50 * time.Millisecond // how late a timer of the machine may be
 )
 
 // Options are what Open needs.
@@ -72,6 +74,8 @@ type Controller struct {
 	snapshotEnd   int64 // of the newest snapshot
 	sinceSnapshot int64 // bytes
 	snapshotTime  time.Time
+	ticked        time.Time // when the machine was last asked what is due
+	nextTick      time.Time // when it said that something is
 }
 
 // Outcome is what an operation does: records to write, and whom to tell when that is durable and
@@ -259,8 +263,11 @@ func (c *Controller) commit() error {
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.refuseRest()
-	tick := time.NewTicker(time.Minute)
+	tick := time.NewTicker(tickInterval)
 	defer tick.Stop()
+	if err := c.runOps(begin); err != nil {
+		return fmt.Errorf("metadata log in %s: %w", c.dir, err)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -270,9 +277,29 @@ func (c *Controller) Run(ctx context.Context) error {
 				return fmt.Errorf("metadata log in %s: %w", c.dir, err)
 			}
 		case <-tick.C:
+			if err := c.runTimer(); err != nil {
+				return fmt.Errorf("metadata log in %s: %w", c.dir, err)
+			}
 		}
 		c.maybeSnapshot()
 	}
+}
+
+// begin has the machine begin its term.
+func begin(m *Machine, now time.Time) Outcome { return Outcome{Records: m.Begin(now)} }
+
+// runTimer lets the machine do what is due. The first tick tells when the next is.
+func (c *Controller) runTimer() error {
+	if now := c.opts.Clock.Now(); !c.ticked.IsZero() && (c.nextTick.IsZero() || now.Before(c.nextTick)) &&
+		now.Sub(c.ticked) < time.Second {
+		return nil
+	}
+	return c.runOps(func(m *Machine, now time.Time) Outcome {
+		out := Outcome{}
+		c.ticked = now
+		out.Records, c.nextTick = m.Tick(now)
+		return out
+	})
 }
 
 // runOps carries out an operation and those that wait behind it, with one sync for all.
@@ -443,6 +470,9 @@ func (c *Controller) Subscribe(fn func(old, now *meta.Image, d meta.Delta)) {
 
 // Epoch is the leader epoch of this run.
 func (c *Controller) Epoch() int32 { return c.epoch }
+
+// Leader is the active controller and its epoch; the id is -1 where none is known.
+func (c *Controller) Leader() (id, epoch int32) { return c.opts.Config.NodeID, c.epoch }
 
 // EndOffset is the offset after the last published record.
 func (c *Controller) EndOffset() int64 { return c.end.Load() }
