@@ -17,7 +17,7 @@ import (
 // freePortTries is how many ports after the wanted one are tried.
 const freePortTries = 100
 
-// openListeners opens every listener for clients. They accept from then on, into the backlog: a
+// openListeners opens every listener, for clients and for the controllers. They accept from then on, into the backlog: a
 // client that comes during recovery waits instead of being refused.
 func (n *Node) openListeners(cfg *conf.Broker) error {
 	for _, l := range cfg.Listeners {
@@ -26,6 +26,13 @@ func (n *Node) openListeners(cfg *conf.Broker) error {
 			return err
 		}
 		n.listeners = append(n.listeners, server.Listener{Name: l.Name, Listener: nl})
+	}
+	for _, l := range cfg.Quorum.Listeners {
+		nl, err := n.listen("listeners", l.Host, l.Port)
+		if err != nil {
+			return err
+		}
+		n.controllerListeners = append(n.controllerListeners, server.Listener{Name: l.Name, Controller: true, Listener: nl})
 	}
 	return nil
 }

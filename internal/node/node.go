@@ -70,8 +70,9 @@ type Node struct {
 	took  time.Duration
 	notes []string
 
-	listeners     []server.Listener
-	httpListeners []net.Listener
+	listeners           []server.Listener // of clients
+	controllerListeners []server.Listener
+	httpListeners       []net.Listener
 
 	store       *storage.Store
 	metaStore   *storage.Store // where metadata.log.dir is none of log.dirs; else nil
@@ -403,7 +404,9 @@ func (n *Node) Run(ctx context.Context) error {
 		if n.metaStore != nil {
 			start("metadata storage", n.metaStore.Run)
 		}
-		start("server", func(ctx context.Context) error { return n.server.Run(ctx, n.listeners) })
+		start("server", func(ctx context.Context) error {
+			return n.server.Run(ctx, slices.Concat(n.listeners, n.controllerListeners))
+		})
 		n.ready()
 		select {
 		case <-ctx.Done():
@@ -533,7 +536,7 @@ func (n *Node) offlineDirs() (count int64) {
 
 func (n *Node) closeListeners() {
 	var all []io.Closer
-	for _, l := range n.listeners {
+	for _, l := range slices.Concat(n.listeners, n.controllerListeners) {
 		all = append(all, l)
 	}
 	for _, l := range n.httpListeners {

@@ -38,7 +38,7 @@ func (b *Broker) apiVersions(c *Call, req *kmsg.ApiVersionsRequest) {
 		}
 		c.Conn.Software.Store(&Software{req.ClientSoftwareName, req.ClientSoftwareVersion})
 	}
-	resp.ApiKeys = servedVersions()
+	resp.ApiKeys = servedVersions(c.Conn.kind())
 	epoch, features := b.Features()
 	resp.FinalizedFeaturesEpoch = epoch
 	for _, f := range features {
@@ -56,12 +56,15 @@ func (b *Broker) apiVersions(c *Call, req *kmsg.ApiVersionsRequest) {
 	c.Reply(&resp)
 }
 
-// servedVersions lists the table. GetTelemetrySubscriptions and PushTelemetry are served but not
+// servedVersions lists what the table has for a kind of listener. GetTelemetrySubscriptions and PushTelemetry are served but not
 // advertised: Kafka hides them where no telemetry receiver is configured.
-func servedVersions() []kmsg.ApiVersionsResponseApiVersion {
+func servedVersions(kind kmsg.Listeners) []kmsg.ApiVersionsResponseApiVersion {
 	all := make([]kmsg.ApiVersionsResponseApiVersion, 0, len(table))
 	for key, e := range table {
 		if key == kmsg.KeyGetTelemetrySubscriptions || key == kmsg.KeyPushTelemetry {
+			continue
+		}
+		if !e.api.Listeners.Has(kind) {
 			continue
 		}
 		all = append(all, kmsg.ApiVersionsResponseApiVersion{

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -70,12 +71,21 @@ func (b *Broker) autoCreate(r controller.Request, names ...string) map[string]er
 	return failed
 }
 
-// createNow creates topics and waits until they exist.
+// createNow creates topics and waits until they exist here.
 func (b *Broker) createNow(r controller.Request, req *kmsg.CreateTopicsRequest) (resp *kmsg.CreateTopicsResponse, err error) {
-	err = b.Admin.Controller.Await(context.Background(), func(m *controller.Machine) ([]kmsg.Record, error) {
-		var records []kmsg.Record
-		records, resp = m.CreateTopics(r, req)
-		return records, nil
-	})
+	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
+	defer cancel()
+	err = kerr.NotController
+	if ctl := b.Admin.Controller; ctl != nil {
+		err = ctl.Await(ctx, func(m *controller.Machine) ([]kmsg.Record, error) {
+			var records []kmsg.Record
+			records, resp = m.CreateTopics(r, req)
+			return records, nil
+		})
+	}
+	if errors.Is(err, kerr.NotController) && b.Forwarder != nil {
+		resp = &kmsg.CreateTopicsResponse{}
+		err = b.forwardRequest(ctx, req, resp)
+	}
 	return resp, err
 }

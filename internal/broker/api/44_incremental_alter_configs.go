@@ -53,11 +53,16 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 		}
 		return &resp
 	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.IncrementalAlterConfigsResponse) {
-		records, resp := m.IncrementalAlterConfigs(&rest)
+	if len(own) > 0 { // what is for the controller is all that it is sent
+		w := &kmsg.Writer{}
+		rest.Append(w, c.Version)
+		c.Body = w.Buf
+	}
+	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.IncrementalAlterConfigsResponse) {
+		return m.IncrementalAlterConfigs(&rest)
+	}, failed, func(resp *kmsg.IncrementalAlterConfigsResponse) {
 		resp.Responses = append(resp.Responses, own...)
-		return records, resp
-	}, failed)
+	})
 }
 
 func isLogger(r *alterResource) bool {

@@ -39,9 +39,14 @@ type Broker struct {
 	// Advertised is this broker's address for clients of a connection's listener.
 	Advertised func(*Conn) (host string, port int32, ok bool)
 
-	Admin  Admin
-	Groups *coord.Shards[*group.Machine]
-	Txn    Transactions
+	Admin Admin
+	// Forwarder reaches the active controller where that is another node; nil where this is the only one.
+	Forwarder Forwarder
+	// Private are the APIs that only nodes of this cluster know, by keys far outside of Kafka's; they are
+	// served on the controllers' listener and have no answer. It may be nil.
+	Private map[int16]func(body []byte) error
+	Groups  *coord.Shards[*group.Machine]
+	Txn     Transactions
 	// Quotas measures the clients; Init makes one without limits where it is nil.
 	Quotas *quota.Manager
 

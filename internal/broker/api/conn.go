@@ -7,6 +7,7 @@ import (
 
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
 // Conn is what handlers may know of a connection. The server makes one per socket and calls
@@ -14,6 +15,8 @@ import (
 type Conn struct {
 	ID       uint64
 	Listener string
+	// Controller says that the listener belongs to the controllers: it serves their APIs and no others.
+	Controller bool
 	// Local is the address the client reached us at, from which an advertised address is inferred
 	// where none is configured.
 	Local  netip.AddrPort
@@ -37,6 +40,22 @@ type Software struct{ Name, Version string }
 
 // Host is the remote address as Kafka prints it in group descriptions.
 func (c *Conn) Host() string { return "/" + c.Remote.Addr().Unmap().String() }
+
+// hostBytes is the remote address in 4 or 16 bytes.
+func (c *Conn) hostBytes() []byte {
+	if a := c.Remote.Addr().Unmap(); a.IsValid() {
+		return a.AsSlice()
+	}
+	return []byte{127, 0, 0, 1}
+}
+
+// kind is the kind of the listener.
+func (c *Conn) kind() kmsg.Listeners {
+	if c.Controller {
+		return kmsg.ListenerController
+	}
+	return kmsg.ListenerBroker
+}
 
 func (c *Conn) internClientID(b []byte) string {
 	if c.clientID != string(b) {

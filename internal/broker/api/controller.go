@@ -1,23 +1,59 @@
 package api
 
 import (
+	"errors"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// decide has the controller carry out an operation and answers the call with its response, once the
-// records of it are on stable storage and everybody here acts on them. failed makes the response for
-// a reason that concerns the request as a whole.
+// decide has the active controller carry out an operation and answers the call with its response,
+// once the records of it are on stable storage and everybody here acts on them. Where the active
+// controller is another node, that one serves the call. failed makes the response for a reason that
+// concerns the request as a whole; it is also what the answer of another node is read into.
 func decide[R kmsg.Response](c *Call, op func(*controller.Machine) ([]kmsg.Record, R), failed func(itemError) R) {
-	controller.Do(c.broker.Admin.Controller, op, func(resp R, err error) {
-		if err != nil {
-			c.Reply(failed(itemError{c.code(err), message(err)}))
+	decideThen(c, op, failed, func(R) {})
+}
+
+// decideThen is decide with a last touch on the response to an operation that was carried out.
+func decideThen[R kmsg.Response](
+	c *Call, op func(*controller.Machine) ([]kmsg.Record, R), failed func(itemError) R, then func(R),
+) {
+	resp, err := ask(c, op)
+	if errors.Is(err, kerr.NotController) {
+		if c.notController() {
 			return
 		}
-		c.Reply(resp)
-	})
+		if c.mayForward() {
+			resp = failed(itemError{})
+			err = c.forward(resp)
+		}
+	}
+	if err != nil {
+		c.Reply(failed(itemError{c.code(err), message(err)}))
+		return
+	}
+	then(resp)
+	c.Reply(resp)
+}
+
+// ask has this node's controller carry out an operation, and waits.
+func ask[R kmsg.Response](c *Call, op func(*controller.Machine) ([]kmsg.Record, R)) (resp R, err error) {
+	ctl := c.broker.Admin.Controller
+	if ctl == nil {
+		return resp, kerr.NotController
+	}
+	c.parked()
+	type outcome struct {
+		resp R
+		err  error
+	}
+	done := make(chan outcome, 1)
+	controller.Do(ctl, op, func(resp R, err error) { done <- outcome{resp, err} })
+	o := <-done // the controller answers whatever was put to it, also when it stops
+	return o.resp, o.err
 }
 
 // itemError is an error as the items of a response carry it.

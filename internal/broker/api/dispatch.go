@@ -26,9 +26,13 @@ func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err err
 	if err := c.open(b, conn, frame, sink); err != nil {
 		return err
 	}
+	if private := b.Private[c.Key]; private != nil && conn.Controller {
+		c.NoReply()
+		return private(c.Body)
+	}
 	e := table[c.Key]
 	switch {
-	case e == nil:
+	case e == nil || !e.api.Listeners.Has(conn.kind()):
 		return fmt.Errorf("api key %d: not served on this listener", c.Key)
 	case c.Version < e.api.Min || c.Version > e.api.Max:
 		if c.Key == kmsg.KeyApiVersions {

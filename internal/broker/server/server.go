@@ -59,6 +59,8 @@ type Limits struct {
 // Listener is an open listener and its name in the configuration.
 type Listener struct {
 	Name string
+	// Controller says that it belongs to the controllers.
+	Controller bool
 	net.Listener
 }
 
@@ -155,7 +157,7 @@ func (s *Server) accept(ctx context.Context, l Listener) {
 			continue
 		}
 		if s.mayCome(ctx, nc) {
-			s.Serve(l.Name, nc)
+			s.serveOn(l.Name, l.Controller, nc)
 		}
 	}
 }
@@ -192,9 +194,12 @@ const stallTimeout = 10 * time.Second
 const acceptRetry = 100 * time.Millisecond
 
 // Serve takes over one connection, as if it had been accepted on the named listener.
-func (s *Server) Serve(listener string, nc net.Conn) {
+func (s *Server) Serve(listener string, nc net.Conn) { s.serveOn(listener, false, nc) }
+
+func (s *Server) serveOn(listener string, controller bool, nc net.Conn) {
 	ip := hostOf(nc.RemoteAddr())
 	c := newConn(s, listener, nc)
+	c.api.Controller = controller
 	if err := s.admit(c, ip); err != nil {
 		s.o.Logger.Warn("connection refused", "listener", listener, "client", ip, "reason", err.Error())
 		_ = nc.Close()

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Forwarder has the active controller serve a request (KIP-590).
+type Forwarder interface {
+	// Forward sends a whole request, header and body, on behalf of a client at host (4 or 16 bytes),
+	// and returns the whole answer, header and body, once this broker knows the metadata that it
+	// speaks of. It looks for the active controller until ctx ends.
+	Forward(ctx context.Context, request, host []byte) ([]byte, error)
+}
+
+// forwardTimeout bounds how long the active controller is looked for where the request itself does
+// not say.
+const forwardTimeout = 30 * time.Second
+
+// mayForward says whether a call that needs the active controller, which is not here, goes to it.
+// What came over the controllers' listener does not: whoever sent it looks for another one.
+func (c *Call) mayForward() bool { return c.broker.Forwarder != nil && !c.Conn.Controller }
+
+// forward has the active controller answer the call and reads the answer into resp.
+func (c *Call) forward(resp kmsg.Response) error {
+	c.parked()
+	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
+	defer cancel()
+	if closing := c.Conn.Closing(); closing != nil {
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() { // ends with the call
+			select {
+			case <-closing:
+				cancel()
+			case <-stop:
+			}
+		}()
+	}
+	w := &kmsg.Writer{}
+	appendHeader(w, c.Key, c.Version, c.Corr, c.ClientID)
+	w.Buf = append(w.Buf, c.Body...)
+	return c.broker.forwardFrame(ctx, w.Buf, c.Key, c.Version, c.Conn.hostBytes(), resp)
+}
+
+// forwardRequest sends a request of this broker's own to the active controller.
+func (b *Broker) forwardRequest(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
+	version := kmsg.ByKey(req.Key()).Max
+	w := &kmsg.Writer{}
+	appendHeader(w, req.Key(), version, 0, "broker")
+	req.Append(w, version)
+	return b.forwardFrame(ctx, w.Buf, req.Key(), version, []byte{127, 0, 0, 1}, resp)
+}
+
+func (b *Broker) forwardFrame(ctx context.Context, frame []byte, key, version int16, host []byte, resp kmsg.Response) error {
+	answer, err := b.Forwarder.Forward(ctx, frame, host)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return refuse(kerr.RequestTimedOut, "no active controller answered in time")
+	}
+	if err != nil {
+		return err
+	}
+	r := kmsg.NewReader(answer)
+	var h kmsg.ResponseHeader
+	if err := h.Read(&r, kmsg.ResponseHeaderVersion(key, version)); err != nil {
+		return err
+	}
+	r = kmsg.NewReader(r.Rest())
+	return resp.Read(&r, version)
+}
+
+func appendHeader(w *kmsg.Writer, key, version int16, corr int32, clientID string) {
+	h := kmsg.NewRequestHeader()
+	h.RequestApiKey, h.RequestApiVersion, h.CorrelationId, h.ClientId = key, version, corr, &clientID
+	h.Append(w, kmsg.RequestHeaderVersion(key, version))
+}
