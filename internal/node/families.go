@@ -64,6 +64,13 @@ var families = []family{
 		perPartition(func(p *partitionView) int64 { return int64(p.isr) })},
 	{"kafka_log_log_size", obs.Gauge, "topic, partition", "Bytes of the partition's segments on disk.",
 		perPartition(func(p *partitionView) int64 { return p.size })},
+	{"logstead_storage_damaged_places", obs.Gauge, "",
+		"Damaged places of logs that were found since the start, by a read, the scrubber or recovery.",
+		value(func(n *Node, _ *view) int64 { return n.store.DamagedPlaces() })},
+	{"logstead_storage_scrubbed_bytes_total", obs.Counter, "", "Bytes that the scrubber has read and checked.",
+		value(func(n *Node, _ *view) int64 { return n.store.ScrubStats().Bytes })},
+	{"logstead_storage_scrub_passes_total", obs.Counter, "", "Passes of the scrubber over all logs.",
+		value(func(n *Node, _ *view) int64 { return n.store.ScrubStats().Passes })},
 	{"kafka_log_logmanager_offlinelogdirectorycount", obs.Gauge, "", "Log directories that failed.",
 		value(func(n *Node, _ *view) int64 { return n.offlineDirs() })},
 

@@ -208,12 +208,24 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		ProducerInterval:   l.Duration("producer.id.expiration.check.interval.ms"),
 		CleanerInterval:    l.Duration("log.cleaner.backoff.ms"),
 		Cleaner:            cleanerOptions(l),
+		Scrub:              n.scrubOptions(l),
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
 			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
 				n.metadataDamage.Store(&d)
 			}
 		}, Moved: n.logMoved},
+	}
+}
+
+// scrubOptions are the scrubber's; what lies in memory is not read again.
+func (n *Node) scrubOptions(l *conf.Live) storage.ScrubOptions {
+	if n.o.Memory {
+		return storage.ScrubOptions{}
+	}
+	return storage.ScrubOptions{
+		Interval:       l.Duration("logstead.scrub.interval.ms"),
+		BytesPerSecond: float64(l.Long("logstead.scrub.bytes.per.second")),
 	}
 }
 

@@ -127,6 +127,7 @@ type Options struct {
 	CleanerInterval    time.Duration // log.cleaner.backoff.ms, default 15 s
 
 	Cleaner  CleanerOptions
+	Scrub    ScrubOptions
 	Defaults LogConfig
 	Events   Events
 }

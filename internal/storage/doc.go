@@ -28,6 +28,15 @@
 // old or the new segments, whole. How far a log has been cleaned is kept by CleanerOffset and
 // SetCleanerOffset, in Kafka's cleaner-offset-checkpoint. See replace.go.
 //
+// # Damage
+//
+// Bytes that Open has found are in doubt (doubt.go) until they were checked: by recovery, by the first
+// read of them, in pieces, or by the scrubber, which also reads again what was sound once (check.go,
+// scrub.go). A checksum does not cover base offset, length and leader epoch of a batch; they are compared
+// with the batches beside it. A damaged batch is refused with CORRUPT_MESSAGE and reported; those around
+// it are given. What this cannot see: a base offset that moved within a gap that compaction left, and a
+// leader epoch that rose in the last batch of a segment.
+//
 // Concurrency: every method of Store and Log may be called from any goroutine. Lock order:
 // Log.flushMu, then Log.mu, then the leaves (file set, journal queue, commit queue, notifier). No
 // callback runs with one of these held.

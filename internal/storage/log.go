@@ -401,8 +401,10 @@ func (l *Log) noteDamage(d Damage) {
 	if known {
 		return
 	}
+	l.store.scrubbing.damaged.Add(1)
 	l.store.log.Error("stored bytes are damaged", "log", l.tp.String(), "path", d.File, "position", d.Position,
-		"bytes", d.Length, "expected", d.Expected, "found", d.Found, "kept", d.Kept)
+		"bytes", d.Length,
+		"first_offset", d.First, "next_offset", d.Next, "expected", d.Expected, "found", d.Found, "kept", d.Kept)
 	if fn := l.store.opts.Events.Damage; fn != nil {
 		l.store.notify.call(func() { fn(d) })
 	}

@@ -253,6 +253,7 @@ func (l *Log) manifestSegment(r *manifestReader) *segment {
 	s.created = time.UnixMilli(s.modified)
 	if s.exists {
 		s.idx.Store(nil)
+		s.suspect(s.size)
 	}
 	l.bytes.Add(s.size)
 	return s

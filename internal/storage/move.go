@@ -467,6 +467,7 @@ func (s *segment) moved() *segment {
 		created: s.created, jitter: s.jitter, modified: s.modified, sinceIndex: s.sinceIndex, indexed: s.indexed, exists: s.exists,
 	}
 	c.sealed.Store(s.sealed.Load())
+	c.suspect(s.size)
 	if x := s.idx.Load(); x != nil {
 		y := x.clone()
 		c.idx.Store(&y)

@@ -129,6 +129,9 @@ func (l *Log) readFailed(err error) error {
 type plan struct {
 	seg *segment
 
+	cuts       uint32 // Log.cuts then
+	nextOffset int64  // of the segment when the plan was made
+
 	exhausted bool // the segment has no batch that reaches the offset
 
 	from      int64 // position to search from, or to start at if fromExact
@@ -189,7 +192,7 @@ func (l *Log) plan(offset, upTo int64, skip int) (p plan, err error) {
 	if x == nil { // dropped again in between: without an index the search begins at the front
 		x = &indexes{}
 	}
-	p.seg, p.size = s, s.size
+	p.seg, p.size, p.nextOffset, p.cuts = s, s.size, s.next, l.cuts.Load()
 	l.planStart(&p, x, offset)
 	l.planEnd(&p, x, upTo)
 	return p, nil
@@ -238,7 +241,12 @@ func (l *Log) readSegment(p *plan, offset, maxBytes, upTo int64, minOne bool) (*
 	if err != nil {
 		return nil, err
 	}
+	d, whole := p.seg.doubt.Load(), *p
 	r, err := l.cut(h, p, offset, maxBytes, upTo, minOne)
+	if d != nil && (r == nil || r.FirstOffset > offset || !d.covers(r.pos, r.pos+r.n)) {
+		*p = whole
+		r, err = l.cutChecked(h, p, d, offset, maxBytes, upTo, minOne)
+	}
 	if r == nil {
 		h.release()
 	}

@@ -98,6 +98,7 @@ func (r *recoverer) addSegment(base int64) error {
 	s := newSegment(base, info.ModTime(), r.l.jitter())
 	s.idx.Store(nil)
 	s.size, s.exists, s.modified, s.firstTS = info.Size(), true, info.ModTime().UnixMilli(), unknownTS
+	s.suspect(s.size)
 	s.indexed = r.names[segmentName(base)+indexSuffix] && r.names[segmentName(base)+timeSuffix]
 	r.l.segs = append(r.l.segs, s)
 	return nil
@@ -316,6 +317,7 @@ func (v *verifier) pass() (again bool, err error) {
 	if err = v.run(from, next); err != nil {
 		return false, err
 	}
+	s.suspect(from)
 	if v.reopen {
 		l.store.files.drop(s)
 		if v.size, err = fileSize(l.store.opts.FS, l.filePath(s, logSuffix)); err != nil {

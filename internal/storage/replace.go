@@ -64,6 +64,7 @@ func (d *logDir) writeCleaned() error {
 // from. The batch is valid until fn returns and its checksum is right; a batch whose checksum is
 // not is an error.
 func (l *Log) scanSegment(s *segment, from int64, fn func(batch.Batch) error) error {
+	cut := l.cuts.Load()
 	x, err := l.indexesOf(s)
 	if err != nil {
 		return l.readFailed(err)
@@ -73,6 +74,9 @@ func (l *Log) scanSegment(s *segment, from int64, fn func(batch.Batch) error) er
 		return l.readFailed(err)
 	}
 	defer h.release()
+	if err = l.checkAll(s, h, s.size, s.next, cut); err != nil {
+		return l.readFailed(err)
+	}
 	sc := newScanner(h.f, s.size)
 	defer sc.free()
 	var buf []byte

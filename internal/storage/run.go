@@ -52,6 +52,9 @@ func (s *Store) Run(ctx context.Context) error {
 	every(s.opts.ProducerInterval, s.expireProducers)
 	s.runCleaners(ctx, &wg)
 	wg.Go(func() { s.runMoves(ctx) })
+	if s.opts.Scrub.Interval > 0 {
+		wg.Go(func() { s.runScrubber(ctx) })
+	}
 	wg.Wait()
 	return nil
 }

@@ -35,6 +35,7 @@ type segment struct {
 	newName    bool // the file's name may not be durable yet
 
 	idx    atomic.Pointer[indexes] // nil: not loaded
+	doubt  atomic.Pointer[doubt]   // nil: all bytes are known to be sound
 	handle atomic.Pointer[handle]
 	openMu sync.Mutex // opening the file
 	loadMu sync.Mutex // loading the indexes; before openMu

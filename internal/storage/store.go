@@ -33,8 +33,9 @@ type Store struct {
 	stop, stopNotify chan struct{}
 	closing          atomic.Bool
 
-	cleaning cleaning
-	moves    moves
+	cleaning  cleaning
+	moves     moves
+	scrubbing scrubbing
 
 	trashMu sync.Mutex
 	trash   []trash // what is to be removed later

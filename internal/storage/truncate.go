@@ -127,6 +127,9 @@ func (l *Log) cutSegmentLocked(s *segment, sc *scanner, to int64) error {
 		s.indexed = false
 	}
 	s.size, s.next, s.sinceIndex = sc.pos, to, 0
+	if d := s.doubt.Load(); d != nil {
+		s.doubt.Store(d.below(s.size))
+	}
 	s.maxTS, s.maxTSOffset = -1, s.base
 	from := int64(0)
 	if n := len(x.times); n > 0 {
