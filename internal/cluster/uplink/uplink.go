@@ -1,0 +1,352 @@
+// Package uplink is a broker's line to the active controller: registration, heartbeats, controlled
+// shutdown, ISR changes, producer ids, directories of replicas, and requests passed on for clients.
+//
+// It owns the search for the active controller, the life of this broker's registration and the
+// batching of what partitions propose. It must not know partitions, logs or the metadata beyond where
+// it ends.
+//
+// Concurrency: everything exported may be called from any goroutine. Run owns the registration.
+//
+// Invariants:
+//  1. A request goes to another controller when the one asked says that it is not the active one, and
+//     never after the caller's context has ended.
+//  2. At most one AlterPartition is on its way, and what a partition proposes is answered exactly once.
+//  3. A heartbeat carries the epoch of the newest registration.
+package uplink
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/peer"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Controller is where one controller is reached. ID is -1 where only the address is known.
+type Controller struct {
+	ID      int32
+	Address string
+}
+
+// Options are what New needs.
+type Options struct {
+	NodeID int32
+	Logger *slog.Logger
+	Dial   peer.Dialer // nil is TCP
+	// Controllers are those that are known now; Leader is the id of the active one, -1 for not known.
+	Controllers func() []Controller
+	Leader      func() int32
+	// Registration is what the broker says of itself; the uplink adds the previous epoch.
+	Registration func() *kmsg.BrokerRegistrationRequest
+	// MetadataOffset is the last offset of the metadata that this broker acts on; AwaitMetadata waits
+	// until it acts on everything before end.
+	MetadataOffset func() int64
+	AwaitMetadata  func(ctx context.Context, end int64) error
+	// OfflineDirs are the log directories that failed.
+	OfflineDirs func() []base.TopicID
+	// HeartbeatInterval is broker.heartbeat.interval.ms, RequestTimeout controller.socket.timeout.ms,
+	// RegistrationTimeout initial.broker.registration.timeout.ms.
+	HeartbeatInterval, RequestTimeout, RegistrationTimeout time.Duration
+	// PreviousEpoch is the epoch of the last registration, if the broker stopped cleanly; else -1.
+	PreviousEpoch int64
+}
+
+// retryPause is between two rounds through the controllers.
+const retryPause = 20 * time.Millisecond
+
+// Uplink is the line to the active controller.
+type Uplink struct {
+	o       Options
+	epoch   atomic.Int64
+	fenced  atomic.Bool
+	stopped atomic.Bool // the controller has let this broker go
+
+	registered, unfenced chan struct{}
+	wake                 chan struct{} // capacity 1: send a heartbeat now
+	shutdown             chan struct{} // closed when the broker wants to stop
+	released             chan struct{} // closed when it may
+	once                 struct{ registered, unfenced, shutdown, released sync.Once }
+
+	beats, asks, passes *channel
+	isr                 *proposals
+}
+
+// New returns an uplink that has not registered yet.
+func New(o Options) *Uplink {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	u := &Uplink{
+		o: o, registered: make(chan struct{}), unfenced: make(chan struct{}), wake: make(chan struct{}, 1),
+		shutdown: make(chan struct{}), released: make(chan struct{}),
+	}
+	u.epoch.Store(-1)
+	u.fenced.Store(true)
+	u.beats, u.asks, u.passes = u.channel("heartbeat"), u.channel("broker"), u.channel("forward")
+	u.isr = newProposals(u)
+	return u
+}
+
+// Close ends the connections. Run must have ended.
+func (u *Uplink) Close() {
+	u.beats.close()
+	u.asks.close()
+	u.passes.close()
+}
+
+// Epoch is the broker epoch, -1 before the first registration.
+func (u *Uplink) Epoch() int64 { return u.epoch.Load() }
+
+// Fenced says whether the controller keeps this broker from leading, as of the last heartbeat.
+func (u *Uplink) Fenced() bool { return u.fenced.Load() }
+
+// Registered is closed once the broker is registered, Unfenced once it has been unfenced.
+func (u *Uplink) Registered() <-chan struct{} { return u.registered }
+
+// Unfenced is closed once the broker has been unfenced for the first time.
+func (u *Uplink) Unfenced() <-chan struct{} { return u.unfenced }
+
+// Wake has a heartbeat sent at once: a log directory failed, or another controller leads.
+func (u *Uplink) Wake() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run registers the broker and sends heartbeats and proposals until ctx ends.
+func (u *Uplink) Run(ctx context.Context) error {
+	if err := u.register(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	var proposing sync.WaitGroup
+	proposing.Go(func() { u.isr.run(ctx) })
+	defer proposing.Wait()
+	u.beat(ctx)
+	return nil
+}
+
+// register enters the broker. An earlier run of it whose session has not ended holds that up.
+func (u *Uplink) register(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, u.o.RegistrationTimeout)
+	defer cancel()
+	req := u.o.Registration()
+	req.PreviousBrokerEpoch = u.o.PreviousEpoch
+	var last error = kerr.RequestTimedOut
+	for said := false; ; {
+		resp, err := request[kmsg.BrokerRegistrationResponse](limit, u.beats, req)
+		if err == nil {
+			u.epoch.Store(resp.BrokerEpoch)
+			u.once.registered.Do(func() { close(u.registered) })
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // the node is asked to stop
+		}
+		if limit.Err() != nil {
+			return &RegistrationError{u.o.RegistrationTimeout, last}
+		}
+		last = err
+		if !retriable(err) {
+			return &RegistrationError{0, err}
+		}
+		if !said {
+			u.o.Logger.Info("the broker waits to be registered", "err", err)
+			said = true
+		}
+		pause(limit, registerPause)
+	}
+}
+
+// registerPause is between two attempts to register.
+const registerPause = 100 * time.Millisecond
+
+// RegistrationError is a broker that the controller did not take.
+type RegistrationError struct {
+	After time.Duration // 0 where it was refused for good
+	Err   error
+}
+
+func (e *RegistrationError) Error() string {
+	if e.After == 0 {
+		return "the controller refuses this broker: " + e.Err.Error()
+	}
+	return "the broker was not registered within initial.broker.registration.timeout.ms (" + e.After.String() +
+		"): " + e.Err.Error() + "; are a majority of the controllers up and reachable?"
+}
+
+func (e *RegistrationError) Unwrap() error { return e.Err }
+
+// retriable says whether asking again may help.
+func retriable(err error) bool {
+	var ke *kerr.Error
+	if !errors.As(err, &ke) {
+		return true // of the connection
+	}
+	return ke.Retriable || ke == kerr.DuplicateBrokerRegistration || ke == kerr.UnknownServerError
+}
+
+// unfencePause is between two heartbeats while the broker catches up.
+const unfencePause = 10 * time.Millisecond
+
+// beat sends heartbeats until ctx ends.
+func (u *Uplink) beat(ctx context.Context) {
+	shutdown := u.shutdown
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+		case <-u.wake:
+		case <-shutdown:
+			shutdown = nil
+		}
+		wait := u.heartbeat(ctx)
+		if !next.Stop() {
+			select {
+			case <-next.C:
+			default:
+			}
+		}
+		next.Reset(wait)
+	}
+}
+
+// heartbeat sends one heartbeat and says when the next is due.
+func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
+	limit, cancel := context.WithTimeout(ctx, max(2*u.o.HeartbeatInterval, time.Second))
+	defer cancel()
+	req := kmsg.NewBrokerHeartbeatRequest()
+	req.BrokerId, req.BrokerEpoch, req.CurrentMetadataOffset = u.o.NodeID, u.epoch.Load(), u.o.MetadataOffset()
+	req.WantShutDown, req.OfflineLogDirs = u.stopping(), u.o.OfflineDirs()
+	resp, err := request[kmsg.BrokerHeartbeatResponse](limit, u.beats, &req)
+	if err != nil {
+		if ctx.Err() == nil {
+			u.o.Logger.Warn("heartbeat to the controller failed", "broker_epoch", req.BrokerEpoch, "err", err)
+		}
+		if errors.Is(err, kerr.StaleBrokerEpoch) || errors.Is(err, kerr.BrokerIDNotRegistered) {
+			u.enterAgain(ctx)
+		}
+		return registerPause
+	}
+	if was := u.fenced.Swap(resp.IsFenced); was != resp.IsFenced {
+		u.o.Logger.Info("the controller changed this broker's state", "fenced", resp.IsFenced, "broker_epoch", req.BrokerEpoch)
+	}
+	if !resp.IsFenced {
+		u.once.unfenced.Do(func() { close(u.unfenced) })
+	}
+	if resp.ShouldShutDown {
+		u.once.released.Do(func() { close(u.released) })
+	}
+	if resp.IsFenced || u.stopping() && !resp.ShouldShutDown {
+		return unfencePause
+	}
+	return u.o.HeartbeatInterval
+}
+
+// enterAgain registers a broker that the controllers have lost, for instance because it was
+// unregistered while it was running.
+func (u *Uplink) enterAgain(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
+	defer cancel()
+	req := u.o.Registration()
+	req.PreviousBrokerEpoch = u.epoch.Load()
+	resp, err := request[kmsg.BrokerRegistrationResponse](limit, u.beats, req)
+	if err != nil {
+		u.o.Logger.Warn("the broker could not be registered again", "err", err)
+		return
+	}
+	u.epoch.Store(resp.BrokerEpoch)
+	u.o.Logger.Info("the broker was registered again", "broker_epoch", resp.BrokerEpoch)
+}
+
+func (u *Uplink) stopping() bool {
+	select {
+	case <-u.shutdown:
+		return true
+	default:
+		return false
+	}
+}
+
+// Shutdown asks the controller to move the leaders away from this broker, and waits until that is
+// done or ctx ends. Run must go on until then.
+func (u *Uplink) Shutdown(ctx context.Context) error {
+	u.once.shutdown.Do(func() { close(u.shutdown) })
+	select {
+	case <-u.released:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// AllocateProducerIDs reserves a block of producer ids.
+func (u *Uplink) AllocateProducerIDs(ctx context.Context) (first int64, count int32, err error) {
+	req := kmsg.NewAllocateProducerIdsRequest()
+	req.BrokerId, req.BrokerEpoch = u.o.NodeID, u.epoch.Load()
+	resp, err := request[kmsg.AllocateProducerIdsResponse](ctx, u.asks, &req)
+	if err != nil {
+		return 0, 0, err
+	}
+	return resp.ProducerIdStart, resp.ProducerIdLen, nil
+}
+
+// AssignDirs tells the controller which log directories hold which replicas of this broker.
+func (u *Uplink) AssignDirs(ctx context.Context, dirs []kmsg.AssignReplicasToDirsRequestDirectoryData) (
+	*kmsg.AssignReplicasToDirsResponse, error,
+) {
+	req := kmsg.NewAssignReplicasToDirsRequest()
+	req.BrokerId, req.BrokerEpoch, req.Directories = u.o.NodeID, u.epoch.Load(), dirs
+	return request[kmsg.AssignReplicasToDirsResponse](ctx, u.asks, &req)
+}
+
+// Forward has the active controller serve a client's request; see api.Forwarder.
+func (u *Uplink) Forward(ctx context.Context, frame, host []byte) ([]byte, error) {
+	req := kmsg.NewEnvelopeRequest()
+	req.RequestData, req.RequestPrincipal, req.ClientHostAddress = frame, []byte{}, host
+	resp, err := request[peer.EnvelopeResponse](ctx, u.passes, &req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.EndOffset >= 0 {
+		if err := u.o.AwaitMetadata(ctx, resp.EndOffset); err != nil {
+			return nil, err
+		}
+	}
+	return resp.ResponseData, nil
+}
+
+// Ask sends any request to the active controller.
+func (u *Uplink) Ask(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
+	return u.asks.ask(ctx, req, resp)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// dialer is TCP where nothing else is given.
+func (o *Options) dialer() peer.Dialer {
+	if o.Dial != nil {
+		return o.Dial
+	}
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
+}
