@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 // Kafka is a node of Apache Kafka that kafka.sh runs.
@@ -22,9 +21,9 @@ type Kafka struct {
 
 // NewKafka picks ports for a node; its artifacts are fetched when they are not there.
 func NewKafka(ctx context.Context, dir string) (*Kafka, error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	root, err := Root(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("find the repository with go list: %w", err)
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -33,7 +32,7 @@ func NewKafka(ctx context.Context, dir string) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{Dir: dir, script: filepath.Join(strings.TrimSpace(string(root)), "interop", "kafka.sh"), port: strconv.Itoa(port)}
+	k := &Kafka{Dir: dir, script: filepath.Join(root, "interop", "kafka.sh"), port: strconv.Itoa(port)}
 	k.Addr = net.JoinHostPort("127.0.0.1", k.port)
 	return k, nil
 }

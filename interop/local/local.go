@@ -49,7 +49,7 @@ func New(ctx context.Context, dir string) (*Node, error) {
 	}
 	if n.bin == "" {
 		n.bin = filepath.Join(dir, "logstead")
-		if err := build(ctx, n.bin); err != nil {
+		if err := Build(ctx, n.bin); err != nil {
 			return nil, err
 		}
 	}
@@ -60,13 +60,23 @@ func New(ctx context.Context, dir string) (*Node, error) {
 	return n, nil
 }
 
-func build(ctx context.Context, bin string) error {
+// Root is the folder of this repository.
+func Root(ctx context.Context) (string, error) {
 	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
-		return fmt.Errorf("find the repository with go list: %w", err)
+		return "", fmt.Errorf("find the repository with go list: %w", err)
+	}
+	return strings.TrimSpace(string(root)), nil
+}
+
+// Build makes the binary.
+func Build(ctx context.Context, bin string) error {
+	root, err := Root(ctx)
+	if err != nil {
+		return err
 	}
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/logstead")
-	cmd.Dir = strings.TrimSpace(string(root))
+	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build logstead: %w\n%s", err, out)

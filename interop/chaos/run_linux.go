@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/logstead/logstead/interop/local"
+)
+
+// run is one campaign.
+type run struct {
+	o       options
+	report  *local.Report
+	fabric  *fabric
+	cluster *cluster
+	load    *load
+	rng     *rand.Rand
+
+	records, copied, noisy int
+}
+
+const (
+	warmUp    = 3 * time.Second
+	warmAcks  = 500
+	afterward = 2 * time.Second
+	tooLate   = 200 * time.Millisecond
+)
+
+// runChaos is the whole command.
+func runChaos(ctx context.Context, o options) (int, error) {
+	if o.only == "list" {
+		for _, f := range faults {
+			fmt.Printf("%-22s %v, gap at most %v\n", f.name, f.hold, f.gap)
+		}
+		return 0, nil
+	}
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano())
+	}
+	r := &run{o: o, report: &local.Report{}, rng: rand.New(rand.NewPCG(o.seed, 2))}
+	schedule, err := r.schedule()
+	if err != nil {
+		return 1, err
+	}
+	dir, err := os.MkdirTemp("", "logstead-chaos-")
+	if err != nil {
+		return 1, err
+	}
+	if o.keep {
+		fmt.Println("directory", dir)
+	} else {
+		defer os.RemoveAll(dir)
+	}
+	fmt.Printf("%s, %d nodes, seed %d, %d faults\n", o.rival, o.nodes, o.seed, len(schedule))
+	err = r.campaign(ctx, dir, schedule)
+	var no *local.NotHere
+	if errors.As(err, &no) {
+		r.report.NotRun("chaos", no.Error())
+		return r.report.Close(), nil
+	}
+	if err != nil {
+		r.report.Check("campaign", err)
+	}
+	return r.report.Close(), ctx.Err()
+}
+
+// schedule is the faults in their order.
+func (r *run) schedule() ([]fault, error) {
+	names := short
+	if r.o.only != "" {
+		names = strings.Split(r.o.only, ",")
+	}
+	var list []fault
+	for _, name := range names {
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-only %s: no such fault as %q; -only list prints them", r.o.only, name)
+		}
+		list = append(list, faults[i])
+	}
+	if r.o.count == 0 {
+		return list, nil
+	}
+	if r.o.only == "" {
+		list = faults
+	}
+	out := make([]fault, 0, r.o.count)
+	for len(out) < r.o.count { // every fault comes equally often
+		for _, i := range r.rng.Perm(len(list)) {
+			out = append(out, list[i])
+		}
+	}
+	return out[:r.o.count], nil
+}
+
+func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err error) {
+	rv, err := r.rivalFor(ctx, dir)
+	if err != nil {
+		return err
+	}
+	java := ""
+	if r.o.java {
+		if java, err = kafkaClasspath(ctx); err != nil {
+			return fmt.Errorf("class path of Kafka's tools: %w", err)
+		}
+	}
+	if r.fabric, err = newFabric(ctx, r.o.nodes, r.o.seed); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.fabric.close()) }()
+	r.cluster, err = newCluster(ctx, r.fabric, rv, dir, r.o.nodes)
+	defer func() { err = errors.Join(err, r.cluster.close()) }()
+	if err != nil {
+		return err
+	}
+	if err := r.cluster.createTopics(ctx); err != nil {
+		return err
+	}
+	if r.load, err = startLoad(ctx, r.cluster, dir, java); err != nil {
+		return err
+	}
+	defer r.load.stop()
+	if err := r.await(ctx, warmAcks); err != nil {
+		return fmt.Errorf("before the first fault: %w", err)
+	}
+	if err := wait(ctx, warmUp); err != nil {
+		return err
+	}
+	began := time.Now()
+	for i, f := range schedule {
+		if r.o.duration > 0 && time.Since(began) > r.o.duration {
+			r.report.Note("the time is over: %d of %d faults were injected", i, len(schedule))
+			break
+		}
+		if err := r.inject(ctx, i, f); err != nil {
+			return err
+		}
+	}
+	if err := r.finish(ctx); err != nil {
+		return err
+	}
+	r.summary()
+	return nil
+}
+
+func (r *run) rivalFor(ctx context.Context, dir string) (rival, error) {
+	switch r.o.rival {
+	case "logstead":
+		bin := os.Getenv("LOGSTEAD_BIN")
+		if bin == "" {
+			bin = filepath.Join(dir, "logstead")
+			if err := local.Build(ctx, bin); err != nil {
+				return nil, err
+			}
+		}
+		return logstead{bin}, nil
+	case "kafka":
+		script, err := kafkaScript(ctx)
+		return kafka{script}, err
+	}
+	return nil, fmt.Errorf("-rival %s: want logstead or kafka", r.o.rival)
+}
+
+// await returns when so many records are acknowledged.
+func (r *run) await(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for r.load.h.Acks() < n {
+		if wait(ctx, 10*time.Millisecond) != nil {
+			return fmt.Errorf("%d records acknowledged, and no more within %v", r.load.h.Acks(), startLimit)
+		}
+	}
+	return nil
+}
+
+// inject breaks the cluster once, heals it and waits until it is whole.
+func (r *run) inject(ctx context.Context, i int, f fault) error {
+	x := &injection{c: r.cluster, rng: r.rng}
+	r.load.gaps.begin(time.Now())
+	bit := f.bite(ctx, x)
+	if bit == nil {
+		_ = wait(ctx, f.hold)
+	}
+	if err := x.heal(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(fmt.Errorf("%s: heal: %w", f.name, err), bit)
+	}
+	name := fmt.Sprintf("fault %d, %s %s", i+1, f.name, x.what)
+	if bit != nil {
+		r.report.Check(name+" bites", bit)
+		return nil
+	}
+	if err := r.await(ctx, r.load.h.Acks()+100); err != nil {
+		return fmt.Errorf("%s: after it was healed: %w", name, err)
+	}
+	if err := r.cluster.awaitWhole(ctx, settleLimit, topics...); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := wait(ctx, afterward); err != nil {
+		return err
+	}
+	worst, late := r.load.gaps.end(time.Now())
+	if late > tooLate {
+		r.noisy++
+		r.report.Note("%s: this process itself was %v late, so the gap of %v says nothing", name, late.Round(time.Millisecond), worst.Round(time.Millisecond))
+		r.report.Check(name, nil)
+		return nil
+	}
+	r.report.That(name, f.gap == 0 || worst <= f.gap, "longest gap of acks=all %v, aim %v, limit %v", worst.Round(time.Millisecond), f.aim, f.gap)
+	return nil
+}
+
+// summary prints the counts and the verdicts.
+func (r *run) summary() {
+	l := r.load
+	r.report.Note("%d records acknowledged (%d by the Java producer), %d read at the end, %d copied exactly once",
+		l.h.Acks(), l.javaAcks.Load(), r.records, r.copied)
+	r.report.Note("%d transactions committed, %d aborted, %d of unknown outcome; %d windows too noisy to time",
+		l.commits.Load(), l.aborts.Load(), l.unsure.Load(), r.noisy)
+	l.h.Found(func(kind string, n int, examples []string) bool {
+		r.report.That(kind, n == 0, "%d%s", n, first(examples))
+		return true
+	})
+	r.report.That("transactions were committed and aborted", l.commits.Load() > 0 && l.aborts.Load() > 0,
+		"%d and %d", l.commits.Load(), l.aborts.Load())
+	r.report.That("records were copied by a transactional group", r.copied > 0, "%d", r.copied)
+	if l.java != "" {
+		r.report.That("the Java producer was served", l.javaAcks.Load() > 0, "%d records", l.javaAcks.Load())
+	}
+}
+
+func first(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return ", among them: " + strings.Join(list, "; ")
+}
