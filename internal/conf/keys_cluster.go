@@ -72,7 +72,7 @@ var clusterKeys = []row{
 		"Number of this node in the cluster."},
 	{"process.roles", List, "broker,controller", someOf("broker", "controller"), ReadOnly, High, Honoured,
 		"What this process does: broker, controller or both."},
-	{"unclean.leader.election.enable", Boolean, "false", anyValue, ClusterWide, High, LaterCluster,
+	{"unclean.leader.election.enable", Boolean, "false", anyValue, ClusterWide, High, Honoured,
 		"Let a replica that may miss records become leader, if the topic does not say."},
 	{"unclean.leader.election.interval.ms", Long, "300000", atLeast(1), ReadOnly, Hidden, LaterCluster,
 		"How often the controller looks for unclean elections to make."},

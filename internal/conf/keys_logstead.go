@@ -11,6 +11,9 @@ const (
 var logsteadKeys = []row{
 	{"logstead.auto.format", Boolean, "false", anyValue, ReadOnly, Medium, Honoured,
 		"Format an empty data directory at the start instead of refusing it."},
+	{"logstead.broker.suspect.timeout.ms", Int, "500", atLeast(1), ReadOnly, Medium, Honoured,
+		"A broker whose connection to the controller broke is fenced if it sends no heartbeat for this long; " +
+			"broker.session.timeout.ms, if that ends earlier."},
 	{"logstead.connection.budget.bytes", Long, "134217728", atLeast(1048576), ReadOnly, Medium, Honoured,
 		"Bytes of requests and answers that one connection may have in flight before it is read no further."},
 	{"logstead.durability", String, "fsync", oneOf("fsync", "replicated"), ClusterWide, High, Honoured, docDurability},

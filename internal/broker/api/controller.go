@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -20,6 +21,13 @@ func decide[R kmsg.Response](c *Call, op func(*controller.Machine) ([]kmsg.Recor
 // decideThen is decide with a last touch on the response to an operation that was carried out.
 func decideThen[R kmsg.Response](
 	c *Call, op func(*controller.Machine) ([]kmsg.Record, R), failed func(itemError) R, then func(R),
+) {
+	decideNow(c, func(m *controller.Machine, _ time.Time) ([]kmsg.Record, R) { return op(m) }, failed, then)
+}
+
+// decideNow is decideThen for an operation that depends on the time, which is that of the controller.
+func decideNow[R kmsg.Response](
+	c *Call, op func(*controller.Machine, time.Time) ([]kmsg.Record, R), failed func(itemError) R, then func(R),
 ) {
 	resp, err := ask(c, op)
 	if errors.Is(err, kerr.NotController) {
@@ -40,7 +48,9 @@ func decideThen[R kmsg.Response](
 }
 
 // ask has this node's controller carry out an operation, and waits.
-func ask[R kmsg.Response](c *Call, op func(*controller.Machine) ([]kmsg.Record, R)) (resp R, err error) {
+func ask[R kmsg.Response](
+	c *Call, op func(*controller.Machine, time.Time) ([]kmsg.Record, R),
+) (resp R, err error) {
 	ctl := c.broker.Admin.Controller
 	if ctl == nil {
 		return resp, kerr.NotController
@@ -51,7 +61,12 @@ func ask[R kmsg.Response](c *Call, op func(*controller.Machine) ([]kmsg.Record, 
 		err  error
 	}
 	done := make(chan outcome, 1)
-	controller.Do(ctl, op, func(resp R, err error) { done <- outcome{resp, err} })
+	if err := ctl.Submit(func(m *controller.Machine, now time.Time) controller.Outcome {
+		records, resp := op(m, now)
+		return controller.Outcome{Records: records, Done: func(err error) { done <- outcome{resp, err} }}
+	}); err != nil {
+		return resp, err
+	}
 	o := <-done // the controller answers whatever was put to it, also when it stops
 	return o.resp, o.err
 }

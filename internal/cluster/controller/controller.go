@@ -111,6 +111,7 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 		return nil, err
 	}
 	c.sinceSnapshot = bytes
+	o.Config.NextOffset = c.log.EndOffset
 	c.machine = NewMachine(o.Config, im)
 	if err := c.claim(); err != nil {
 		return nil, fmt.Errorf("claim the metadata log in %s: %w", c.dir, err)
@@ -438,7 +439,7 @@ func (c *Controller) Await(ctx context.Context, op func(m *Machine) ([]kmsg.Reco
 
 // Register enters this broker and begins a leader epoch on its partitions.
 func (c *Controller) Register(ctx context.Context, r Registration) error {
-	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return m.Register(c.log.EndOffset(), r) })
+	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return m.Register(c.opts.Clock.Now(), r) })
 }
 
 // AllocateProducerIDs reserves a block of producer ids; it returns when that is durable.
@@ -448,7 +449,7 @@ func (c *Controller) AllocateProducerIDs(ctx context.Context) (first int64, coun
 		count int32
 	}{}
 	err = c.Await(ctx, func(m *Machine) (records []kmsg.Record, err error) {
-		records, block.first, block.count, err = m.AllocateProducerIDs()
+		records, block.first, block.count, err = m.allocateOwnProducerIDs()
 		return records, err
 	})
 	if err != nil {

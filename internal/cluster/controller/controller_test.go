@@ -312,7 +312,7 @@ func TestFailedLogStopsTheController(t *testing.T) {
 	fault.Inject(vfs.Rule{Kind: vfs.OpSync, Path: "*.log", Err: syscall.EIO})
 	answer := make(chan error, 1)
 	Do(n.Controller, func(m *Machine) ([]kmsg.Record, int) {
-		r, _, _, _ := m.AllocateProducerIDs()
+		r, _, _, _ := m.allocateOwnProducerIDs()
 		return r, 0
 	}, func(_ int, err error) { answer <- err })
 	if err := <-answer; !errors.Is(err, kerr.KafkaStorageError) {

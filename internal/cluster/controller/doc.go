@@ -16,4 +16,8 @@
 //  4. Images are published in the order of their offsets, each to every subscriber before the
 //     answers that it stands for.
 //  5. A block of producer ids is given out once.
+//  6. A fenced broker leads nothing; a leader is in the in-sync set, and that set among the replicas.
+//  7. Each change of a partition raises its partition epoch by one; its leader epoch never goes back.
+//  8. What the active controller knows of brokers beside the metadata (sessions) begins anew with
+//     Begin: nothing that must survive depends on it.
 package controller

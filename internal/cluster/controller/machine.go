@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"math/rand/v2"
 	"strconv"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -18,6 +19,11 @@ type Config struct {
 	Static *conf.Static
 	// NewID makes the ids of topics; nil is base.NewTopicID.
 	NewID func() base.TopicID
+	// NextOffset is the offset of the metadata log that the next record will have; nil counts from
+	// the image.
+	NextOffset func() int64
+	// Random chooses where placement begins; nil is seeded by chance.
+	Random *rand.Rand
 }
 
 // Request is the circumstances of an operation that the caller has looked at.
@@ -43,16 +49,20 @@ type Machine struct {
 	im   *meta.Image // as of the last Cut
 	edit *meta.Edit  // what was applied since, nil for nothing
 
-	live       *conf.Live
-	liveStale  bool
-	colliding  map[string]map[string]bool // topics with '.' or '_', by their name with '_' for both
-	nextPlaced int
+	live      *conf.Live
+	liveStale bool
+	colliding map[string]map[string]bool // topics with '.' or '_', by their name with '_' for both
+	sessions  map[int32]*session         // of the brokers, while this is the active controller
+	applied   int64                      // records since the last Cut
 }
 
 // NewMachine goes on from an image.
 func NewMachine(cfg Config, im *meta.Image) *Machine {
 	if cfg.NewID == nil {
 		cfg.NewID = base.NewTopicID
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
 	m := &Machine{cfg: cfg, im: im, liveStale: true, colliding: map[string]map[string]bool{}}
 	for t := range im.Topics() {
@@ -81,6 +91,14 @@ func (m *Machine) config() *conf.Live {
 	return m.live
 }
 
+// nextOffset is where the records of the operation that is being decided will begin.
+func (m *Machine) nextOffset() int64 {
+	if m.cfg.NextOffset != nil {
+		return m.cfg.NextOffset()
+	}
+	return m.im.Offset + 1 + m.applied
+}
+
 func (m *Machine) nodeName() string { return strconv.Itoa(int(m.cfg.NodeID)) }
 
 // Apply takes in one record.
@@ -100,6 +118,7 @@ func (m *Machine) Apply(rec kmsg.Record) error {
 	if err := m.edit.Apply(rec); err != nil {
 		return err
 	}
+	m.applied++
 	if t, ok := rec.(*kmsg.TopicRecord); ok {
 		m.noteName(t.Name)
 	}
@@ -115,6 +134,6 @@ func (m *Machine) Cut(offset int64, epoch int32) (*meta.Image, meta.Delta) {
 		m.edit = m.im.Edit()
 	}
 	im, delta := m.edit.Image(offset, epoch)
-	m.im, m.edit = im, nil
+	m.im, m.edit, m.applied = im, nil, 0
 	return im, delta
 }

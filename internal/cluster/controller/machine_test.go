@@ -3,10 +3,12 @@ package controller
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -23,6 +25,7 @@ type harness struct {
 	static *conf.Static
 	ids    byte
 	offset int64
+	now    time.Time
 	out    strings.Builder
 }
 
@@ -43,7 +46,7 @@ func (h *harness) machine(im *meta.Image) *Machine {
 	return NewMachine(Config{NodeID: 1, Static: h.static, NewID: func() base.TopicID {
 		h.ids++
 		return base.TopicID{15: h.ids}
-	}}, im)
+	}, NextOffset: func() int64 { return h.offset }, Random: rand.New(rand.NewPCG(1, 1))}, im)
 }
 
 // done prints the records of an operation and applies them.
@@ -157,7 +160,7 @@ func (h *harness) restart(*datadriven.TestData) {
 }
 
 func (h *harness) register(d *datadriven.TestData) {
-	h.done(h.m.Register(h.offset, Registration{
+	h.done(h.m.Register(h.now, Registration{
 		Incarnation: base.TopicID{0: 9}, LogDirs: []base.TopicID{{0: 7}}, Rack: arg(d, "rack", ""),
 		Endpoints: []meta.Endpoint{{Listener: "PLAINTEXT", Host: "localhost", Port: 9092}},
 	}))
@@ -371,7 +374,7 @@ func (h *harness) feature(d *datadriven.TestData) {
 }
 
 func (h *harness) idBlock(*datadriven.TestData) {
-	records, first, count, err := h.m.AllocateProducerIDs()
+	records, first, count, err := h.m.allocateOwnProducerIDs()
 	fmt.Fprintf(&h.out, "from %d, %d of them\n", first, count)
 	h.done(records, err)
 }

@@ -13,17 +13,6 @@ import (
 // unassignedDir stands for a replica whose log directory the broker chooses by itself.
 var unassignedDir = base.TopicID{15: 1}
 
-// active lists the brokers that can lead, by id.
-func (m *Machine) active() []int32 {
-	var ids []int32
-	for _, b := range m.image().Brokers() {
-		if !b.Fenced && !b.InControlledShutdown {
-			ids = append(ids, b.ID)
-		}
-	}
-	return ids
-}
-
 // placeTopic chooses the replicas of a topic's partitions, or checks those that the client chose.
 func (m *Machine) placeTopic(t *kmsg.CreateTopicsRequestCreatableTopic) ([][]int32, error) {
 	if len(t.Assignments) > 0 {
@@ -44,33 +33,6 @@ func (m *Machine) placeTopic(t *kmsg.CreateTopicsRequestCreatableTopic) ([][]int
 		factor = m.config().Int("default.replication.factor")
 	}
 	return m.place(int(partitions), int(factor))
-}
-
-// place spreads n partitions over the active brokers, each beginning at the next one.
-func (m *Machine) place(n, factor int) ([][]int32, error) {
-	brokers := m.active()
-	switch registered := len(m.image().Brokers()); {
-	case len(brokers) == 0:
-		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): "+
-			"All brokers are currently fenced or in controlled shutdown.", factor)
-	case factor > registered:
-		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target "+
-			"replication factor of %d cannot be reached because only %d broker(s) are registered.",
-			factor, factor, registered)
-	case factor > len(brokers):
-		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target "+
-			"replication factor of %d cannot be reached because only %d broker(s) are usable.",
-			factor, factor, len(brokers))
-	}
-	out := make([][]int32, n)
-	for p := range out {
-		first := m.nextPlaced
-		m.nextPlaced = (m.nextPlaced + 1) % len(brokers)
-		for i := range factor {
-			out[p] = append(out[p], brokers[(first+i)%len(brokers)])
-		}
-	}
-	return out, nil
 }
 
 func (m *Machine) placeByHand(t *kmsg.CreateTopicsRequestCreatableTopic) ([][]int32, error) {

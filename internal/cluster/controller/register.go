@@ -3,6 +3,7 @@ package controller
 import (
 	"math"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -14,18 +15,36 @@ import (
 // producerIDBlock is the number of producer ids in a block, as in Kafka.
 const producerIDBlock = 1000
 
-// AllocateProducerIDs takes the next block of producer ids for this broker.
-func (m *Machine) AllocateProducerIDs() (records []kmsg.Record, first int64, count int32, err error) {
-	first = m.image().NextProducerID()
-	if first > math.MaxInt64-producerIDBlock {
-		return nil, 0, 0, refuse(kerr.UnknownServerError, "All producer ids are used: the next would be %d.", first)
+// AllocateProducerIDs takes the next block of producer ids for a broker.
+func (m *Machine) AllocateProducerIDs(
+	req *kmsg.AllocateProducerIdsRequest,
+) ([]kmsg.Record, *kmsg.AllocateProducerIdsResponse) {
+	resp := kmsg.NewAllocateProducerIdsResponse()
+	err := m.checkEpoch(req.BrokerId, req.BrokerEpoch)
+	var records []kmsg.Record
+	if err == nil {
+		records, resp.ProducerIdStart, resp.ProducerIdLen, err = m.allocateProducerIDs(req.BrokerId, req.BrokerEpoch)
 	}
+	resp.ErrorCode, _ = Code(err)
+	return records, &resp
+}
+
+// allocateOwnProducerIDs takes a block for the broker of this process.
+func (m *Machine) allocateOwnProducerIDs() (records []kmsg.Record, first int64, count int32, err error) {
 	epoch := int64(-1)
 	if b := m.image().Broker(m.cfg.NodeID); b != nil {
 		epoch = b.Epoch
 	}
+	return m.allocateProducerIDs(m.cfg.NodeID, epoch)
+}
+
+func (m *Machine) allocateProducerIDs(id int32, epoch int64) (records []kmsg.Record, first int64, count int32, err error) {
+	first = m.image().NextProducerID()
+	if first > math.MaxInt64-producerIDBlock {
+		return nil, 0, 0, refuse(kerr.UnknownServerError, "All producer ids are used: the next would be %d.", first)
+	}
 	return []kmsg.Record{&kmsg.ProducerIdsRecord{
-		BrokerId: m.cfg.NodeID, BrokerEpoch: epoch, NextProducerId: first + producerIDBlock,
+		BrokerId: id, BrokerEpoch: epoch, NextProducerId: first + producerIDBlock,
 	}}, first, producerIDBlock, nil
 }
 
@@ -38,10 +57,10 @@ type Registration struct {
 	Cordoned    []base.TopicID
 }
 
-// Register enters this broker, unfenced, and makes it the leader of the partitions it is in sync
+// Register enters this broker without an uplink, unfenced, and makes it the leader of the partitions it is in sync
 // with, each with a new leader epoch: what was written under the old one by a process that may have
-// lost its page cache can be told apart. at is the offset of the first record.
-func (m *Machine) Register(at int64, r Registration) ([]kmsg.Record, error) {
+// lost its page cache can be told apart. It lives as long as the process and sends no heartbeats.
+func (m *Machine) Register(now time.Time, r Registration) ([]kmsg.Record, error) {
 	for _, b := range m.image().Brokers() {
 		if b.ID != m.cfg.NodeID {
 			return nil, refuse(kerr.InvalidRegistration, "the metadata names broker %d beside this one (%d): this version "+
@@ -49,7 +68,7 @@ func (m *Machine) Register(at int64, r Registration) ([]kmsg.Record, error) {
 		}
 	}
 	rec := kmsg.NewRegisterBrokerRecord()
-	rec.BrokerId, rec.IncarnationId, rec.BrokerEpoch = m.cfg.NodeID, r.Incarnation, at
+	rec.BrokerId, rec.IncarnationId, rec.BrokerEpoch = m.cfg.NodeID, r.Incarnation, m.nextOffset()
 	rec.Fenced, rec.LogDirs = false, r.LogDirs
 	if m.image().Feature(MetadataVersion) >= latestMetadata {
 		rec.CordonedLogDirs = append([]base.TopicID{}, r.Cordoned...)
@@ -67,6 +86,11 @@ func (m *Machine) Register(at int64, r Registration) ([]kmsg.Record, error) {
 			Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max,
 		})
 	}
+	if m.sessions == nil {
+		m.sessions = map[int32]*session{}
+	}
+	m.sessions[rec.BrokerId] = newSession(now, rec.BrokerEpoch)
+	m.sessions[rec.BrokerId].local = true
 	return append([]kmsg.Record{&rec}, m.lead()...), nil
 }
 

@@ -204,7 +204,14 @@ func (e *Edit) partitionChange(r *kmsg.PartitionChangeRecord) error {
 		return fmt.Errorf("partition change record for partition %d of topic id %s: no such partition",
 			r.PartitionId, r.TopicId)
 	}
-	p := *t.Partitions[r.PartitionId]
+	p := Changed(*t.Partitions[r.PartitionId], r)
+	t.Partitions[r.PartitionId] = &p
+	return nil
+}
+
+// Changed is a partition after a record of a change. The records of one partition are numbered by
+// its partition epoch, those that name a leader, though it be the same, by its leader epoch.
+func Changed(p Partition, r *kmsg.PartitionChangeRecord) Partition {
 	set := func(field *[]int32, v []int32) {
 		if v != nil {
 			*field = v
@@ -227,8 +234,7 @@ func (e *Edit) partitionChange(r *kmsg.PartitionChangeRecord) error {
 		p.LeaderEpoch++
 	}
 	p.PartitionEpoch++
-	t.Partitions[r.PartitionId] = &p
-	return nil
+	return p
 }
 
 // clearELR forgets who left the in-sync set without losing anything: of one topic, or of all where

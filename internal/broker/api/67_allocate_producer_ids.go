@@ -1,0 +1,21 @@
+package api
+
+import (
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// AllocateProducerIds (key 67), version 0, on the controller's listeners.
+//
+// Reserves a block of producer ids for a broker (KIP-730).
+var _ = register(kmsg.KeyAllocateProducerIds, (*Broker).allocateProducerIDs)
+
+func (b *Broker) allocateProducerIDs(c *Call, req *kmsg.AllocateProducerIdsRequest) {
+	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AllocateProducerIdsResponse) {
+		return m.AllocateProducerIDs(req)
+	}, func(e itemError) *kmsg.AllocateProducerIdsResponse {
+		resp := kmsg.NewAllocateProducerIdsResponse()
+		resp.ErrorCode = e.code
+		return &resp
+	})
+}

@@ -1,0 +1,154 @@
+package controller
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// Levels of metadata.version from which on something is known to every broker.
+const (
+	levelDirectories int16 = 17
+	levelELR         int16 = 23
+	levelCordoned    int16 = 30
+)
+
+// Directory ids with a meaning of their own.
+var (
+	migratingDir = base.TopicID{}
+	lostDir      = base.TopicID{15: 2}
+)
+
+// reservedDir says whether an id stands for no directory.
+func reservedDir(id base.TopicID) bool {
+	for _, b := range id[:15] {
+		if b != 0 {
+			return false
+		}
+	}
+	return id[15] < 100
+}
+
+// elrEnabled says whether partitions keep eligible leader replicas (KIP-966).
+func (m *Machine) elrEnabled() bool { return m.image().Feature(elrVersion) > 0 }
+
+// minISR is how many replicas must be in sync for an acknowledgement of all; never more than there are.
+func (m *Machine) minISR(t *meta.Topic) int {
+	n := int(m.config().Int("min.insync.replicas"))
+	if v, ok := m.image().Configs(meta.Resource{Type: meta.ResourceTopic, Name: t.Name})["min.insync.replicas"]; ok {
+		if own, err := strconv.Atoi(v); err == nil {
+			n = own
+		}
+	}
+	return min(n, len(t.Partitions[0].Replicas))
+}
+
+// uncleanAllowed says whether a topic prefers a leader that misses records to none.
+func (m *Machine) uncleanAllowed(topic string) bool {
+	const key = "unclean.leader.election.enable"
+	if v, ok := m.image().Configs(meta.Resource{Type: meta.ResourceTopic, Name: topic})[key]; ok {
+		return strings.EqualFold(v, "true")
+	}
+	return m.config().Bool(key)
+}
+
+// canLead says whether a broker is active and its directory of the partition is online.
+func (m *Machine) canLead(p *meta.Partition, id int32) bool {
+	return m.isActive(id) && m.online(p, id)
+}
+
+func (m *Machine) online(p *meta.Partition, id int32) bool {
+	b, i := m.image().Broker(id), slices.Index(p.Replicas, id)
+	if b == nil || i < 0 {
+		return false
+	}
+	if i >= len(p.Directories) || len(b.LogDirs) == 0 {
+		return true // of a level that knew no directories
+	}
+	switch dir := p.Directories[i]; dir {
+	case lostDir:
+		return false
+	case unassignedDir, migratingDir:
+		return true
+	default:
+		return slices.Contains(b.LogDirs, dir)
+	}
+}
+
+// update is what happens to one broker, and so to the partitions it has to do with. noBroker where
+// nothing of the kind happens.
+type update struct {
+	remove  int32 // leaves every in-sync set and leads nothing
+	add     int32 // may lead although the image has it fenced still
+	unclean int32 // as remove, and may have lost records
+}
+
+var noUpdate = update{noBroker, noBroker, noBroker}
+
+// updatePartitions is how the partitions that want it change, in the order of their names.
+func (m *Machine) updatePartitions(u update, want func(*meta.Partition) bool) []kmsg.Record {
+	var topics []*meta.Topic
+	for t := range m.image().Topics() {
+		if slices.ContainsFunc(t.Partitions, want) {
+			topics = append(topics, t)
+		}
+	}
+	slices.SortFunc(topics, func(a, b *meta.Topic) int { return strings.Compare(a.Name, b.Name) })
+	var records []kmsg.Record
+	for _, t := range topics {
+		unclean := m.uncleanAllowed(t.Name)
+		for i, p := range t.Partitions {
+			if want(p) {
+				if r := m.updatePartition(u, t, int32(i), unclean); r != nil {
+					records = append(records, r)
+				}
+			}
+		}
+	}
+	return records
+}
+
+func (m *Machine) updatePartition(u update, t *meta.Topic, index int32, unclean bool) kmsg.Record {
+	c := m.change(t, index)
+	p := t.Partitions[index]
+	c.acceptable = func(id int32) bool {
+		return id != u.remove && id != u.unclean && (id == u.add || m.isActive(id)) && m.online(p, id)
+	}
+	if unclean {
+		c.election = electOrUnclean
+	}
+	c.unclean = u.unclean
+	c.isr = without(p.ISR, u.remove, u.unclean)
+	if r := c.record(); r != nil {
+		return r
+	}
+	return nil
+}
+
+func inISR(id int32) func(*meta.Partition) bool {
+	return func(p *meta.Partition) bool { return slices.Contains(p.ISR, id) || p.Leader == id }
+}
+
+func leaderless(p *meta.Partition) bool { return p.Leader == noLeader }
+
+// leads says whether a broker leads anything.
+func (m *Machine) leads(id int32) bool {
+	for t := range m.image().Topics() {
+		for _, p := range t.Partitions {
+			if p.Leader == id {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// partitionKey names a partition by its topic's id.
+type partitionKey struct {
+	topic base.TopicID
+	index int32
+}

@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"time"
+
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// session is what the active controller remembers of a broker besides the metadata: forgotten when
+// it steps down, begun anew by the next (Begin).
+type session struct {
+	contact   time.Time // of the last heartbeat
+	suspected time.Time // when its connection broke, zero if it has been heard of since
+	offset    int64     // up to which it has applied the metadata, -1 if it has not said
+	// registered is the offset that it must have applied before it is unfenced.
+	registered int64
+	// stopsAt is the offset that others must have applied before it may stop; -1 if it does not stop.
+	stopsAt int64
+	// local is a broker in this process that sends no heartbeats: it lives as long as this.
+	local bool
+}
+
+// Begin makes this the active controller: every broker has a whole session time to report.
+func (m *Machine) Begin(now time.Time) []kmsg.Record {
+	m.sessions = map[int32]*session{}
+	for _, b := range m.image().Brokers() {
+		m.sessions[b.ID] = newSession(now, b.Epoch)
+	}
+	// What a predecessor left half done: large changes are more than one batch.
+	return m.updatePartitions(noUpdate, leaderless)
+}
+
+func newSession(now time.Time, registered int64) *session {
+	return &session{contact: now, offset: -1, registered: registered, stopsAt: -1}
+}
+
+// sessionOf is the session of a registered broker.
+func (m *Machine) sessionOf(now time.Time, id int32) *session {
+	if m.sessions == nil {
+		m.sessions = map[int32]*session{}
+	}
+	s := m.sessions[id]
+	if s == nil {
+		s = newSession(now, m.image().Broker(id).Epoch)
+		m.sessions[id] = s
+	}
+	return s
+}
+
+// expiry is when a broker that is not heard of any more is fenced.
+func (m *Machine) expiry(s *session) time.Time {
+	at := s.contact.Add(m.config().Duration("broker.session.timeout.ms"))
+	if !s.suspected.IsZero() {
+		if soon := s.suspected.Add(m.config().Duration("logstead.broker.suspect.timeout.ms")); soon.Before(at) {
+			at = soon
+		}
+	}
+	return at
+}
+
+// Tick does what is due: it fences the broker that has been silent longest, one at a time, so that
+// the next is decided on what that has changed. next is when to call it again, at the latest; zero
+// is never.
+func (m *Machine) Tick(now time.Time) (records []kmsg.Record, next time.Time) {
+	stale, staleAt := noBroker, time.Time{}
+	for _, b := range m.image().Brokers() {
+		s := m.sessions[b.ID]
+		if b.Fenced || s == nil || s.local {
+			continue
+		}
+		at := m.expiry(s)
+		if !at.After(now) && (stale == noBroker || at.Before(staleAt)) {
+			stale, staleAt = b.ID, at
+		}
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	if stale == noBroker {
+		return nil, next
+	}
+	return m.fence(stale), now
+}
+
+// Suspect says that the connection to a broker broke. Unless the broker is heard of very soon, it is
+// fenced without waiting for the end of its session: a process that was killed is noticed at once,
+// one whose connection only broke sends its next heartbeat over a new one.
+func (m *Machine) Suspect(now time.Time, id int32, epoch int64) {
+	b := m.image().Broker(id)
+	if b == nil || b.Epoch != epoch || b.Fenced {
+		return
+	}
+	if s := m.sessionOf(now, id); s.suspected.IsZero() {
+		s.suspected = now
+	}
+}
+
+// hasSession says whether a broker that is registered is alive.
+func (m *Machine) hasSession(now time.Time, id int32) bool {
+	b, s := m.image().Broker(id), m.sessions[id]
+	return b != nil && s != nil && !b.Fenced && (s.local || !m.expiry(s).Before(now))
+}
