@@ -283,9 +283,50 @@ func (pc *produceCall) fail(res *kmsg.ProduceResponsePartitionProduceResponse, e
 			res.RecordErrors = append(res.RecordErrors, rec)
 		}
 	}
+	if pc.call.Version >= leaderHintVersion && wantsLeader(res.ErrorCode) {
+		pc.hint(res)
+	}
 	// Clients that know neither the fenced producer nor its text expect the older code.
 	if res.ErrorCode == kerr.ProducerFenced.Code {
 		res.ErrorCode = kerr.InvalidProducerEpoch.Code
+	}
+}
+
+// leaderHintVersion is the first version that tells the current leader (KIP-951).
+const leaderHintVersion = 10
+
+// hint tells who leads a partition that does not do so here. The topic is found by the response that
+// the partition's belongs to.
+func (pc *produceCall) hint(res *kmsg.ProduceResponsePartitionProduceResponse) {
+	for i := range pc.resp.Responses {
+		t := &pc.resp.Responses[i]
+		for j := range t.PartitionResponses {
+			if &t.PartitionResponses[j] != res {
+				continue
+			}
+			name := t.Name
+			if name == "" {
+				if mt := pc.b.Image().TopicByID(t.TopicId); mt != nil {
+					name = mt.Name
+				}
+			}
+			leader, epoch, n, ok := pc.b.currentLeader(pc.call.Conn, name, res.Index)
+			if !ok {
+				return
+			}
+			res.CurrentLeader.LeaderId, res.CurrentLeader.LeaderEpoch = leader, epoch
+			for _, e := range pc.resp.NodeEndpoints {
+				if e.NodeId == leader {
+					return
+				}
+			}
+			if leader >= 0 {
+				pc.resp.NodeEndpoints = append(pc.resp.NodeEndpoints, kmsg.ProduceResponseNodeEndpoint{
+					NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack,
+				})
+			}
+			return
+		}
 	}
 }
 

@@ -81,7 +81,7 @@ func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Ima
 	out := []kmsg.MetadataResponseMetadataResponseTopic{}
 	if req.Topics == nil || c.Version == 0 && len(req.Topics) == 0 {
 		for t := range im.Topics() {
-			out = append(out, b.metadataTopic(t, req))
+			out = append(out, b.metadataTopic(c, t, req))
 		}
 		slices.SortFunc(out, func(a, b kmsg.MetadataResponseMetadataResponseTopic) int {
 			return cmp.Compare(*a.Name, *b.Name)
@@ -91,7 +91,7 @@ func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Ima
 	asked := b.askedTopics(c, req, im)
 	for _, a := range asked {
 		if a.topic != nil {
-			out = append(out, b.metadataTopic(a.topic, req))
+			out = append(out, b.metadataTopic(c, a.topic, req))
 			continue
 		}
 		t := kmsg.NewMetadataResponseMetadataResponseTopic()
@@ -165,7 +165,9 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 	return asked
 }
 
-func (b *Broker) metadataTopic(t *meta.Topic, req *kmsg.MetadataRequest) kmsg.MetadataResponseMetadataResponseTopic {
+func (b *Broker) metadataTopic(
+	c *Call, t *meta.Topic, req *kmsg.MetadataRequest,
+) kmsg.MetadataResponseMetadataResponseTopic {
 	out := kmsg.NewMetadataResponseMetadataResponseTopic()
 	name := t.Name
 	out.Name, out.TopicId, out.IsInternal = &name, t.ID, meta.IsInternal(t.Name)
@@ -177,24 +179,48 @@ func (b *Broker) metadataTopic(t *meta.Topic, req *kmsg.MetadataRequest) kmsg.Me
 		res := &out.Partitions[i]
 		res.PartitionIndex, res.LeaderId, res.LeaderEpoch = int32(i), p.Leader, p.LeaderEpoch
 		res.ReplicaNodes, res.IsrNodes = p.Replicas, p.ISR
-		res.OfflineReplicas = b.offlineReplicas(t.Name, int32(i), p)
-		if p.Leader < 0 || len(res.OfflineReplicas) == len(p.Replicas) {
-			res.ErrorCode = kerr.LeaderNotAvailable.Code
-			res.LeaderId = base.NoBroker
+		res.OfflineReplicas = b.offlineReplicas(c.Conn, t.Name, int32(i), p)
+		if err := b.leaderError(c, p, res.OfflineReplicas); err != nil {
+			res.ErrorCode, res.LeaderId = err.Code, base.NoBroker
 		}
 	}
 	return out
 }
 
-// offlineReplicas are the replicas in log directories that failed.
-func (b *Broker) offlineReplicas(topic string, i int32, p *meta.Partition) []int32 {
+// listenerErrorsVersion is the first version that knows LISTENER_NOT_FOUND.
+const listenerErrorsVersion = 6
+
+// leaderError says why a partition cannot be reached through its leader; nil for it can.
+func (b *Broker) leaderError(c *Call, p *meta.Partition, offline []int32) *kerr.Error {
+	if p.Leader < 0 || len(offline) == len(p.Replicas) {
+		return kerr.LeaderNotAvailable
+	}
+	br := b.Image().Broker(p.Leader)
+	switch {
+	case p.Leader == b.NodeID || br.Reachable(c.Conn.Listener):
+		return nil
+	case br != nil && c.Version >= listenerErrorsVersion:
+		return kerr.ListenerNotFound
+	default:
+		return kerr.LeaderNotAvailable
+	}
+}
+
+// offlineReplicas are the replicas on brokers that are down or that the client's listener does not
+// reach, and those in log directories that failed.
+func (b *Broker) offlineReplicas(conn *Conn, topic string, i int32, p *meta.Partition) []int32 {
 	out := []int32{}
-	local, err := b.Parts.Topic(topic).Partition(i)
-	if err == nil && local.Log().Offline() {
-		for _, r := range p.Replicas {
-			if r == b.NodeID {
+	for k, r := range p.Replicas {
+		if r == b.NodeID {
+			local, err := b.Parts.Topic(topic).Partition(i)
+			if err == nil && local.Log().Offline() {
 				out = append(out, r)
 			}
+			continue
+		}
+		br := b.Image().Broker(r)
+		if br == nil || br.Fenced || !br.Reachable(conn.Listener) || k < len(p.Directories) && br.DirOffline(p.Directories[k]) {
+			out = append(out, r)
 		}
 	}
 	return out

@@ -3,8 +3,6 @@ package api
 import (
 	"sync/atomic"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -62,7 +60,7 @@ func (b *Broker) writeTxnMarkers(c *Call, req *kmsg.WriteTxnMarkersRequest) {
 
 func (b *Broker) writeOneMarker(tp base.TopicPartition, m coord.Marker, done func(error)) {
 	if _, err := b.Parts.Get(tp); err != nil {
-		done(kerr.UnknownTopicOrPartition)
+		done(err)
 		return
 	}
 	b.WriteMarker(tp, m, done)

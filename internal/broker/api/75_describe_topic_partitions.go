@@ -42,7 +42,7 @@ func (b *Broker) describeTopicPartitions(c *Call, req *kmsg.DescribeTopicPartiti
 		if req.Cursor != nil && req.Cursor.TopicName == name {
 			from = req.Cursor.PartitionIndex
 		}
-		out, next := b.describePartitions(im, name, from, left)
+		out, next := b.describePartitions(c, im, name, from, left)
 		resp.Topics = append(resp.Topics, out)
 		if next >= 0 {
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseCursor{TopicName: name, PartitionIndex: next}
@@ -79,7 +79,7 @@ func describedTopics(im *meta.Image, req *kmsg.DescribeTopicPartitionsRequest) (
 
 // describePartitions describes at most limit partitions of a topic; next is the one to go on with, or
 // -1.
-func (b *Broker) describePartitions(im *meta.Image, name string, from int32, limit int,
+func (b *Broker) describePartitions(c *Call, im *meta.Image, name string, from int32, limit int,
 ) (out kmsg.DescribeTopicPartitionsResponseDescribeTopicPartitionsResponseTopic, next int32) {
 	out = kmsg.NewDescribeTopicPartitionsResponseDescribeTopicPartitionsResponseTopic()
 	out.Name, out.IsInternal, out.TopicAuthorizedOperations = &name, meta.IsInternal(name), topicOperations
@@ -94,7 +94,7 @@ func (b *Broker) describePartitions(im *meta.Image, name string, from int32, lim
 	out.TopicId = t.ID
 	end := min(int(from)+limit, len(t.Partitions))
 	for i := int(from); i < end; i++ {
-		out.Partitions = append(out.Partitions, b.describePartition(t, int32(i)))
+		out.Partitions = append(out.Partitions, b.describePartition(c, im, t, int32(i)))
 	}
 	if end < len(t.Partitions) {
 		return out, int32(end)
@@ -102,15 +102,16 @@ func (b *Broker) describePartitions(im *meta.Image, name string, from int32, lim
 	return out, -1
 }
 
-func (b *Broker) describePartition(t *meta.Topic, i int32,
+func (b *Broker) describePartition(c *Call, im *meta.Image, t *meta.Topic, i int32,
 ) kmsg.DescribeTopicPartitionsResponseDescribeTopicPartitionsResponsePartition {
 	p := t.Partitions[i]
 	res := kmsg.NewDescribeTopicPartitionsResponseDescribeTopicPartitionsResponsePartition()
 	res.PartitionIndex, res.LeaderId, res.LeaderEpoch = i, p.Leader, p.LeaderEpoch
 	res.ReplicaNodes, res.IsrNodes = p.Replicas, p.ISR
 	res.EligibleLeaderReplicas, res.LastKnownElr = orEmpty(p.ELR), orEmpty(p.LastELR)
-	res.OfflineReplicas = b.offlineReplicas(t.Name, i, p)
-	if p.Leader == base.NoBroker || len(res.OfflineReplicas) == len(p.Replicas) {
+	res.OfflineReplicas = b.offlineReplicas(c.Conn, t.Name, i, p)
+	if p.Leader == base.NoBroker || len(res.OfflineReplicas) == len(p.Replicas) || p.Leader != b.NodeID &&
+		!im.Broker(p.Leader).Reachable(c.Conn.Listener) {
 		res.ErrorCode, res.LeaderId = kerr.LeaderNotAvailable.Code, base.NoBroker
 	}
 	return res

@@ -42,6 +42,8 @@ type Broker struct {
 	Admin Admin
 	// Forwarder reaches the active controller where that is another node; nil where this is the only one.
 	Forwarder Forwarder
+	// Remote reaches the other brokers; nil where there are none.
+	Remote Remote
 	// Private are the APIs that only nodes of this cluster know, by keys far outside of Kafka's; they are
 	// served on the controllers' listener and have no answer. It may be nil.
 	Private map[int16]func(body []byte) error

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
 )
 
 // node is a broker as a client of one listener sees it.
@@ -40,6 +43,27 @@ func (b *Broker) nodeFor(conn *Conn, br *meta.Broker) node {
 		}
 	}
 	return n
+}
+
+// wantsLeader says whether the current leader goes with an error (KIP-951).
+func wantsLeader(code int16) bool {
+	return code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code
+}
+
+// currentLeader is who leads a partition now, and where that broker is for the connection; the leader
+// is -1 while there is none.
+func (b *Broker) currentLeader(conn *Conn, topic string, i int32) (leader, epoch int32, n node, ok bool) {
+	im := b.Image()
+	t := im.Topic(topic)
+	if t == nil || i < 0 || int(i) >= len(t.Partitions) {
+		return 0, 0, node{}, false
+	}
+	p := t.Partitions[i]
+	br := im.Broker(p.Leader)
+	if br == nil {
+		return base.NoBroker, p.LeaderEpoch, node{}, true
+	}
+	return p.Leader, p.LeaderEpoch, b.nodeFor(conn, br), true
 }
 
 // self is this broker's address for the connection.

@@ -29,6 +29,14 @@ type Transactions struct {
 	VerifyTimeout time.Duration
 }
 
+// Remote reaches other brokers.
+type Remote interface {
+	// WriteMarker has a broker write a marker to a partition that it leads.
+	WriteMarker(broker int32, tp base.TopicPartition, m coord.Marker, done func(error))
+	// AddPartitions asks the broker that coordinates a transaction.
+	AddPartitions(broker int32, add txn.Add, reply txn.AddReply)
+}
+
 // txnSupport is what a client's request version lets the broker do about a batch of a transaction
 // that the log does not know yet (KIP-890).
 type txnSupport int8
@@ -99,7 +107,12 @@ func (b *Broker) startVerification(
 
 // askCoordinator has partitions added to a transaction or verified.
 func (b *Broker) askCoordinator(add txn.Add, reply txn.AddReply) {
-	b.Txn.Shards.Submit(b.Txn.Shards.PartitionFor(add.TransactionalID),
+	shard := b.Txn.Shards.PartitionFor(add.TransactionalID)
+	if leader, ok := b.elsewhere(base.TopicPartition{Topic: transactionsTopic, Partition: shard}); ok {
+		b.Remote.AddPartitions(leader, add, reply)
+		return
+	}
+	b.Txn.Shards.Submit(shard,
 		func(m *txn.Machine, now time.Time) coord.Result { return m.AddPartitions(now, add, reply) },
 		func(err error) { reply(err, nil) })
 }
@@ -251,7 +264,24 @@ func (b *Broker) SendMarker(tp base.TopicPartition, m coord.Marker, done func(er
 		done(nil)
 		return
 	}
+	if leader, ok := b.elsewhere(tp); ok {
+		b.Remote.WriteMarker(leader, tp, m, done)
+		return
+	}
 	b.WriteMarker(tp, m, done)
+}
+
+// elsewhere is the broker that leads a partition, if that is another one.
+func (b *Broker) elsewhere(tp base.TopicPartition) (leader int32, ok bool) {
+	if b.Remote == nil {
+		return 0, false
+	}
+	t := b.Image().Topic(tp.Topic)
+	if t == nil || tp.Partition < 0 || int(tp.Partition) >= len(t.Partitions) {
+		return 0, false
+	}
+	leader = t.Partitions[tp.Partition].Leader
+	return leader, leader != b.NodeID && leader >= 0
 }
 
 func (b *Broker) partitionExists(tp base.TopicPartition) bool {

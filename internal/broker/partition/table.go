@@ -20,8 +20,8 @@ type Table struct {
 	}
 }
 
-// Topic is the set of this broker's partitions of one topic. Parts is indexed by partition and
-// holds nil for those that are not here; the slice is never changed, only replaced.
+// Topic is one topic as this broker has it. Parts is indexed by partition and holds nil for those that
+// are on other brokers only; the slice is never changed, only replaced.
 type Topic struct {
 	Name  string
 	ID    base.TopicID
@@ -55,10 +55,14 @@ func (t *Table) Get(tp base.TopicPartition) (*Partition, error) {
 	return t.Topic(tp.Topic).Partition(tp.Partition)
 }
 
-// Partition finds one partition of a topic; t may be nil.
+// Partition finds one partition of a topic; t may be nil. One that exists but is not here is another
+// broker's.
 func (t *Topic) Partition(i int32) (*Partition, error) {
-	if t == nil || i < 0 || int(i) >= len(t.Parts) || t.Parts[i] == nil {
+	if t == nil || i < 0 || int(i) >= len(t.Parts) {
 		return nil, kerr.UnknownTopicOrPartition
+	}
+	if t.Parts[i] == nil {
+		return nil, kerr.NotLeaderForPartition
 	}
 	return t.Parts[i], nil
 }

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"encoding/binary"
 	"iter"
 	"maps"
 	"slices"
@@ -70,6 +71,40 @@ type Broker struct {
 	InControlledShutdown  bool
 	LogDirs, CordonedDirs []base.TopicID
 }
+
+// Reachable says whether the broker has an address on a listener; b may be nil.
+func (b *Broker) Reachable(listener string) bool {
+	if b == nil {
+		return false
+	}
+	_, _, ok := b.Endpoint(listener)
+	return ok
+}
+
+// Endpoint is the broker's address on a listener.
+func (b *Broker) Endpoint(listener string) (host string, port int32, ok bool) {
+	for _, e := range b.Endpoints {
+		if e.Listener == listener {
+			return e.Host, e.Port, true
+		}
+	}
+	return "", 0, false
+}
+
+// reservedDirs are the first ids, which name no directory: one that was migrated, lost, or is not
+// known yet.
+const reservedDirs = 100
+
+// DirOffline says whether a directory that the metadata names is none of the broker's that work.
+func (b *Broker) DirOffline(id base.TopicID) bool {
+	if binary.BigEndian.Uint64(id[:8]) == 0 && binary.BigEndian.Uint64(id[8:]) < reservedDirs {
+		return id == lostDir
+	}
+	return !slices.Contains(b.LogDirs, id)
+}
+
+// lostDir is the id of "a directory that failed" (DirectoryId.LOST).
+var lostDir = base.TopicID{15: 1}
 
 // Endpoint is an address that a broker advertises.
 type Endpoint struct {
