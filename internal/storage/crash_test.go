@@ -854,6 +854,7 @@ var crashHistories = []struct {
 	{"recreation", nil, recreationHistory, 0},
 	{"restarts", nil, restartHistory, 0},
 	{"mixed", nil, mixedHistory, 0},
+	{"moves", twoDirs, movesHistory, 0},
 	{"compaction", nil, compactionHistory, 0},
 	{"compaction without a journal", func(o *Options) { o.Journal.Disabled = true }, compactionHistory, 0},
 }
@@ -977,6 +978,54 @@ func restartHistory(h *history) {
 		h.ack(a)
 		h.reopen()
 	}
+}
+
+func twoDirs(o *Options) { o.Dirs = []string{"/data", "/more"} }
+
+// movesHistory takes logs from one directory to the other and back, between appends and while there are
+// appends.
+func movesHistory(h *history) {
+	a, b := h.create("wanders", nil), h.create("stays", nil)
+	for i := range 4 {
+		for range 4 {
+			h.append(a, who{pid: 1}, h.values(9)...)
+			h.append(a, who{pid: 2, txn: true}, h.values(9)...)
+			h.append(b, who{}, h.values(9)...)
+		}
+		h.end(a, who{pid: 2}, i%2 == 0)
+		h.ack(a)
+		h.move(a)
+		h.append(a, who{pid: 1}, h.values(9)...)
+		h.ack(a)
+		h.ack(b)
+		if i == 2 {
+			l := h.log(a)
+			h.deleteRecords(a, (l.StartOffset()+l.HighWatermark())/2)
+		}
+		if i%2 == 1 {
+			h.store.Checkpoint()
+		}
+	}
+}
+
+// move takes a log to the directory where it is not, and waits until it is there.
+func (h *history) move(s *story) {
+	h.t.Helper()
+	to := "/data"
+	if h.log(s).Dir() == to {
+		to = "/more"
+	}
+	if err := h.store.Move(s.tp, to); err != nil {
+		h.t.Fatal(err)
+	}
+	m := h.store.nextMove()
+	err := m.run(context.Background())
+	h.store.finishMove(m, err)
+	if err != nil || h.log(s).Dir() != to {
+		h.t.Fatalf("move of %s to %s: it is in %s, %v", s.tp, to, h.log(s).Dir(), err)
+	}
+	h.clock.Advance(2 * time.Second)
+	h.store.emptyTrash(h.clock.Now())
 }
 
 // compactionHistory rewrites a few keys again and again, some in transactions, and compacts in

@@ -376,10 +376,8 @@ func (m *move) switchOver(ctx context.Context) error {
 	n := newLog(l.store, m.to, l.tp, l.Config())
 	id, start, end := l.TopicID(), l.start.Load(), l.end.Load()
 	n.id.Store(&id)
-	for _, err := range []error{l.note(entryGone, 0), n.note(entryStart, start), n.note(entryStable, end)} {
-		if err != nil {
-			return err
-		}
+	if err := m.noteEnds(n, start, end); err != nil {
+		return err
 	}
 	l.flushMu.Lock()
 	defer l.flushMu.Unlock()
@@ -396,6 +394,24 @@ func (m *move) switchOver(ctx context.Context) error {
 	}
 	m.fillLocked(n)
 	return m.replaceLocked(n)
+}
+
+// noteEnds tells both journals that nothing of the log is to be replayed. The old one must not hear that the
+// log is gone: until the names are changed a crash leaves it where it is, and a move may yet be given up. The
+// new one may hold what it was told when the log was there before, up to an end that was cut since.
+func (m *move) noteEnds(n *Log, start, end int64) error {
+	if err := m.l.note(entryStable, end); err != nil {
+		return err
+	}
+	for _, e := range []struct {
+		kind   entryKind
+		offset int64
+	}{{entryCut, end}, {entryStart, start}, {entryStable, end}} {
+		if err := n.note(e.kind, e.offset); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyState copies what a log has besides its segments. It returns the snapshots that it copied.
