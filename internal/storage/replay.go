@@ -1,7 +1,10 @@
 package storage
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"path"
 	"slices"
 	"strings"
@@ -347,7 +350,19 @@ func (r *replayer) claim(e *journalEntry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !id.IsZero() && id != e.topicID && r.rules[e.tp].last == e.topicID {
+	current := r.rules[e.tp].last == e.topicID
+	if id != e.topicID && current {
+		ours, err := r.holds(dir, e)
+		if err != nil {
+			return false, err
+		}
+		if ours {
+			r.d.store.log.Error("partition.metadata is damaged; the journal knows the topic id by the log's records",
+				"path", path.Join(dir, partitionMetadataFile), "expected_id", e.topicID.String(), "found_id", id.String())
+			id = base.TopicID{} // it is written anew
+		}
+	}
+	if !id.IsZero() && id != e.topicID && current {
 		// The directory is of a topic that was deleted before this one was made, and the crash undid that;
 		// or its partition.metadata is damaged. Nothing tells which, so it is kept, under Kafka's name for
 		// what belongs to nobody.
@@ -371,6 +386,28 @@ func (r *replayer) claim(e *journalEntry) (bool, error) {
 	}
 	r.dirs[e.tp] = id
 	return id == e.topicID, nil
+}
+
+// holds reports whether the partition's directory has the entry's very bytes at its place, so that it is
+// of the entry's topic whatever its partition.metadata says.
+func (r *replayer) holds(dir string, e *journalEntry) (bool, error) {
+	if e.kind != entryData || len(e.data) < minBatchBytes {
+		return false, nil
+	}
+	f, err := r.d.store.opts.FS.Open(path.Join(dir, segmentName(e.segment)+logSuffix))
+	if err != nil {
+		if isNotExist(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	defer f.Close()
+	have := make([]byte, len(e.data))
+	n, err := f.ReadAt(have, e.pos)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return n == len(have) && bytes.Equal(have, e.data), nil
 }
 
 // remove does a deletion again whose rename the crash undid.
