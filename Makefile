@@ -29,7 +29,7 @@ diff:             ## every answer beside Apache Kafka's
 hostile:          ## malformed frames, bombs, slow and many connections
 	go run ./interop/hostile
 
-fault:            ## kill -9, power cuts, flipped bits
+fault:            ## kill -9, power cuts, flipped bits, full and broken volumes
 	go run ./interop/fault
 
 bench:            ## logstead beside Apache Kafka, into bench/RESULTS.md

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sort"
@@ -20,6 +22,8 @@ import (
 const (
 	flipTopic   = "flip"
 	flipRecords = 6000
+	// flipFailures in a row, and the rest is given up.
+	flipFailures = 3
 )
 
 // flip turns a bit in the middle of each kind of file of a broker that was stopped, and of one that was killed.
@@ -42,6 +46,7 @@ func (f *fault) flip(ctx context.Context) error {
 			return err
 		}
 		for _, kind := range flipKinds(filepath.Join(sound, flipTopic+"-0")) {
+			kind.mayCut = killed && strings.HasPrefix(kind.file, "__cluster_metadata")
 			name := fmt.Sprintf("flipped bit in %s %s", kind.name, after)
 			if kind.file == "" {
 				f.report.NotRun(name, "there is no such file")
@@ -89,6 +94,12 @@ type flipKind struct {
 	name, file string // relative to the data directory
 	// mayLose says that the records in the damaged place may be gone; of other files none may.
 	mayLose bool
+	// baseOffset says that the bit is one of a batch's base offset, which the batch's checksum does not cover.
+	baseOffset bool
+	// mayCut says that recovery cannot tell the damage from a write that the crash cut short: what the journal no
+	// longer holds, and no checkpoint tells of yet, was synced, but nothing says so. It ends the log there, and must
+	// name the file and keep it aside as it was.
+	mayCut bool
 }
 
 func flipKinds(dir string) []flipKind {
@@ -116,16 +127,18 @@ func flipKinds(dir string) []flipKind {
 		return rel
 	}
 	return []flipKind{
-		{".log, a sealed segment", pick("*.log", false), true},
-		{".log, the active segment", pick("*.log", true), true},
-		{".index", pick("*.index", false), false},
-		{".timeindex", pick("*.timeindex", false), false},
-		{".snapshot", pick("*.snapshot", true), false},
-		{"leader-epoch-checkpoint", pick("leader-epoch-checkpoint", false), false},
-		{"partition.metadata", pick("partition.metadata", false), false},
-		{"recovery-point-offset-checkpoint", "recovery-point-offset-checkpoint", false},
-		{"meta.properties", "meta.properties", false},
-		{"the metadata log", "__cluster_metadata-0/00000000000000000000.log", false},
+		{name: ".log, a sealed segment", file: pick("*.log", false), mayLose: true},
+		{name: ".log, the active segment", file: pick("*.log", true), mayLose: true},
+		{name: ".log, a base offset in a sealed segment", file: pick("*.log", false), mayLose: true, baseOffset: true},
+		{name: ".log, a base offset in the active segment", file: pick("*.log", true), mayLose: true, baseOffset: true},
+		{name: ".index", file: pick("*.index", false)},
+		{name: ".timeindex", file: pick("*.timeindex", false)},
+		{name: ".snapshot", file: pick("*.snapshot", true)},
+		{name: "leader-epoch-checkpoint", file: pick("leader-epoch-checkpoint", false)},
+		{name: "partition.metadata", file: pick("partition.metadata", false)},
+		{name: "recovery-point-offset-checkpoint", file: "recovery-point-offset-checkpoint"},
+		{name: "meta.properties", file: "meta.properties"},
+		{name: "the metadata log", file: "__cluster_metadata-0/00000000000000000000.log"},
 	}
 }
 
@@ -144,8 +157,12 @@ func (f *fault) flipOne(ctx context.Context, n *local.Node, sound string, kind f
 		return err
 	}
 	at := len(b) / 2
-	if kind.mayLose {
-		// Into a record's value: the CRC of a batch does not cover its base offset.
+	if kind.baseOffset {
+		if at, err = middleBatch(b); err != nil {
+			return err
+		}
+		at += 7
+	} else if kind.mayLose { // into a record's value
 		if i := bytes.Index(b[at:], bytes.Repeat([]byte{0}, 100)); i >= 0 {
 			at += i + 50
 		}
@@ -155,7 +172,9 @@ func (f *fault) flipOne(ctx context.Context, n *local.Node, sound string, kind f
 		return err
 	}
 	mark := n.LogMark()
-	err = n.Start(ctx)
+	if err = n.Start(ctx); err == nil && !awaitReady(ctx, n) {
+		err = &local.Ended{Err: n.Kill(), Log: n.LogSince(mark)} // its port was open before it read the damage
+	}
 	var ended *local.Ended
 	if errors.As(err, &ended) {
 		// Of the metadata log the directory is named: it is one segment mostly.
@@ -174,6 +193,9 @@ func (f *fault) flipOne(ctx context.Context, n *local.Node, sound string, kind f
 	named := strings.Contains(n.LogSince(mark), filepath.Base(kind.file))
 	stop := n.Stop()
 	f.report.Note("%s: %d of %d records served, file named in the log: %v, reader's error: %v", kind.name, served, flipRecords, named, rerr)
+	if kept, _ := filepath.Glob(file + ".damaged*"); kind.mayCut && named && len(kept) == 1 {
+		return stop
+	}
 	switch {
 	case len(wrong) > 0:
 		return fmt.Errorf("damaged records were served%s", first(wrong))
@@ -187,10 +209,39 @@ func (f *fault) flipOne(ctx context.Context, n *local.Node, sound string, kind f
 	return stop
 }
 
+// awaitReady waits until the broker is ready; false says that it has ended.
+func awaitReady(ctx context.Context, n *local.Node) bool {
+	for end := time.Now().Add(serveAgain); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+		if n.Exited() {
+			return false
+		}
+		if status, _, err := ready(ctx, n.HTTP); err == nil && status == http.StatusOK {
+			return true
+		}
+	}
+	return true // what does not work is found by what follows
+}
+
+// middleBatch is the position of a batch near the middle of a segment.
+func middleBatch(b []byte) (int, error) {
+	for at := 0; at+12 <= len(b); {
+		if at >= len(b)/2 {
+			return at, nil
+		}
+		size := int(binary.BigEndian.Uint32(b[at+8:]))
+		if size <= 0 || size > len(b) {
+			break
+		}
+		at += 12 + size
+	}
+	return 0, errors.New("there is no batch in the middle of the segment")
+}
+
 // readSound reads what can be read, from beyond the damage too.
 func readSound(ctx context.Context, addr string) (served int, wrong []string, failure error) {
 	seen := map[int64]bool{}
-	for from := int64(0); from < flipRecords; {
+	for from, failed := int64(0), 0; from < flipRecords && failed < flipFailures; {
+		before := len(seen)
 		next, err := readFrom(ctx, addr, from, func(r *kgo.Record) {
 			want := append(value("f", int(r.Offset)), bytes.Repeat([]byte{byte(r.Offset / 50)}, 400)...)
 			if !bytes.Equal(r.Value, want) {
@@ -201,6 +252,10 @@ func readSound(ctx context.Context, addr string) (served int, wrong []string, fa
 		if err != nil {
 			failure = err
 			next = max(next, from) + 50 // the batch with the damage
+			failed++
+		}
+		if len(seen) > before {
+			failed = 0
 		}
 		from = next
 	}
@@ -209,7 +264,7 @@ func readSound(ctx context.Context, addr string) (served int, wrong []string, fa
 
 // readFrom reads until the end or an error, or until nothing comes any more.
 func readFrom(ctx context.Context, addr string, from int64, fn func(*kgo.Record)) (int64, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.FetchMaxWait(100*time.Millisecond),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepRetryableFetchErrors(),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{flipTopic: {0: kgo.NewOffset().At(from)}}))
 	if err != nil {
 		return flipRecords, err

@@ -1,7 +1,7 @@
 // Command fault breaks what a broker stands on, and checks that its promises hold nevertheless: it kills the process
-// under load, cuts the power of its volume, and flips bits in each kind of file.
+// under load, cuts the power of its volume, flips bits in each kind of file, and fills or breaks its volume.
 //
-//	go run ./interop/fault [-rounds N] [-only PART] [-keep]
+//	go run ./interop/fault [-rounds N] [-only PART,...] [-keep]
 //
 // It owns the faults, the load beside them and the checkers of what was acknowledged. It must not know the broker's
 // insides beyond the names of its files. The volumes need Linux, root and a loop device; without them those parts
@@ -22,6 +22,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -37,7 +39,7 @@ type fault struct {
 func main() {
 	f := &fault{report: &local.Report{}}
 	flag.IntVar(&f.rounds, "rounds", 10, "kills and power cuts, each")
-	only := flag.String("only", "", "run only this part: kill, power or flip")
+	only := flag.String("only", "", "run only these parts, with commas between: kill, power, flip, full")
 	keep := flag.Bool("keep", false, "keep the directories")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -63,8 +65,8 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}} {
-		if only != "" && only != p.name {
+	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}, {"full", f.full}} {
+		if only != "" && !slices.Contains(strings.Split(only, ","), p.name) {
 			continue
 		}
 		began := time.Now()
