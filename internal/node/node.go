@@ -35,10 +35,12 @@ import (
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/broker/quota"
+	"github.com/logstead/logstead/internal/broker/remote"
 	"github.com/logstead/logstead/internal/broker/server"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/uplink"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
@@ -75,15 +77,22 @@ type Node struct {
 	httpListeners       []net.Listener
 
 	store       *storage.Store
-	metaStore   *storage.Store // where metadata.log.dir is none of log.dirs; else nil
-	ctl         *controller.Controller
+	metaStore   *storage.Store         // where metadata.log.dir is none of log.dirs; else nil
+	ctl         *controller.Controller // nil where the node has no controller
+	meta        controller.Metadata
+	uplink      *uplink.Uplink  // nil on a node alone
+	remote      *remote.Brokers // nil on a node alone
+	incarnation base.TopicID    // of this run of the broker
+	acted       progress
+	opened      bool // of publish: every topic of an image has been opened
 	parts       *partition.Table
 	groups      *coord.Shards[*group.Machine]
 	txns        *coord.Shards[*txn.Machine]
 	markers     *txn.MarkerSender
 	producerIDs *txn.ProducerIDs
 	api         *api.Broker
-	server      *server.Server
+	server      *server.Server // of clients
+	controlled  *server.Server // of the controllers' listeners
 
 	runtimeMetrics *prometheus.Registry
 	groupEvents    groupEvents
@@ -106,7 +115,7 @@ func (e *NotFormattedError) Error() string {
 func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{
 		o: o, log: o.Logger, clock: clock.System{}, fs: vfs.OS{}, parts: partition.NewTable(),
-		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}),
+		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}), incarnation: base.NewTopicID(),
 	}
 	if o.Memory {
 		n.fs = vfs.NewMem()
@@ -114,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
-	if b := cfg.broker; !b.Roles.Controller || !b.Roles.Broker || !b.Quorum.Alone(b.NodeID) {
+	if b := cfg.broker; !b.Roles.Controller || !b.Roles.Broker || len(b.Quorum.Voters) > 1 || len(b.Quorum.BootstrapServers) > 1 {
 		return nil, fmt.Errorf("process.roles is %s with other controllers named: this version serves a cluster of one node, "+
 			"which is both", b.Roles)
 	}
@@ -242,8 +251,8 @@ func cleanerOptions(l *conf.Live) storage.CleanerOptions {
 }
 
 func (n *Node) brokerEpoch() int64 {
-	if n.ctl != nil {
-		if b := n.ctl.Image().Broker(n.live.Load().broker.NodeID); b != nil {
+	if n.meta != nil {
+		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {
 			return b.Epoch
 		}
 	}
@@ -327,11 +336,11 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	n.ctl = ctl
+	n.ctl, n.meta = ctl, ctl
 	return nil
 }
 
-func (n *Node) image() *meta.Image { return n.ctl.Image() }
+func (n *Node) image() *meta.Image { return n.meta.Image() }
 
 // compose makes the parts and tells them of each other.
 func (n *Node) compose(cfg *config) {
@@ -360,7 +369,8 @@ func (n *Node) compose(cfg *config) {
 			Conf: func() *conf.Live { return n.live.Load().live },
 		},
 	}
-	n.producerIDs = txn.NewProducerIDs(n.ctl.AllocateProducerIDs, n.log)
+	n.composeCluster(cfg)
+	n.producerIDs = txn.NewProducerIDs(n.allocateProducerIDs(), n.log)
 	n.markers = txn.NewMarkerSender(txn.SenderOptions{
 		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
 	})
@@ -372,13 +382,23 @@ func (n *Node) compose(cfg *config) {
 		VerifyTimeout: cfg.live.Duration("request.timeout.ms"),
 	}
 	n.api.Init(int(cfg.broker.FetchMaxBytes), int(cfg.broker.FetchSessions))
-	n.server = server.New(server.Options{
+	o := server.Options{
 		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),
 		BudgetBytes: memoryBudget(cfg.broker), ConnectionBudgetBytes: cfg.broker.ConnectionBudgetBytes,
 		IdleTimeout:     cfg.broker.ConnectionsMaxIdle,
 		SendBufferBytes: int(cfg.broker.SocketSendBuffer), ReceiveBufferBytes: int(cfg.broker.SocketReceiveBuffer),
-		Limits: connectionLimits(cfg.broker),
-	})
+	}
+	n.controlled = server.New(o) // whose connections clients cannot use up
+	o.Limits = connectionLimits(cfg.broker)
+	n.server = server.New(o)
+}
+
+// allocateProducerIDs is where blocks of producer ids come from.
+func (n *Node) allocateProducerIDs() func(context.Context) (first int64, count int32, err error) {
+	if n.uplink != nil {
+		return n.uplink.AllocateProducerIDs
+	}
+	return n.ctl.AllocateProducerIDs
 }
 
 // features are what ApiVersions tells.
@@ -409,8 +429,16 @@ func (n *Node) Run(ctx context.Context) error {
 	start("group coordinator", n.groups.Run)
 	start("transaction coordinator", n.txns.Run)
 	start("transaction markers", n.markers.Run)
-	err := n.register(ctx)
-	if err == nil {
+	start("controllers' listeners", func(ctx context.Context) error { return n.controlled.Run(ctx, n.controllerListeners) })
+	n.meta.Subscribe(n.publish)
+	var err error
+	if n.uplink != nil {
+		start("uplink", n.uplink.Run)
+		err = n.enter(ctx, fail)
+	} else {
+		err = n.register(ctx)
+	}
+	if err == nil && ctx.Err() == nil {
 		// Retention and compaction begin only now, when every log has its topic's settings.
 		start("storage", n.store.Run)
 		if n.metaStore != nil {
@@ -423,17 +451,28 @@ func (n *Node) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			n.log.Info("stopping")
+			n.leave()
 		case err = <-fail:
 			n.log.Error("stopping after a failure", "err", err)
 		}
 	}
 	n.listening.Store(false)
 	stages.stop()
+	n.closeCluster()
 	n.closeListeners()
 	for _, p := range n.parts.All() {
 		p.Close(errStopping)
 	}
 	return errors.Join(err, n.closeStore())
+}
+
+func (n *Node) closeCluster() {
+	if n.uplink != nil {
+		n.uplink.Close()
+	}
+	if n.remote != nil {
+		n.remote.Close()
+	}
 }
 
 func (n *Node) closeStore() error {
@@ -454,18 +493,10 @@ func (n *Node) closeStores() error {
 	return errors.Join(errs...)
 }
 
-// register opens what the metadata says is here, enters the broker and begins its leader epochs.
+// register enters the broker of a node alone and begins its leader epochs.
 func (n *Node) register(ctx context.Context) error {
-	n.ctl.Subscribe(n.publish)
-	r := controller.Registration{Incarnation: base.NewTopicID(), Rack: n.live.Load().broker.Rack}
-	for _, l := range n.listeners {
-		host, port, _ := n.registeredAddress(l.Name)
-		r.Endpoints = append(r.Endpoints, meta.Endpoint{Listener: l.Name, Host: host, Port: port})
-	}
-	for _, d := range n.store.Dirs() {
-		if d.Online {
-			r.LogDirs = append(r.LogDirs, d.DirectoryID)
-		}
+	r := controller.Registration{
+		Incarnation: n.incarnation, Rack: n.live.Load().broker.Rack, Endpoints: n.endpoints(), LogDirs: n.onlineDirIDs(),
 	}
 	if err := n.ctl.Register(ctx, r); err != nil {
 		if ctx.Err() != nil {
@@ -473,13 +504,6 @@ func (n *Node) register(ctx context.Context) error {
 		}
 		return fmt.Errorf("register the broker: %w", err)
 	}
-	im := n.image()
-	for t := range im.Topics() {
-		if n.parts.Topic(t.Name) == nil {
-			n.openTopic(im, t) // not in sync here, so registering did not change it
-		}
-	}
-	n.reportStrays(im)
 	n.registered.Store(true)
 	return nil
 }

@@ -20,6 +20,12 @@ import (
 // publish makes the broker act on new metadata. It runs on the controller's goroutine, in order,
 // before whoever asked for the change is answered.
 func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
+	defer n.acted.reached(im.Offset + 1)
+	if !n.opened {
+		n.opened = true
+		n.openAll(im)
+		return
+	}
 	if n.configChanged(d) {
 		n.reconfigure(im)
 	}
@@ -43,6 +49,15 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 			n.applySettings(im, n.parts.Topic(r.Name))
 		}
 	}
+}
+
+// openAll begins with all of an image, of which nobody has said what is new.
+func (n *Node) openAll(im *meta.Image) {
+	n.reconfigure(im)
+	for t := range im.Topics() {
+		n.openTopic(im, t)
+	}
+	n.reportStrays(im)
 }
 
 func (n *Node) configChanged(d meta.Delta) bool {

@@ -1,0 +1,217 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/remote"
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/uplink"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// clustered says whether this node has a controller to report to: it is one of several, or may become
+// one. A node that names no other controller registers with its own at once and sends no heartbeats.
+func clustered(b *conf.Broker) bool { return !b.Roles.Controller || !b.Quorum.Alone(b.NodeID) }
+
+// composeCluster makes what reaches the other nodes.
+func (n *Node) composeCluster(cfg *config) {
+	b, l := cfg.broker, cfg.live
+	if !clustered(b) || !b.Roles.Broker {
+		return
+	}
+	n.uplink = uplink.New(uplink.Options{
+		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Controllers: n.controllers,
+		Leader:       func() int32 { id, _ := n.meta.Leader(); return id },
+		Registration: n.registration, MetadataOffset: func() int64 { return n.acted.offset() },
+		AwaitMetadata: n.acted.await, OfflineDirs: n.offlineDirIDs,
+		HeartbeatInterval:   l.Duration("broker.heartbeat.interval.ms"),
+		RequestTimeout:      l.Duration("controller.socket.timeout.ms"),
+		RegistrationTimeout: l.Duration("initial.broker.registration.timeout.ms"),
+		PreviousEpoch:       -1,
+	})
+	n.remote = remote.New(remote.Options{
+		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Address: n.brokerAddress,
+		RequestTimeout: l.Duration("request.timeout.ms"),
+	})
+	n.api.Forwarder, n.api.Remote = n.uplink, n.remote
+}
+
+// controllers are those that the configuration names. Those of a dynamic quorum are asked until one
+// says that it is the active one.
+func (n *Node) controllers() []uplink.Controller {
+	b := n.live.Load().broker
+	var all []uplink.Controller
+	for _, v := range b.Quorum.Voters {
+		all = append(all, uplink.Controller{ID: v.ID, Address: v.Address()})
+	}
+	for _, s := range b.Quorum.BootstrapServers {
+		if !slices.ContainsFunc(all, func(c uplink.Controller) bool { return c.Address == s }) {
+			all = append(all, uplink.Controller{ID: -1, Address: s})
+		}
+	}
+	return all
+}
+
+// dial opens a connection to another node, as socket.connection.setup.timeout.ms allows.
+func (n *Node) dial(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: n.live.Load().live.Duration("socket.connection.setup.timeout.ms")}
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// brokerAddress is where a broker listens for other brokers.
+func (n *Node) brokerAddress(id int32) (string, error) {
+	br := n.image().Broker(id)
+	if br == nil {
+		return "", fmt.Errorf("broker %d is not registered", id)
+	}
+	listener := n.live.Load().broker.InterBrokerListener
+	host, port, ok := br.Endpoint(listener)
+	if !ok {
+		return "", fmt.Errorf("broker %d has no listener %s (inter.broker.listener.name)", id, listener)
+	}
+	return remote.Address(host, port), nil
+}
+
+// registration is what this broker says of itself to the controller.
+func (n *Node) registration() *kmsg.BrokerRegistrationRequest {
+	req := kmsg.NewBrokerRegistrationRequest()
+	cfg := n.live.Load()
+	req.BrokerId, req.ClusterId, req.IncarnationId = cfg.broker.NodeID, n.store.ClusterID(), n.incarnation
+	if cfg.broker.Rack != "" {
+		req.Rack = &cfg.broker.Rack
+	}
+	for _, e := range n.endpoints() {
+		req.Listeners = append(req.Listeners, kmsg.BrokerRegistrationRequestListener{
+			Name: e.Listener, Host: e.Host, Port: uint16(e.Port), SecurityProtocol: e.Protocol,
+		})
+	}
+	for _, f := range controller.Features() {
+		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{
+			Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max,
+		})
+	}
+	req.LogDirs = n.onlineDirIDs()
+	return &req
+}
+
+func (n *Node) endpoints() (out []meta.Endpoint) {
+	for _, l := range n.listeners {
+		host, port, _ := n.registeredAddress(l.Name)
+		out = append(out, meta.Endpoint{Listener: l.Name, Host: host, Port: port})
+	}
+	return out
+}
+
+func (n *Node) onlineDirIDs() (ids []base.TopicID) {
+	for _, d := range n.store.Dirs() {
+		if d.Online {
+			ids = append(ids, d.DirectoryID)
+		}
+	}
+	return ids
+}
+
+func (n *Node) offlineDirIDs() (ids []base.TopicID) {
+	for _, d := range n.store.Dirs() {
+		if !d.Online && !d.DirectoryID.IsZero() {
+			ids = append(ids, d.DirectoryID)
+		}
+	}
+	return ids
+}
+
+// enter registers with the active controller and returns once the broker may lead; fail tells of an
+// uplink that ended.
+func (n *Node) enter(ctx context.Context, fail <-chan error) error {
+	for _, done := range []<-chan struct{}{n.uplink.Registered(), n.uplink.Unfenced()} {
+		select {
+		case <-done:
+		case err := <-fail:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	n.registered.Store(true)
+	return nil
+}
+
+// leave has the controller move what this broker leads to others before it stops. Without a majority
+// of the controllers nobody can, and the broker stops all the same.
+func (n *Node) leave() {
+	cfg := n.live.Load()
+	if n.uplink == nil || n.uplink.Epoch() < 0 || !cfg.live.Bool("controlled.shutdown.enable") {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), min(cfg.broker.StopTimeout, leaveTimeout))
+	defer cancel()
+	began := time.Now()
+	if err := n.uplink.Shutdown(ctx); err != nil {
+		n.log.Warn("stopping without having handed over", "waited", time.Since(began).Round(time.Millisecond).String(),
+			"reason", "no controller let this broker go in time")
+		return
+	}
+	n.log.Info("handed over to other brokers", "took_ms", time.Since(began).Milliseconds())
+}
+
+// leaveTimeout bounds the wait of a controlled shutdown.
+const leaveTimeout = 10 * time.Second
+
+// progress is how much of the metadata this broker acts on.
+type progress struct {
+	mu      sync.Mutex
+	end     int64 // the offset after what it acts on
+	waiting map[chan struct{}]int64
+}
+
+// reached notes that everything before end has been acted on.
+func (p *progress) reached(end int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end = max(p.end, end)
+	for ch, until := range p.waiting {
+		if until <= p.end {
+			close(ch)
+			delete(p.waiting, ch)
+		}
+	}
+}
+
+func (p *progress) offset() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end - 1
+}
+
+// await waits until everything before end has been acted on.
+func (p *progress) await(ctx context.Context, end int64) error {
+	p.mu.Lock()
+	if end <= p.end {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.waiting == nil {
+		p.waiting = map[chan struct{}]int64{}
+	}
+	ch := make(chan struct{})
+	p.waiting[ch] = end
+	p.mu.Unlock()
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		p.mu.Lock()
+		delete(p.waiting, ch)
+		p.mu.Unlock()
+		return errors.Join(errors.New("the metadata did not arrive in time"), ctx.Err())
+	}
+}
