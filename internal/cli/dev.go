@@ -23,6 +23,7 @@ import (
 type devFlags struct {
 	data, host     string
 	port, httpPort int
+	nodes          int
 	demo           bool
 	set            []string
 	topics         []string
@@ -37,6 +38,9 @@ func devCmd(a *App) *cobra.Command {
 		Long: `Starts a whole broker in this process: in memory unless --data says where to keep it, on
 127.0.0.1:9092 or the next free port.
 
+With --nodes, a cluster: so many processes, each broker and controller, every topic on three of them.
+dev stop, dev kill and dev start take one away and bring it back while clients run.
+
 With a command after --, the broker lives as long as the command runs: KAFKA_BOOTSTRAP_SERVERS is
 set in its environment, and its exit code is returned. Off a terminal the first line of output is
 BROKERS=HOST:PORT, for scripts.`,
@@ -44,11 +48,14 @@ BROKERS=HOST:PORT, for scripts.`,
 			"a broker in memory, until ctrl-c", "logstead dev",
 			"keep the data, and have something to look at", "logstead dev --data ./data --demo",
 			"run tests against a fresh broker", "logstead dev -- go test ./...",
+			"a cluster of three nodes", "logstead dev --nodes 3",
 		),
 		Args: devArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.dev(cmd.Context(), f, args) },
 	}
+	c.AddCommand(devOrderCmds(a)...)
 	fl := c.Flags()
+	fl.IntVar(&f.nodes, "nodes", 1, "number of nodes; more than one are processes of their own")
 	fl.StringVar(&f.data, "data", "", "keep the data in `DIR` (default: in memory, gone when it stops)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on")
 	fl.IntVarP(&f.port, "port", "p", 9092, "port for Kafka clients; the next free one if it is taken")
@@ -59,6 +66,9 @@ BROKERS=HOST:PORT, for scripts.`,
 	fl.BoolVar(&f.verbose, "log", false, "show the broker's log")
 	return c
 }
+
+// maxDevNodes is as many processes as a machine of one's own stands.
+const maxDevNodes = 9
 
 // devArgs takes arguments only after --.
 func devArgs(cmd *cobra.Command, args []string) error {
@@ -88,6 +98,12 @@ func devDefaults(f devFlags) map[string]string {
 }
 
 func (a *App) dev(ctx context.Context, f devFlags, command []string) error {
+	if f.nodes < 1 || f.nodes > maxDevNodes {
+		return usagef("--nodes %d: want 1 to %d", f.nodes, maxDevNodes)
+	}
+	if f.nodes > 1 {
+		return a.devNodes(ctx, f, command)
+	}
 	static, err := conf.Load(conf.Source{Set: f.set, Defaults: devDefaults(f)})
 	if err != nil {
 		return configFault(err)
@@ -144,17 +160,23 @@ func (a *App) devKept(f devFlags) string {
 
 // devCommand runs a command beside the broker and ends with its exit code.
 func (a *App) devCommand(ctx context.Context, cancel func(), done chan error, n *node.Node, command []string) error {
-	//nolint:gosec // running what the user asks for is the point
-	c := exec.CommandContext(ctx, command[0], command[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = a.Stdin, a.Stdout, a.Stderr
-	c.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+n.Bootstrap(), "KAFKA_BROKERS="+n.Bootstrap())
-	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
-	c.WaitDelay = 5 * time.Second
-	err := c.Run()
+	err := a.devRun(ctx, n.Bootstrap(), command)
 	cancel()
 	if stopErr := <-done; stopErr != nil && err == nil {
 		return stopErr
 	}
+	return err
+}
+
+// devRun runs a command that finds the brokers in its environment, and takes over its exit code.
+func (a *App) devRun(ctx context.Context, bootstrap string, command []string) error {
+	//nolint:gosec // running what the user asks for is the point
+	c := exec.CommandContext(ctx, command[0], command[1:]...)
+	c.Stdin, c.Stdout, c.Stderr = a.Stdin, a.Stdout, a.Stderr
+	c.Env = append(os.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+bootstrap, "KAFKA_BROKERS="+bootstrap)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	c.WaitDelay = 5 * time.Second
+	err := c.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() >= 0 {
 		a.code = exit.ExitCode()

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 
@@ -20,6 +21,7 @@ type serverFlags struct {
 	autoFormat bool
 	logFormat  string
 	logLevel   string
+	withStdin  bool // stop when stdin ends: whoever started this process is gone or wants it to
 }
 
 func serverCmd(a *App) *cobra.Command {
@@ -46,6 +48,8 @@ SIGTERM or ctrl-c stops it cleanly.`,
 	fl.BoolVar(&f.autoFormat, "auto-format", false, "format empty data directories")
 	fl.StringVar(&f.logFormat, "log-format", "", "log format: text, json or auto (text on a terminal)")
 	fl.StringVar(&f.logLevel, "log-level", "", "lowest level logged: debug, info, warn or error")
+	fl.BoolVar(&f.withStdin, "until-stdin-closes", false, "stop when standard input ends")
+	_ = fl.MarkHidden("until-stdin-closes")
 	return c
 }
 
@@ -92,6 +96,15 @@ func (a *App) server(ctx context.Context, f serverFlags) error {
 		return err
 	}
 	tuneRuntime()
+	if f.withStdin {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go func() { // ends with the process
+			_, _ = io.Copy(io.Discard, a.Stdin)
+			cancel()
+		}()
+	}
 	n, err := node.Open(ctx, node.Options{
 		Config: static, ConfigFile: f.config, Version: readVersion().Version, Logger: logger, Level: &level,
 	})

@@ -36,8 +36,10 @@ func (f *storageFlags) broker() (*conf.Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conf.NewLive(static, nil, nil).Broker(), nil
+	return settingsOf(static), nil
 }
+
+func settingsOf(s *conf.Static) *conf.Broker { return conf.NewLive(s, nil, nil).Broker() }
 
 // dirInfo is one log directory as storage format and storage info show it.
 type dirInfo struct {
@@ -109,11 +111,19 @@ func (a *App) formatStorage(b *conf.Broker, cluster string, ignore bool) error {
 }
 
 func (a *App) emitDirs(b *conf.Broker) error {
+	infos, err := dirInfos(b)
+	if err != nil {
+		return err
+	}
+	return a.emit(infos)
+}
+
+func dirInfos(b *conf.Broker) ([]dirInfo, error) {
 	infos := make([]dirInfo, 0, len(b.LogDirs))
 	for _, dir := range b.LogDirs {
 		m, ok, err := storage.ReadMeta(vfs.OS{}, dir)
 		if err != nil {
-			return asFault("cannot read "+filepath.Join(dir, "meta.properties"), err)
+			return nil, asFault("cannot read "+filepath.Join(dir, "meta.properties"), err)
 		}
 		info := dirInfo{Dir: dir, Formatted: ok, ClusterID: m.ClusterID, NodeID: m.NodeID}
 		if ok {
@@ -121,7 +131,7 @@ func (a *App) emitDirs(b *conf.Broker) error {
 		}
 		infos = append(infos, info)
 	}
-	return a.emit(infos)
+	return infos, nil
 }
 
 func storageInfoCmd(a *App) *cobra.Command {

@@ -23,5 +23,32 @@ func (b *Broker) brokerHeartbeat(c *Call, req *kmsg.BrokerHeartbeatRequest) {
 		resp := kmsg.NewBrokerHeartbeatResponse()
 		resp.ErrorCode = e.code
 		return &resp
-	}, func(*kmsg.BrokerHeartbeatResponse) {})
+	}, func(resp *kmsg.BrokerHeartbeatResponse) {
+		if resp.ErrorCode == 0 {
+			c.Conn.heartbeat.Store(&heartbeatOf{req.BrokerId, req.BrokerEpoch})
+		}
+	})
+}
+
+// heartbeatOf is the broker whose heartbeats come over a connection.
+type heartbeatOf struct {
+	broker int32
+	epoch  int64
+}
+
+// Ended hears that a connection is gone. That of a broker's heartbeats is a hint that the broker is
+// gone too: it is asked for another heartbeat very soon, and fenced if none comes.
+func (b *Broker) Ended(conn *Conn) {
+	of := conn.heartbeat.Load()
+	if of == nil || b.Admin.Controller == nil {
+		return
+	}
+	ctl := b.Admin.Controller
+	err := ctl.Submit(func(m *controller.Machine, now time.Time) controller.Outcome {
+		m.Suspect(now, of.broker, of.epoch)
+		return controller.Outcome{}
+	})
+	if err == nil {
+		b.Logger.Info("the connection of a broker's heartbeats broke", "broker", of.broker, "broker_epoch", of.epoch)
+	}
 }

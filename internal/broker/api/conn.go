@@ -26,6 +26,8 @@ type Conn struct {
 	// metrics; nil until the client has said.
 	Software atomic.Pointer[Software]
 
+	heartbeat atomic.Pointer[heartbeatOf] // nil where no broker's heartbeats come over it
+
 	clientID string // the last one seen, so that equal ids share one string
 	sampler  batch.Sampler
 	closing  <-chan struct{}

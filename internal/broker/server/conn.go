@@ -328,6 +328,9 @@ func (c *conn) end() {
 		c.flush()
 	}
 	c.shut()
+	if c.api.Controller {
+		c.srv.o.Broker.Ended(c.api)
+	}
 	c.writer.Wait()
 	c.in.close()
 	c.mu.Lock()

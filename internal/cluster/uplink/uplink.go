@@ -64,10 +64,10 @@ const retryPause = 20 * time.Millisecond
 
 // Uplink is the line to the active controller.
 type Uplink struct {
-	o       Options
-	epoch   atomic.Int64
-	fenced  atomic.Bool
-	stopped atomic.Bool // the controller has let this broker go
+	o      Options
+	epoch  atomic.Int64
+	fenced atomic.Bool
+	heard  atomic.Int64 // when the controller answered last, in Unix nanoseconds
 
 	registered, unfenced chan struct{}
 	wake                 chan struct{} // capacity 1: send a heartbeat now
@@ -239,6 +239,7 @@ func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
 		}
 		return registerPause
 	}
+	u.heard.Store(time.Now().UnixNano())
 	if was := u.fenced.Swap(resp.IsFenced); was != resp.IsFenced {
 		u.o.Logger.Info("the controller changed this broker's state", "fenced", resp.IsFenced, "broker_epoch", req.BrokerEpoch)
 	}
@@ -279,15 +280,30 @@ func (u *Uplink) stopping() bool {
 	}
 }
 
+// ErrNoController ends a controlled shutdown that nobody answers.
+var ErrNoController = errors.New("no active controller answers")
+
+// silence is for how long a controlled shutdown waits without an answer.
+const silence = 2 * time.Second
+
 // Shutdown asks the controller to move the leaders away from this broker, and waits until that is
-// done or ctx ends. Run must go on until then.
+// done, nobody answers any more, or ctx ends. Run must go on until then.
 func (u *Uplink) Shutdown(ctx context.Context) error {
 	u.once.shutdown.Do(func() { close(u.shutdown) })
-	select {
-	case <-u.released:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	began := time.Now()
+	look := time.NewTicker(silence / 10)
+	defer look.Stop()
+	for {
+		select {
+		case <-u.released:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-look.C:
+			if now.Sub(time.Unix(0, max(u.heard.Load(), began.UnixNano()))) > silence {
+				return ErrNoController
+			}
+		}
 	}
 }
 
