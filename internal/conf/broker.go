@@ -49,6 +49,7 @@ type Broker struct {
 	TransactionsTopic InternalTopic
 
 	HTTPListeners []string
+	HTTPProfiles  bool
 	LogFormat     string
 	LogLevel      string
 	AutoFormat    bool
@@ -87,6 +88,7 @@ func newBroker(l *Live) (*Broker, error) {
 		ConnectionBudgetBytes: l.Long("logstead.connection.budget.bytes"), MemoryBudgetBytes: l.memoryBudget(),
 		FetchMaxBytes: l.Int("fetch.max.bytes"), FetchSessions: l.Int("max.incremental.fetch.session.cache.slots"),
 		MaxRequestPartitions: l.Int("max.request.partition.size.limit"),
+		HTTPProfiles:         l.Bool("logstead.http.pprof"),
 		HTTPListeners:        l.List("logstead.http.listeners"), LogFormat: l.String("logstead.log.format"),
 		LogLevel: l.String("logstead.log.level"), AutoFormat: l.Bool("logstead.auto.format"),
 		MaxOpenFiles: l.Int("logstead.max.open.files"), StopTimeout: l.Duration("logstead.shutdown.timeout.ms"),

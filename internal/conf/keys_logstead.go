@@ -19,6 +19,8 @@ var logsteadKeys = []row{
 	{"logstead.durability", String, "fsync", oneOf("fsync", "replicated"), ClusterWide, High, Honoured, docDurability},
 	{"logstead.http.listeners", List, "127.0.0.1:9644", distinct, ReadOnly, High, Honoured,
 		"Addresses of the HTTP port with health and metrics: host:port,...; empty is no HTTP port."},
+	{"logstead.http.pprof", Boolean, "false", anyValue, ReadOnly, Low, Honoured,
+		"Serve Go's profiles below /debug/pprof/ on the HTTP port: for finding out where time and memory go."},
 	{"logstead.journal.file.bytes", Int, "67108864", between(1048576, 1073741824), ReadOnly, Low, Honoured,
 		"Size of one file of the journal that groups syncs."},
 	{"logstead.journal.direct.bytes", Int, "262144", atLeast(4096), ReadOnly, Low, Honoured,

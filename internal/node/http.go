@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 )
@@ -39,6 +40,11 @@ func (n *Node) handler() http.Handler {
 	mux.HandleFunc("GET /startupz", n.serveReady)
 	mux.HandleFunc("GET /v1/status/ready", n.serveReady)
 	mux.HandleFunc("GET /metrics", n.serveMetrics)
+	if n.live.Load().broker.HTTPProfiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, "logstead %s\n\n/livez\n/readyz?verbose\n/metrics\n", n.o.Version)
 	})
