@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/logstead/logstead/bench/raw"
 )
@@ -22,6 +25,8 @@ type benchCase struct {
 	name  string
 	warm  bool // the JVM needs a pass that does not count
 	fresh bool // starts processes of its own
+	most  int  // the largest size that the JVM is put to: beyond it a run would take many minutes; 0 is any
+	size  int  // what the case is drawn against: partitions, connections, MiB
 	run   func(ctx context.Context, r *rival) ([]figure, error)
 }
 
@@ -59,10 +64,38 @@ func allCases(short bool) []benchCase {
 			}
 		}
 	}
-	list = append(list, latencyCase(short))
+	list = append(list, latencyCase(1000, short))
 	list = append(list, clientCases(short)...)
 	list = append(list, partitionsCase(short), startCase(), idleCase())
-	return list
+	if short {
+		return list
+	}
+	return append(list, longCases()...)
+}
+
+// recoveryMiB is how much a broker holds that is killed.
+const recoveryMiB = 2048
+
+// longCases are those that the short form leaves out.
+func longCases() []benchCase {
+	list := []benchCase{followCase(), diskCase(), latencyCase(100, false), latencyCase(5000, false)}
+	for _, n := range []int{1, 10, 100} {
+		list = append(list, rebalanceCase(n, "classic"), rebalanceCase(n, "consumer", kgo.ServerSideBalancer()))
+	}
+	list = append(list, commitsCase(1), commitsCase(64))
+	list = append(list, javaCases("interop/kafka.sh")...)
+	list = append(list, librdkafkaCases()...)
+	for _, n := range []int32{1, 10, 100, 1000, 10_000} {
+		list = append(list, spreadCase(n))
+	}
+	for _, n := range []int{1, 10, 100, 1000, 5000} {
+		list = append(list, connectionsCase(n))
+	}
+	for _, mib := range []int{0, 512, 2048} {
+		list = append(list, storedCase(mib))
+	}
+	return append(list, idlePartitionsCase(1000, 1000), idlePartitionsCase(10_000, 1000), idlePartitionsCase(100_000, 1000),
+		recoveryCase(recoveryMiB))
 }
 
 // volume is how many bytes a run with batches of this size takes: enough to be counted in ticks of
@@ -214,16 +247,16 @@ func smallCase(acks int16, conns int, short bool) benchCase {
 	}}
 }
 
-func latencyCase(short bool) benchCase {
-	return benchCase{name: "latency/1KiB at 1000/s", warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+func latencyCase(rate int, short bool) benchCase {
+	return benchCase{name: fmt.Sprintf("latency/1KiB at %d/s", rate), warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 1024, 950)
 		if err != nil {
 			return nil, err
 		}
 		return withTopic(ctx, r, 1, func(topic string) ([]figure, error) {
-			load := raw.LatencyLoad{Addr: r.addr, Topic: topic, Acks: -1, Batch: b, Rate: 1000, Records: 10_000}
+			load := raw.LatencyLoad{Addr: r.addr, Topic: topic, Acks: -1, Batch: b, Rate: rate, Records: 10 * rate}
 			if short {
-				load.Records = 3000
+				load.Records = 3 * rate
 			}
 			before, err := r.cpu()
 			if err != nil {
@@ -282,11 +315,7 @@ func startCase() benchCase {
 		if err != nil {
 			return nil, err
 		}
-		defer func() {
-			if e := other.end(); err == nil {
-				err = e
-			}
-		}()
+		defer func() { err = joinEnd(other, err) }()
 		b, err := raw.NewBatch("none", 100, 100)
 		if err != nil {
 			return nil, err
@@ -309,6 +338,9 @@ func startCase() benchCase {
 		}, nil
 	}}
 }
+
+// joinEnd ends a rival that a case has started.
+func joinEnd(r *rival, err error) error { return errors.Join(err, r.end()) }
 
 func startOther(ctx context.Context, r *rival) (*rival, error) {
 	dir, err := os.MkdirTemp("", "logstead-bench-start-")
@@ -338,11 +370,7 @@ func idleCase() benchCase {
 		if err != nil {
 			return nil, err
 		}
-		defer func() {
-			if e := other.end(); err == nil {
-				err = e
-			}
-		}()
+		defer func() { err = joinEnd(other, err) }()
 		if err := raw.CreateTopic(ctx, other.addr, "load", partitions, nil); err != nil {
 			return nil, err
 		}

@@ -1,7 +1,8 @@
 // Command compare measures logstead, in both durabilities, beside a real Apache Kafka: the same
 // clients, the same machine, the rivals taking turns. It writes bench/RESULTS.md.
 //
-//	go run ./bench/compare            every case, three rounds, about half an hour
+//	go run ./bench/compare            every case, three rounds, about an hour
+//	go run ./bench/compare -only '^produce' -keep    some of them, beside the kept results of earlier runs
 //	go run ./bench/compare -short     the main cases, at most three minutes
 //	go run ./bench/compare -only 'produce/.*none' -before OLD   against another build of logstead
 //
@@ -28,9 +29,12 @@ import (
 // options are the command line.
 type options struct {
 	short   bool
+	keep    bool
+	list    bool
 	only    *regexp.Regexp
 	rounds  int
 	out     string
+	results string // file with the results of all runs
 	rivals  []string
 	kafka   string // script that starts Kafka
 	attach  string // host:port,pid of a Kafka that runs already
@@ -48,6 +52,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&only, "only", "", "run the cases whose names match this regular expression")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds; each rival runs every case once a round")
 	f.StringVar(&o.out, "out", "", "write the report to this `FILE` (default: bench/RESULTS.md, with -only standard output)")
+	f.BoolVar(&o.keep, "keep", false, "with -only: put the cases among the kept results of earlier runs and write bench/RESULTS.md anew")
+	f.BoolVar(&o.list, "list", false, "print the names of the cases")
 	f.StringVar(&rivals, "rivals", "fsync,replicated,kafka", "who runs")
 	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
 	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
@@ -67,8 +73,11 @@ func parse(args []string) (options, error) {
 			o.limit = 3 * time.Minute
 		}
 	}
-	if o.out == "" && only == "" {
+	if o.out == "" && (only == "" || o.keep) && !o.short {
 		o.out = "bench/RESULTS.md"
+	}
+	if o.out != "" {
+		o.results = filepath.Join(filepath.Dir(o.out), "results.json")
 	}
 	o.rivals = strings.Split(rivals, ",")
 	var err error
@@ -100,6 +109,16 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
+	if o.list {
+		for _, c := range allCases(o.short) {
+			fmt.Println(c.name)
+		}
+		return nil
+	}
+	t, err := newTable(o.results)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.limit)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "logstead-bench-")
@@ -112,17 +131,17 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	t := &table{started: time.Now(), load: loadAverage()}
 	for _, c := range allCases(o.short) {
 		if !o.only.MatchString(c.name) {
 			continue
 		}
+		t.begin(c)
 		if err = field.measure(ctx, o, c, t); err != nil {
 			err = fmt.Errorf("%s: %w", c.name, err)
 			break // what has been measured is still reported
 		}
 	}
-	return errors.Join(err, t.write(o, field))
+	return errors.Join(err, t.write(o))
 }
 
 // plain leaves of a case's name what a file may be called.
@@ -146,7 +165,7 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) e
 		}
 		for i := range f.rivals {
 			r := f.rivals[(i+max(round, 0))%len(f.rivals)] // nobody is always first
-			if c.fresh && r.attached {
+			if c.fresh && r.attached || r.jvm && c.most > 0 && c.size > c.most {
 				continue
 			}
 			if round < 0 && !r.jvm {

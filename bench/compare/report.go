@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,27 +16,83 @@ import (
 
 // row is all values of one figure of one case, by rival.
 type row struct {
-	test   string
-	figure figure
-	values map[string][]float64
+	Case   string               `json:"case"`
+	Figure string               `json:"figure"`
+	Unit   string               `json:"unit"`
+	Size   int                  `json:"size,omitempty"` // what it is drawn against
+	Values map[string][]float64 `json:"values"`
+	// When and Load are of the run that the values are of: day, and load average before the case.
+	When string `json:"when"`
+	Load string `json:"load"`
 }
 
-// table is what has been measured.
-type table struct {
-	started time.Time
-	load    string
-	rows    []*row
+// table is what has been measured, now and in earlier runs whose results are kept.
+type table struct{ rows []*row }
+
+// newTable goes on from the results in a file, where there is one.
+func newTable(file string) (*table, error) {
+	t := &table{}
+	if file == "" {
+		return t, nil
+	}
+	b, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return t, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &t.rows)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("results of earlier runs: %s: %w", file, err)
+	}
+	return t, nil
+}
+
+// save keeps the results.
+func (t *table) save(file string) error {
+	if file == "" {
+		return nil
+	}
+	b := []byte("[\n")
+	for i, r := range t.rows {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b = append(b, ",\n"...)
+		}
+		b = append(b, line...)
+	}
+	return os.WriteFile(file, append(b, "\n]\n"...), 0o644)
+}
+
+// begin forgets what earlier runs said of a case.
+func (t *table) begin(c benchCase) {
+	t.rows = slices.DeleteFunc(t.rows, func(r *row) bool { return r.Case == c.name })
 }
 
 func (t *table) add(c benchCase, rival string, figures []figure) {
 	for _, f := range figures {
-		i := slices.IndexFunc(t.rows, func(r *row) bool { return r.test == c.name && r.figure.name == f.name })
+		i := slices.IndexFunc(t.rows, func(r *row) bool { return r.Case == c.name && r.Figure == f.name })
 		if i < 0 {
 			i = len(t.rows)
-			t.rows = append(t.rows, &row{test: c.name, figure: f, values: map[string][]float64{}})
+			t.rows = append(t.rows, &row{
+				Case: c.name, Figure: f.name, Unit: f.unit, Size: c.size, Values: map[string][]float64{},
+				When: time.Now().UTC().Format("2006-01-02"), Load: loadAverage(),
+			})
 		}
-		t.rows[i].values[rival] = append(t.rows[i].values[rival], f.value)
+		t.rows[i].Values[rival] = append(t.rows[i].Values[rival], f.value)
 	}
+}
+
+// sort puts the rows in the order of the cases.
+func (t *table) sort() {
+	at := map[string]int{}
+	for i, c := range allCases(false) {
+		at[c.name] = i
+	}
+	slices.SortStableFunc(t.rows, func(a, b *row) int { return at[a.Case] - at[b.Case] })
 }
 
 func line(figures []figure) string {
@@ -72,59 +131,87 @@ func cell(v []float64) string {
 	return fmt.Sprintf("%s (%s-%s)", number(median(v)), number(slices.Min(v)), number(slices.Max(v)))
 }
 
-func (t *table) write(o options, f *field) (err error) {
+// rivalOrder is the order of the columns; ratios are to the last one that has values.
+var rivalOrder = []string{"fsync", "replicated", "fsync-before", "replicated-before", "kafka"}
+
+func (t *table) rivals() (names []string) {
+	for _, name := range rivalOrder {
+		if slices.ContainsFunc(t.rows, func(r *row) bool { return len(r.Values[name]) > 0 }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func (t *table) write(o options) (err error) {
+	t.sort()
+	if err := t.save(o.results); err != nil {
+		return err
+	}
 	var w io.Writer = os.Stdout
 	if o.out != "" {
 		file, err := os.Create(o.out)
 		if err != nil {
 			return err
 		}
-		defer func() {
-			if cerr := file.Close(); err == nil {
-				err = cerr
-			}
-		}()
+		defer func() { err = errors.Join(err, file.Close()) }()
 		w = file
+		if err := t.plots(filepath.Join(filepath.Dir(o.out), "plots")); err != nil {
+			return err
+		}
 	}
-	_, err = io.WriteString(w, t.markdown(o, f))
+	_, err = io.WriteString(w, t.markdown(o))
 	return err
 }
 
-func (t *table) markdown(o options, f *field) string {
+const preamble = `# logstead beside Apache Kafka
+
+Made by %s, up to %d rounds, rivals in turn: %s, %d CPUs shared by broker and client. The rows
+are of several runs, kept in results.json; the last column says of which day, and how busy the machine was (load
+average over 1, 5 and 15 minutes as the case ended its first round).
+
+Each cell is the median with the least and the greatest value. CPU is user and system time of the broker's
+process; bytes are those of records before compression. The ratio is logstead's median to Kafka's: below 1 is
+less cost or less time, for rates above 1 is more. Kafka never syncs; ` + "`fsync`" + ` always does before it acknowledges.
+What the cases are stands in docs/performance.md. Plots: [CPU against partitions](plots/spread.svg), [against
+connections](plots/connections.svg), [against what is stored](plots/stored.svg), [memory of idle partitions](plots/idle.svg),
+[latency](plots/latency.svg).
+
+`
+
+func (t *table) markdown(o options) string {
 	var b strings.Builder
-	command := "go run ./bench/compare"
+	command := "`go run ./bench/compare`"
 	if o.short {
-		command += " -short"
+		command = "`go run ./bench/compare -short`"
 	}
-	fmt.Fprintf(&b, "# logstead beside Apache Kafka\n\nMade by `%s`, %d rounds, rivals in turn, on %s: %s, %d CPUs shared by broker and client.\n",
-		command, o.rounds, t.started.UTC().Format("2006-01-02"), runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU())
-	fmt.Fprintf(&b, "Load average (1, 5, 15 minutes) before: %s; after: %s.\n\n", t.load, loadAverage())
-	b.WriteString("Each cell is the median with the least and the greatest value. CPU is user and system time of the broker's\n" +
-		"process; bytes are those of records before compression. The ratio is logstead's median to Kafka's: below 1 is\n" +
-		"less cost or less time, for rates above 1 is more. Kafka never syncs; `fsync` always does before it acknowledges.\n" +
-		"What the cases are stands in docs/performance.md.\n\n")
+	fmt.Fprintf(&b, preamble, command, o.rounds, runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU())
+	names := t.rivals()
+	if len(names) == 0 {
+		return b.String() + "Nothing was measured.\n"
+	}
+	base := names[len(names)-1]
 	b.WriteString("| case | figure |")
-	for _, r := range f.rivals {
-		fmt.Fprintf(&b, " %s |", r.name)
+	for _, n := range names {
+		fmt.Fprintf(&b, " %s |", n)
 	}
-	base := f.rivals[len(f.rivals)-1].name
-	for _, r := range f.rivals[:len(f.rivals)-1] {
-		fmt.Fprintf(&b, " %s ÷ %s |", r.name, base)
+	for _, n := range names[:len(names)-1] {
+		fmt.Fprintf(&b, " %s ÷ %s |", n, base)
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|", 2*len(f.rivals)-1) + "\n")
+	b.WriteString(" when, load |\n|---|---|" + strings.Repeat("---|", 2*len(names)) + "\n")
 	for _, r := range t.rows {
-		fmt.Fprintf(&b, "| %s | %s, %s |", r.test, r.figure.name, r.figure.unit)
-		for _, rival := range f.rivals {
-			fmt.Fprintf(&b, " %s |", cell(r.values[rival.name]))
+		fmt.Fprintf(&b, "| %s | %s, %s |", r.Case, r.Figure, r.Unit)
+		for _, n := range names {
+			fmt.Fprintf(&b, " %s |", cell(r.Values[n]))
 		}
-		for _, rival := range f.rivals[:len(f.rivals)-1] {
-			if len(r.values[rival.name]) == 0 || len(r.values[base]) == 0 || median(r.values[base]) == 0 {
+		for _, n := range names[:len(names)-1] {
+			if len(r.Values[n]) == 0 || len(r.Values[base]) == 0 || median(r.Values[base]) == 0 {
 				b.WriteString(" - |")
 				continue
 			}
-			fmt.Fprintf(&b, " **%.2f** |", median(r.values[rival.name])/median(r.values[base]))
+			fmt.Fprintf(&b, " **%.2f** |", median(r.Values[n])/median(r.Values[base]))
 		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, " %s, %s |\n", r.When, r.Load)
 	}
 	return b.String()
 }

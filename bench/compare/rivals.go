@@ -29,7 +29,10 @@ type rival struct {
 
 	// start runs another one like it on an empty directory, for the figures of a start.
 	start func(ctx context.Context, dir string) (*rival, error)
-	end   func() error
+	// stop ends the process in order, kill at once; again starts it on what it left.
+	stop, kill func() error
+	again      func(ctx context.Context) error
+	end        func() error
 }
 
 // field is all the rivals of a run.
@@ -133,34 +136,48 @@ func startLogstead(ctx context.Context, bin, durability, dir string, set []strin
 	for _, kv := range set {
 		args = append(args, "--set", kv)
 	}
+	r.again = func(ctx context.Context) error { return r.runLogstead(ctx, bin, args) }
+	r.end = func() error { return errors.Join(r.stop(), os.RemoveAll(dir)) }
+	if err := r.again(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// runLogstead starts the process and waits until it takes connections.
+func (r *rival) runLogstead(ctx context.Context, bin string, args []string) error {
 	cmd := exec.CommandContext(ctx, bin, args...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	r.pid = cmd.Process.Pid
-	gone := make(chan error, 1)
-	go func() { gone <- cmd.Wait() }()
-	r.end = func() error {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-gone
-		return os.RemoveAll(dir)
+	gone := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is known to who ended it
+		close(gone)
+	}()
+	signal := func(s syscall.Signal) func() error {
+		return func() error {
+			_ = cmd.Process.Signal(s)
+			<-gone
+			return nil
+		}
 	}
+	r.stop, r.kill = signal(syscall.SIGTERM), signal(syscall.SIGKILL)
 	for {
 		c, err := net.Dial("tcp", r.addr)
 		if err == nil {
-			_ = c.Close()
-			return r, nil
+			return c.Close()
 		}
 		select {
-		case err := <-gone:
-			return nil, fmt.Errorf("%w: %s", err, log.String())
+		case <-gone:
+			return fmt.Errorf("it ended at its start: %s", log.String())
 		case <-ctx.Done():
-			_ = r.end()
-			return nil, ctx.Err()
+			return errors.Join(r.stop(), ctx.Err())
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -178,26 +195,44 @@ func startKafka(ctx context.Context, script, dir string) (*rival, error) {
 	if err := os.WriteFile(extra, []byte("log.segment.delete.delay.ms=100\n"), 0o644); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, script, "start", dir, strconv.Itoa(port))
-	cmd.Env = append(os.Environ(), "KAFKA_EXTRA="+extra)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%s start: %w\n%s", script, err, out)
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true}
+	call := func(ctx context.Context, args ...string) error {
+		cmd := exec.CommandContext(ctx, script, args...)
+		cmd.Env = append(os.Environ(), "KAFKA_EXTRA="+extra)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %s: %w\n%s", script, args[0], err, out)
+		}
+		return nil
 	}
-	pid, err := os.ReadFile(filepath.Join(dir, "pid"))
-	if err != nil {
+	run := func(ctx context.Context, verb string) error {
+		if err := call(ctx, verb, dir, strconv.Itoa(port)); err != nil {
+			return err
+		}
+		pid, err := os.ReadFile(filepath.Join(dir, "pid"))
+		if err == nil {
+			r.pid, err = strconv.Atoi(strings.TrimSpace(string(pid)))
+		}
+		return err
+	}
+	r.stop = func() error { return call(context.Background(), "stop", dir) }
+	r.kill = func() error { return call(context.Background(), "kill", dir) }
+	r.again = func(ctx context.Context) error { return run(ctx, "restart") }
+	r.end = func() error { return errors.Join(r.stop(), os.RemoveAll(dir)) }
+	if err := run(ctx, "start"); err != nil {
 		return nil, err
 	}
-	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true}
-	if r.pid, err = strconv.Atoi(strings.TrimSpace(string(pid))); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "pid"), err)
-	}
-	r.end = func() error {
-		if out, err := exec.Command(script, "stop", dir).CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return os.RemoveAll(dir)
-	}
 	return r, nil
+}
+
+// dropCaches writes everything to disk and empties the page cache.
+func dropCaches() error {
+	if out, err := exec.Command("sync").CombinedOutput(); err != nil {
+		return fmt.Errorf("sync: %w: %s", err, out)
+	}
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0o200); err != nil {
+		return fmt.Errorf("empty the page cache (needs root on Linux): %w", err)
+	}
+	return nil
 }
 
 // cpu is the processor time that the process has used.

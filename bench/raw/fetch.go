@@ -17,6 +17,7 @@ type FetchLoad struct {
 	Conns       int
 	MaxBytes    int32 // of one answer
 	Bytes       int64 // in all
+	Follow      bool  // wait at the end for more, instead of reading from the start again
 }
 
 const fetchVersion = 12
@@ -106,7 +107,11 @@ func (l FetchLoad) Run(ctx context.Context) (Result, error) {
 
 func (l FetchLoad) drive(c *Conn, partition int32, want int64, r *Result) error {
 	for offset := int64(0); r.Bytes < want; {
-		if err := c.Send(fetchFrame(l.Topic, partition, offset, l.MaxBytes, 1, 0)); err != nil {
+		wait := time.Duration(0)
+		if l.Follow {
+			wait = 500 * time.Millisecond
+		}
+		if err := c.Send(fetchFrame(l.Topic, partition, offset, l.MaxBytes, 1, wait)); err != nil {
 			return err
 		}
 		f, err := receiveFetched(c, l.Topic, offset)
@@ -115,6 +120,11 @@ func (l FetchLoad) drive(c *Conn, partition int32, want int64, r *Result) error 
 		}
 		r.Requests++
 		r.Bytes += f.bytes
+		if l.Follow {
+			r.Records += f.next - offset
+			offset = f.next
+			continue
+		}
 		if f.next == offset && offset == 0 {
 			return fmt.Errorf("partition %d of %s is empty", partition, l.Topic)
 		}

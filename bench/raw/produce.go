@@ -1,6 +1,7 @@
 package raw
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -20,6 +21,7 @@ type ProduceLoad struct {
 	Acks        int16
 	Batch       Batch
 	Requests    int64 // in all, shared out among the connections
+	Spread      bool  // each connection writes to one partition after the other, not to one
 }
 
 // Result is what a load did.
@@ -62,7 +64,12 @@ func (l ProduceLoad) Run(ctx context.Context) (Result, error) {
 	share := max(1, l.Requests/int64(l.Conns))
 	start := time.Now()
 	err := each(conns, func(i int, c *Conn) error {
-		return l.drive(c, ProduceFrame(l.Topic, int32(i)%l.Partitions, l.Acks, l.Batch.Bytes), share)
+		f := &frame{bytes: ProduceFrame(l.Topic, int32(i)%l.Partitions, l.Acks, l.Batch.Bytes)}
+		if l.Spread {
+			f.partition, f.step, f.count = int32(i)%l.Partitions, int32(l.Conns), l.Partitions
+			f.at = partitionAt(f.bytes, l.Batch.Bytes)
+		}
+		return l.drive(c, f, share)
 	})
 	n := share * int64(l.Conns)
 	r := Result{Requests: n, Records: n * int64(l.Batch.Records), Bytes: n * int64(l.Batch.Payload)}
@@ -92,12 +99,34 @@ func each(conns []*Conn, fn func(int, *Conn) error) error {
 	return nil
 }
 
+// frame is a request that may go to another partition each time.
+type frame struct {
+	bytes       []byte
+	at          int   // where the partition stands
+	partition   int32 // of the next one
+	step, count int32 // count 0: always the same
+}
+
+// partitionAt is where a frame has its partition: before the length and the bytes of the batch.
+func partitionAt(whole, batch []byte) int {
+	return bytes.LastIndex(whole, batch) - len(binary.AppendUvarint(nil, uint64(len(batch)+1))) - 4
+}
+
+// next is the frame to send now.
+func (f *frame) next() []byte {
+	if f.count > 0 {
+		binary.BigEndian.PutUint32(f.bytes[f.at:], uint32(f.partition))
+		f.partition = (f.partition + f.step) % f.count
+	}
+	return f.bytes
+}
+
 // drive sends n requests on one connection, InFlight of them ahead of the answers.
-func (l ProduceLoad) drive(c *Conn, frame []byte, n int64) error {
+func (l ProduceLoad) drive(c *Conn, frame *frame, n int64) error {
 	errorAt := produceErrorAt(l.Topic)
 	if l.InFlight == 1 {
 		for range n {
-			if err := c.Send(frame); err != nil {
+			if err := c.Send(frame.next()); err != nil {
 				return err
 			}
 			if err := receiveProduced(c, errorAt); err != nil {
@@ -122,14 +151,14 @@ func (l ProduceLoad) drive(c *Conn, frame []byte, n int64) error {
 	return <-sent
 }
 
-func send(c *Conn, frame []byte, n int64, tokens chan<- struct{}, stop <-chan struct{}) error {
+func send(c *Conn, frame *frame, n int64, tokens chan<- struct{}, stop <-chan struct{}) error {
 	for range n {
 		select {
 		case tokens <- struct{}{}:
 		case <-stop:
 			return nil
 		}
-		if err := c.Send(frame); err != nil {
+		if err := c.Send(frame.next()); err != nil {
 			return err
 		}
 	}

@@ -57,6 +57,21 @@ func TestLoads(t *testing.T) {
 			}
 		}
 	}
+	b, err := NewBatch("none", 1<<10, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CreateTopic(ctx, addr, "spread", 5, nil); err != nil {
+		t.Fatal(err)
+	}
+	spread := ProduceLoad{Addr: addr, Topic: "spread", Partitions: 5, Conns: 2, InFlight: 2, Acks: -1, Batch: b, Requests: 10, Spread: true}
+	if _, err := spread.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	follow := FetchLoad{Addr: addr, Topic: "spread", Partitions: 5, Conns: 5, MaxBytes: 1 << 20, Bytes: 10 * int64(len(b.Bytes)), Follow: true}
+	if r, err := follow.Run(ctx); err != nil || r.Records != 10*int64(b.Records) {
+		t.Errorf("spread over 5 partitions: %d records, want %d; %v", r.Records, 10*b.Records, err)
+	}
 	f := FetchLoad{Addr: addr, Topic: "many", Partitions: 3, Conns: 3, MaxBytes: 32 << 10, Bytes: 2 << 20}
 	r, err := f.Run(ctx)
 	if err != nil {
