@@ -47,7 +47,8 @@ func (c *clusterHarness) command(t *testing.T, d *datadriven.TestData) string {
 	before := c.picture()
 	commands := map[string]func(*datadriven.TestData){
 		"register": c.cmdRegister, "beat": c.cmdBeat, "create": c.cmdCreate, "isr": c.cmdISR, "ids": c.cmdIDs,
-		"wait": c.cmdWait, "suspect": c.cmdSuspect, "fail-over": c.cmdFailOver, "elr": c.cmdELR, "config": c.cmdConfig,
+		"wait": c.cmdWait, "suspect": c.cmdSuspect, "fail-over": c.cmdFailOver, "elr": c.cmdELR, "elect": c.quiet(c.elect), "reassign": c.quiet(c.cmdReassign), "unregister": c.cmdUnregister,
+		"dirs": c.cmdDirs, "config": c.cmdConfig,
 	}
 	run := commands[d.Cmd]
 	if run == nil {
@@ -303,6 +304,56 @@ func (c *clusterHarness) cmdFailOver(*datadriven.TestData) {
 	im, _ := c.m.Cut(c.offset-1, 1)
 	c.m = c.machine(im)
 	c.take(c.m.Begin(c.now))
+}
+
+// quiet leaves out the records that a command prints: they are seen in the picture.
+func (c *clusterHarness) quiet(run func(*datadriven.TestData)) func(*datadriven.TestData) {
+	return func(d *datadriven.TestData) {
+		run(d)
+		var keep strings.Builder
+		for _, line := range strings.SplitAfter(c.out.String(), "\n") {
+			if !strings.HasPrefix(line, "+") {
+				keep.WriteString(line)
+			}
+		}
+		c.out.Reset()
+		c.out.WriteString(keep.String())
+	}
+}
+
+// reassign name=NAME p=N [to=1/2]: without to it is cancelled.
+func (c *clusterHarness) cmdReassign(d *datadriven.TestData) { c.reassign(d) }
+
+func (c *clusterHarness) cmdUnregister(d *datadriven.TestData) {
+	records, err := c.m.UnregisterBroker(c.now, int32(argInt(d, "id", 0)))
+	if err != nil {
+		code, msg := Code(err)
+		c.item("unregister", code, msg)
+	}
+	c.take(records)
+}
+
+// dirs id=ID dir=N [name=NAME] [p=N]: a broker says where a replica lies.
+func (c *clusterHarness) cmdDirs(d *datadriven.TestData) {
+	id := int32(argInt(d, "id", 1))
+	req := &kmsg.AssignReplicasToDirsRequest{BrokerId: id, BrokerEpoch: -1}
+	if b := c.m.image().Broker(id); b != nil {
+		req.BrokerEpoch = b.Epoch
+	}
+	topic := kmsg.AssignReplicasToDirsRequestTopicData{
+		Partitions: []kmsg.AssignReplicasToDirsRequestPartitionData{{PartitionIndex: int32(argInt(d, "p", 0))}},
+	}
+	if t := c.m.image().Topic(arg(d, "name", "t")); t != nil {
+		topic.TopicId = t.ID
+	}
+	req.Directories = []kmsg.AssignReplicasToDirsRequestDirectoryData{{
+		Id: dirOf(id, argInt(d, "dir", 0)), Topics: []kmsg.AssignReplicasToDirsRequestTopicData{topic},
+	}}
+	records, resp := c.m.AssignReplicasToDirs(req)
+	if c.answer(resp.ErrorCode); resp.ErrorCode == 0 {
+		c.item("dirs", resp.Directories[0].Topics[0].Partitions[0].ErrorCode, nil)
+	}
+	c.take(records)
 }
 
 func (c *clusterHarness) cmdELR(*datadriven.TestData) {

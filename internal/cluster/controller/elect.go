@@ -1,8 +1,6 @@
 package controller
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -81,26 +79,13 @@ func (m *Machine) electLeader(topic string, index int32, kind int8) (kmsg.Record
 	case kind == electPreferred && p.Leader == p.Replicas[0], kind == electUnclean && p.Leader >= 0:
 		return nil, kerr.ElectionNotNeeded
 	}
-	change := kmsg.NewPartitionChangeRecord()
-	change.TopicId, change.PartitionId = t.ID, index
-	if kind == electPreferred {
-		if first := p.Replicas[0]; slices.Contains(p.ISR, first) && m.isActive(first) {
-			change.Leader = first
-			return &change, nil
-		}
-		return nil, kerr.PreferredLeaderNotAvailable
+	c := m.change(t, index)
+	none := kerr.PreferredLeaderNotAvailable
+	if c.election = electFirst; kind == electUnclean {
+		c.election, none = electOrUnclean, kerr.EligibleLeadersNotAvailable
 	}
-	for _, id := range p.Replicas {
-		if slices.Contains(p.ISR, id) && m.isActive(id) {
-			change.Leader = id
-			return &change, nil
-		}
+	if r := c.record(); r != nil {
+		return r, nil
 	}
-	for _, id := range p.Replicas {
-		if m.isActive(id) {
-			change.Leader, change.Isr, change.LeaderRecoveryState = id, []int32{id}, recovering
-			return &change, nil
-		}
-	}
-	return nil, kerr.EligibleLeadersNotAvailable
+	return nil, none
 }

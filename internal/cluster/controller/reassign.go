@@ -5,11 +5,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// AlterPartitionReassignments moves partitions to other replicas. With one broker there is nowhere
-// to move to: what is left of it is checking, and the order of replicas.
+// AlterPartitionReassignments moves partitions to other replicas: those that are new are added, and
+// when all of them are in sync those that are to go are dropped (partitionChange). Null replicas
+// cancel.
 func (m *Machine) AlterPartitionReassignments(
 	req *kmsg.AlterPartitionReassignmentsRequest,
 ) ([]kmsg.Record, *kmsg.AlterPartitionReassignmentsResponse) {
@@ -47,19 +49,46 @@ func (m *Machine) reassign(
 	case p == nil:
 		return nil, refuse(kerr.UnknownTopicOrPartition, "Unable to find partition %s:%d.", topic, to.PartitionIndex)
 	case to.Replicas == nil:
-		return nil, kerr.NoReassignmentInProgress
+		return m.cancelReassignment(t, to.PartitionIndex)
 	}
 	if err := m.checkAssignment(to.Replicas, -1); err != nil {
 		return nil, err
 	}
-	if !otherFactor && len(to.Replicas) != len(p.Replicas) {
+	before := without(p.Replicas, p.Adding...) // as it was before a reassignment that is under way
+	if !otherFactor && len(to.Replicas) != len(before) {
 		return nil, refuse(kerr.InvalidReplicationFactor, "The replication factor is changed from %d to %d",
-			len(p.Replicas), len(to.Replicas))
+			len(before), len(to.Replicas))
 	}
-	if slices.Equal(to.Replicas, p.Replicas) {
-		return nil, nil
+	c := m.change(t, to.PartitionIndex)
+	c.adding, c.removing = without(to.Replicas, before...), without(p.Replicas, to.Replicas...)
+	c.replicas = append(slices.Clone(to.Replicas), c.removing...)
+	if m.uncleanAllowed(t.Name) {
+		c.election = electOrUnclean
 	}
-	return nil, refuse(kerr.InvalidReplicaAssignment,
-		"Partition %s:%d is on broker(s) %v: one node has no other replicas to move it to.",
-		topic, to.PartitionIndex, p.Replicas)
+	return recordOrNil(c)
+}
+
+func recordOrNil(c *partitionChange) (kmsg.Record, error) {
+	if r := c.record(); r != nil {
+		return r, nil
+	}
+	return nil, nil
+}
+
+// cancelReassignment takes back the replicas that were being added.
+func (m *Machine) cancelReassignment(t *meta.Topic, index int32) (kmsg.Record, error) {
+	p := t.Partitions[index]
+	if len(p.Adding)+len(p.Removing) == 0 {
+		return nil, kerr.NoReassignmentInProgress
+	}
+	c := m.change(t, index)
+	c.replicas, c.isr, c.adding, c.removing = without(p.Replicas, p.Adding...), without(p.ISR, p.Adding...), nil, nil
+	if len(c.isr) == 0 && len(p.ISR) > 0 && !m.uncleanAllowed(t.Name) {
+		return nil, refuse(kerr.InvalidReplicaAssignment, "Unable to revert partition assignment for %s:%d because it would "+
+			"require an unclean leader election.", t.Name, index)
+	}
+	if m.uncleanAllowed(t.Name) {
+		c.election = electOrUnclean
+	}
+	return recordOrNil(c)
 }

@@ -1,0 +1,73 @@
+package controller
+
+import (
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// AssignReplicasToDirs takes in where a broker has put its replicas (KIP-858). A replica that is in
+// a directory which is offline leaves the in-sync set.
+func (m *Machine) AssignReplicasToDirs(
+	req *kmsg.AssignReplicasToDirsRequest,
+) ([]kmsg.Record, *kmsg.AssignReplicasToDirsResponse) {
+	resp := kmsg.NewAssignReplicasToDirsResponse()
+	err := m.checkEpoch(req.BrokerId, req.BrokerEpoch)
+	if err == nil && m.image().Feature(MetadataVersion) < levelDirectories {
+		err = refuse(kerr.UnsupportedVersion, "Directory assignment is not supported yet.")
+	}
+	if err != nil {
+		resp.ErrorCode, _ = Code(err)
+		return nil, &resp
+	}
+	var all []kmsg.Record
+	seen := map[partitionKey]bool{}
+	for _, dir := range req.Directories {
+		out := kmsg.AssignReplicasToDirsResponseDirectoryData{Id: dir.Id}
+		for _, asked := range dir.Topics {
+			topic := kmsg.AssignReplicasToDirsResponseTopicData{TopicId: asked.TopicId}
+			t := m.image().TopicByID(asked.TopicId)
+			for _, p := range asked.Partitions {
+				key := partitionKey{asked.TopicId, p.PartitionIndex}
+				record, err := m.assignDir(req.BrokerId, dir.Id, t, p.PartitionIndex)
+				if record != nil && !seen[key] {
+					all, seen[key] = append(all, record), true
+				}
+				answer := kmsg.AssignReplicasToDirsResponsePartitionData{PartitionIndex: p.PartitionIndex}
+				answer.ErrorCode, _ = Code(err)
+				topic.Partitions = append(topic.Partitions, answer)
+			}
+			out.Topics = append(out.Topics, topic)
+		}
+		resp.Directories = append(resp.Directories, out)
+	}
+	return all, &resp
+}
+
+func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int32) (kmsg.Record, error) {
+	switch {
+	case t == nil:
+		return nil, kerr.UnknownTopicID
+	case index < 0 || int(index) >= len(t.Partitions):
+		return nil, kerr.UnknownTopicOrPartition
+	case !slices.Contains(t.Partitions[index].Replicas, id):
+		return nil, kerr.NotLeaderForPartition
+	}
+	c := m.change(t, index)
+	c.dirs = map[int32]base.TopicID{id: dir}
+	p := t.Partitions[index]
+	if slices.Contains(m.image().Broker(id).LogDirs, dir) {
+		c.acceptable = func(other int32) bool { return m.isActive(other) && (other == id || m.online(p, other)) }
+	} else {
+		c.isr = without(p.ISR, id)
+		c.acceptable = func(other int32) bool { return other != id && m.canLead(p, other) }
+	}
+	if m.uncleanAllowed(t.Name) {
+		c.election = electOrUnclean
+	}
+	return recordOrNil(c)
+}
