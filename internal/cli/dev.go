@@ -38,9 +38,6 @@ func devCmd(a *App) *cobra.Command {
 		Long: `Starts a whole broker in this process: in memory unless --data says where to keep it, on
 127.0.0.1:9092 or the next free port.
 
-With --nodes, a cluster: so many processes, each broker and controller, every topic on three of them.
-dev stop, dev kill and dev start take one away and bring it back while clients run.
-
 With a command after --, the broker lives as long as the command runs: KAFKA_BOOTSTRAP_SERVERS is
 set in its environment, and its exit code is returned. Off a terminal the first line of output is
 BROKERS=HOST:PORT, for scripts.`,
@@ -48,7 +45,6 @@ BROKERS=HOST:PORT, for scripts.`,
 			"a broker in memory, until ctrl-c", "logstead dev",
 			"keep the data, and have something to look at", "logstead dev --data ./data --demo",
 			"run tests against a fresh broker", "logstead dev -- go test ./...",
-			"a cluster of three nodes", "logstead dev --nodes 3",
 		),
 		Args: devArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.dev(cmd.Context(), f, args) },
@@ -56,6 +52,7 @@ BROKERS=HOST:PORT, for scripts.`,
 	c.AddCommand(devOrderCmds(a)...)
 	fl := c.Flags()
 	fl.IntVar(&f.nodes, "nodes", 1, "number of nodes; more than one are processes of their own")
+	_ = fl.MarkHidden("nodes") // while a node refuses to be one of several
 	fl.StringVar(&f.data, "data", "", "keep the data in `DIR` (default: in memory, gone when it stops)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on")
 	fl.IntVarP(&f.port, "port", "p", 9092, "port for Kafka clients; the next free one if it is taken")
