@@ -26,7 +26,7 @@ func (m *Machine) Begin(now time.Time) []kmsg.Record {
 	for _, b := range m.image().Brokers() {
 		m.sessions[b.ID] = newSession(now, b.Epoch)
 	}
-	// What a predecessor left half done: large changes are more than one batch.
+	// A partition that could have a leader gets one, whatever the predecessor came to.
 	return m.updatePartitions(noUpdate, leaderless)
 }
 
