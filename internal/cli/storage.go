@@ -15,7 +15,7 @@ import (
 
 func storageCmd(a *App) *cobra.Command {
 	c := family("storage", "Format data directories and look at them",
-		storageFormatCmd(a), storageInfoCmd(a), storageUUIDCmd(a))
+		storageFormatCmd(a), storageInfoCmd(a), storageSettleCmd(a), storageUUIDCmd(a))
 	c.Example = examples("", "logstead storage format --set log.dirs=/var/lib/logstead")
 	return c
 }

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// TestStorageSettle takes a copy of a directory in use whose segment lost what only the journal still has, and
+// settles it: the segment alone holds everything then, and the directory is marked clean.
+func TestStorageSettle(t *testing.T) {
+	live, crashed := t.TempDir(), t.TempDir()
+	s, err := storage.Open(context.Background(), storage.Options{FS: vfs.OS{}, Dirs: []string{live}, NodeID: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, err := s.Create(base.TopicPartition{Topic: "t"}, base.NewTopicID(), storage.DefaultLogConfig(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	synced := make(chan struct{}, 100)
+	l.OnSynced(func(int64) { synced <- struct{}{} })
+	for range 10 {
+		b := batch.NewBuilder(batch.Options{})
+		b.Append(time.Now().UnixMilli(), nil, []byte("value"))
+		out, err := b.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Append(out, storage.AppendOptions{Now: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for l.SyncedOffset() < 10 {
+		<-synced
+	}
+	if err := os.CopyFS(crashed, os.DirFS(live)); err != nil {
+		t.Fatal(err)
+	}
+	segment := filepath.Join("t-0", "00000000000000000000.log")
+	want, err := os.ReadFile(filepath.Join(live, segment))
+	if err != nil || len(want) == 0 {
+		t.Fatalf("%d bytes, %v", len(want), err)
+	}
+	if err := os.Truncate(filepath.Join(crashed, segment), int64(len(want)/2)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	app := &App{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }, Now: time.Now}
+	if code := app.Run(context.Background(), []string{"storage", "settle", crashed}); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, out.String())
+	}
+	got, err := os.ReadFile(filepath.Join(crashed, segment))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("the segment has %d of %d bytes, %v", len(got), len(want), err)
+	}
+	if _, err := os.Stat(filepath.Join(crashed, ".kafka_cleanshutdown")); err != nil {
+		t.Fatal(err)
+	}
+	if code := app.Run(context.Background(), []string{"storage", "settle", t.TempDir()}); code != exitConflict {
+		t.Fatalf("exit code %d for a directory that is not formatted", code)
+	}
+}
