@@ -22,9 +22,10 @@ func storageSettleCmd(a *App) *cobra.Command {
 		Short: "Recover directories after a crash, so that Apache Kafka can open them",
 		Long: `Recover directories after a crash, so that Apache Kafka can open them.
 
-What was acknowledged last may lie only in logstead's journal, which Apache Kafka does not read. This does what
-the broker does when it starts and stops: the journal goes into the segments, torn ends are cut, and the
-directory is marked clean. Name all log directories of the broker; it must not run.`,
+What was acknowledged last may lie only in logstead's journal, which Apache
+Kafka does not read. This does what the broker does when it starts and stops:
+the journal goes into the segments, torn ends are cut, and the directory is
+marked clean. Name all log directories of the broker; it must not run.`,
 		Example: examples("", "logstead storage settle /var/lib/logstead"),
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(c *cobra.Command, dirs []string) error { return a.settleStorage(c.Context(), dirs) },
