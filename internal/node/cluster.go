@@ -149,7 +149,7 @@ func (n *Node) enter(ctx context.Context, fail <-chan error) error {
 // of the controllers nobody can, and the broker stops all the same.
 func (n *Node) leave() {
 	cfg := n.live.Load()
-	if n.uplink == nil || n.uplink.Epoch() < 0 || !n.mayHandOver() || !cfg.live.Bool("controlled.shutdown.enable") {
+	if n.uplink == nil || n.uplink.Epoch() < 0 || !cfg.live.Bool("controlled.shutdown.enable") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(cfg.broker.StopTimeout, leaveTimeout))
@@ -161,22 +161,6 @@ func (n *Node) leave() {
 		return
 	}
 	n.log.Info("handed over to other brokers", "took_ms", time.Since(began).Milliseconds())
-}
-
-// mayHandOver says whether this broker leads something that another one could.
-func (n *Node) mayHandOver() bool {
-	im, self := n.image(), n.api.NodeID
-	for t := range im.Topics() {
-		for _, p := range t.Partitions {
-			if p.Leader == self && slices.ContainsFunc(p.ISR, func(id int32) bool {
-				b := im.Broker(id)
-				return id != self && b != nil && !b.Fenced
-			}) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // leaveTimeout bounds the wait of a controlled shutdown.
