@@ -351,6 +351,15 @@ func (c *conn) logEnd(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) || isReset(err) {
 		level = slog.LevelDebug
 	}
-	c.srv.o.Logger.Log(context.Background(), level, "connection closed",
-		"client", c.api.Remote.String(), "listener", c.api.Listener, "err", err)
+	args := []any{"client", c.api.Remote.String(), "listener", c.api.Listener, "err", err}
+	if level == slog.LevelInfo {
+		left, ok := c.srv.badLog.allow(time.Now())
+		if !ok {
+			return
+		}
+		if left > 0 {
+			args = append(args, "suppressed", left)
+		}
+	}
+	c.srv.o.Logger.Log(context.Background(), level, "connection closed", args...)
 }

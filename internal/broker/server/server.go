@@ -70,6 +70,7 @@ type Server struct {
 	budget *budget
 	nextID atomic.Uint64
 	limits atomic.Pointer[Limits]
+	badLog badLog
 
 	mu struct {
 		sync.Mutex

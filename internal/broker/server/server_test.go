@@ -90,7 +90,10 @@ func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability stor
 		Advertised: func(c *api.Conn) (string, int32, bool) { return c.Local.Addr().String(), int32(c.Local.Port()), true },
 	}
 	b.Init(57671680, 100)
-	o.Broker, o.Logger = b, log
+	o.Broker = b
+	if o.Logger == nil {
+		o.Logger = log
+	}
 	if o.MaxRequestBytes == 0 {
 		o.MaxRequestBytes = 104857600
 	}
