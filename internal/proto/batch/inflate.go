@@ -2,7 +2,9 @@ package batch
 
 import (
 	"errors"
+	"runtime"
 	"sync"
+	"time"
 	"weak"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -21,7 +23,15 @@ var inflatePool = sync.Pool{New: func() any { return new([]byte) }}
 var large = struct {
 	turn chan struct{}
 	kept weak.Pointer[[]byte]
+	tidy *time.Timer // whoever has the turn sets it
 }{turn: make(chan struct{}, 1)}
+
+// A collection that finds the large buffer in use lets the heap grow to a multiple of it before the next one, which on
+// a broker that has become quiet is minutes away: once nobody has decompressed that much for tidyAfter, one is asked for.
+const (
+	tidyAbove = 32 << 20
+	tidyAfter = 2 * time.Second
+)
 
 // inflated is the decompressed records of one batch, until release. The zero value holds none.
 type inflated struct {
@@ -83,6 +93,13 @@ func (i *inflated) release() {
 		return
 	}
 	large.kept = weak.Make(i.large)
+	if cap(*i.large) > tidyAbove {
+		if large.tidy == nil {
+			large.tidy = time.AfterFunc(tidyAfter, runtime.GC)
+		} else {
+			large.tidy.Reset(tidyAfter)
+		}
+	}
 	i.large = nil
 	<-large.turn
 }

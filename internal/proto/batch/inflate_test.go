@@ -110,3 +110,17 @@ func TestScan(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeBufferIsCollectedSoon: a broker that has become quiet does not keep what a bomb has taken until the
+// runtime's own collection, minutes later.
+func TestLargeBufferIsCollectedSoon(t *testing.T) {
+	b := bomb(t, Gzip, 2*tidyAbove)
+	if err := Scan(b, Limits{}, func(Record) bool { return true }); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(30 * time.Second); large.kept.Value() != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the buffer is still held")
+		}
+	}
+}
