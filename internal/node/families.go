@@ -148,6 +148,8 @@ var families = []family{
 		perAPI(func(a *api.APIStats) int64 { return a.BytesOut })},
 	{"logstead_server_inflight_bytes", obs.Gauge, "", "Bytes of large requests that are being served.",
 		value(func(n *Node, _ *view) int64 { return n.server.InFlightBytes() })},
+	{"logstead_log_open_files", obs.Gauge, "", "Segment files held open; logstead.max.open.files bounds them.",
+		value(func(n *Node, _ *view) int64 { return int64(n.store.OpenFiles()) })},
 	{"logstead_api_fetch_sessions", obs.Gauge, "", "Fetch sessions that are kept.",
 		value(func(n *Node, _ *view) int64 { return int64(n.api.FetchSessions()) })},
 }
