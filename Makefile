@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff hostile fault bench generate soak
+.PHONY: build test check fuzz race interop interop-long diff model chaos hostile fault bench generate soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -26,6 +26,12 @@ interop-long:     ## with MirrorMaker 2 and the Rust client
 diff:             ## every answer beside Apache Kafka's
 	go run ./interop/diff
 
+model:            ## random histories against a model: Apache Kafka beside
+	go run ./interop/model
+
+chaos:            ## a cluster of processes in network namespaces, broken in every way
+	go run ./interop/chaos
+
 hostile:          ## malformed frames, bombs, slow and many connections
 	go run ./interop/hostile
 
@@ -41,5 +47,6 @@ generate:         ## what is made from tables and from Kafka's message definitio
 
 soak:             ## the long forms
 	go run ./interop -long
-	go run ./interop/hostile -frames 1000000
+	go run ./interop/hostile -long
+	go run ./interop/model -seeds 40 -ops 1000
 	go run ./interop/fault -rounds 100

@@ -84,7 +84,10 @@ func run(ctx context.Context, o options) (int, error) {
 		if h.node, err = local.New(ctx, dir); err != nil {
 			return 1, err
 		}
-		h.node.Set = []string{fmt.Sprintf("logstead.memory.budget.bytes=%d", memoryBudgetBytes)}
+		h.node.Set = []string{
+			fmt.Sprintf("logstead.memory.budget.bytes=%d", memoryBudgetBytes),
+			fmt.Sprintf("logstead.max.open.files=%d", maxOpenFiles),
+		}
 		if err := h.node.Start(ctx); err != nil {
 			return 1, err
 		}

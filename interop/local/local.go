@@ -274,3 +274,18 @@ func (n *Node) PeakBytes() float64 {
 	}
 	return 0
 }
+
+// DeletedFiles are the files that the process holds open although they are gone, empty where the system does not say.
+func (n *Node) DeletedFiles() (names []string) {
+	dir := fmt.Sprintf("/proc/%d/fd", n.Pid())
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasSuffix(to, " (deleted)") {
+			names = append(names, to)
+		}
+	}
+	return names
+}
