@@ -95,7 +95,7 @@ func (a *App) server(ctx context.Context, f serverFlags) error {
 	if err != nil {
 		return err
 	}
-	tuneRuntime()
+	tuneRuntime(live.Broker().MemoryBudgetBytes)
 	if f.withStdin {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)

@@ -68,6 +68,9 @@ func (h *hostile) prepare(ctx context.Context) error {
 	if h.valid.quiet, n = h.valid.p99(mark); n == 0 {
 		return fmt.Errorf("no answer to the valid producer in %v", quietTime)
 	}
+	if err := h.busyBaseline(ctx); err != nil {
+		return err
+	}
 	if h.node == nil {
 		return nil
 	}

@@ -122,12 +122,12 @@ type attack struct {
 
 func attacks() []attack {
 	return []attack{
+		{"idle connections", (*hostile).idle}, // first, while no garbage of others hides what they cost
 		{"frames", (*hostile).frames},
 		{"bombs", (*hostile).bombs},
 		{"giants", (*hostile).giants},
 		{"slow senders", (*hostile).slow},
 		{"half-open connections", (*hostile).halfOpen},
-		{"idle connections", (*hostile).idle},
 		{"churning connections", (*hostile).churn},
 	}
 }
