@@ -203,29 +203,53 @@ func lastHeader(f *handle, s *segment) (*header, error) {
 	return last, err
 }
 
-// readTimes learns a segment's greatest timestamp from the last entry of its time index.
+// readTimes learns a segment's greatest timestamp from the last entry of its time index, or from the headers of its
+// batches where a power cut has taken that file: a segment that knows no time would be taken to reach any.
 func (r *recoverer) readTimes(s *segment) error {
+	found, err := r.lastTime(s)
+	if found || err != nil || s.size == 0 {
+		return err
+	}
+	h, err := r.l.acquire(s)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	sc := newScanner(h.f, s.size)
+	defer sc.free()
+	_, err = sc.seek(0, func(b *header) bool {
+		if b.maxTimestamp > s.maxTS {
+			s.maxTS, s.maxTSOffset = b.maxTimestamp, b.last
+		}
+		return false
+	})
+	return err
+}
+
+// lastTime reads the last entry of the time index, if there is one.
+func (r *recoverer) lastTime(s *segment) (found bool, err error) {
 	l := r.l
 	if !r.names[segmentName(s.base)+timeSuffix] {
-		return nil
+		return false, nil
 	}
 	f, err := l.store.opts.FS.Open(l.filePath(s, timeSuffix))
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	size, err := f.Size()
 	if err != nil || size < timeEntryBytes {
-		return err
+		return false, err
 	}
 	var b [timeEntryBytes]byte
 	if _, err = f.ReadAt(b[:], size/timeEntryBytes*timeEntryBytes-timeEntryBytes); err != nil && !errors.Is(err, io.EOF) {
-		return err
+		return false, err
 	}
-	if x := (&indexes{}); x.parseTime(b[:]) {
+	x := &indexes{}
+	if found = x.parseTime(b[:]); found {
 		s.maxTS, s.maxTSOffset = x.times[0].ts, s.base+int64(x.times[0].rel)
 	}
-	return nil
+	return found, nil
 }
 
 // verify reads and checks every batch above the recovery point, and rebuilds the indexes and the
@@ -246,6 +270,9 @@ func (r *recoverer) verify(ctx context.Context) error {
 		s.sealed.Store(false) // its indexes are being made
 		if err := r.verifySegment(s); err != nil {
 			return err
+		}
+		if i+1 < len(l.segs) {
+			s.closeTimeIndex() // as when it was rolled: later starts read the greatest timestamp there
 		}
 		s.sealed.Store(i+1 < len(l.segs))
 		if i+1 < len(l.segs) {
