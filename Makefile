@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff model chaos hostile fault bench generate soak
+.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench generate soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -31,6 +31,9 @@ model:            ## random histories against a model: Apache Kafka beside
 
 chaos:            ## a cluster of processes in network namespaces, broken in every way
 	go run ./interop/chaos
+
+teeth:            ## builds that are broken on purpose, each of which a suite must catch
+	go run ./interop/teeth
 
 hostile:          ## malformed frames, bombs, slow and many connections
 	go run ./interop/hostile

@@ -464,7 +464,8 @@ func (h *history) compareCompacted(ctx context.Context, topic string) error {
 }
 
 // restart ends both brokers, in order or not, and starts them again.
-// After it old batches are not sent again: Kafka's snapshots keep the last batch of a producer, ours the last five.
+// After it old batches are not sent again: a snapshot keeps the last batch of a producer, and how much of the log is
+// replayed behind it differs.
 func (h *history) restart(ctx context.Context) error {
 	clear(h.old)
 	kill := h.rng.IntN(2) == 0

@@ -20,6 +20,7 @@ func TestHostileCounts(t *testing.T) {
 		want    error
 	}{
 		{"count above the bytes", 8, []byte{0xff, 0xff, 0, 1, 0, 0, 0, 9, 0x7f, 0xff, 0xff, 0xff}, ErrCount},
+		{"count above the bytes, below the limit", 8, []byte{0xff, 0xff, 0, 1, 0, 0, 0, 9, 0, 1, 0x86, 0xa0}, ErrCount},
 		{"count above the bytes, compact", 9, []byte{0, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff, 0x0f}, ErrCount},
 		{"null array", 8, []byte{0xff, 0xff, 0, 1, 0, 0, 0, 9, 0xff, 0xff, 0xff, 0xff}, ErrNull},
 		{"negative count", 8, []byte{0xff, 0xff, 0, 1, 0, 0, 0, 9, 0x80, 0, 0, 0}, ErrCount},

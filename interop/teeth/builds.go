@@ -1,0 +1,134 @@
+package main
+
+// edit replaces a text that stands exactly once in a file.
+type edit struct{ file, from, to string }
+
+// broken is a build that breaks one promise.
+type broken struct {
+	promise, name string
+	edits         []edit
+	suite         string
+	command       string // without -count=1, which every run has
+	words         string // what the failure must say, a regular expression
+}
+
+const (
+	crashes = "go test ./internal/storage -short -run TestCrashes"
+	model   = "go test ./internal/storage -run TestModel"
+	groups  = "go test ./internal/broker/group -run TestModel"
+	scripts = "go test ./internal/broker/group -run TestScripts"
+	txns    = "go test ./internal/broker/txn -run TestModel"
+)
+
+var builds = []broken{
+	{
+		promise: "acknowledged is on stable storage", name: "ack before sync",
+		edits: []edit{{
+			"internal/storage/commit.go",
+			"\tdefault:\n\t\tl.direct = end\n\t\tl.dir.commits.add(l)\n",
+			"\tdefault:\n\t\tl.direct = end\n\t\tl.raiseSynced(end, l.cuts.Load())\n\t\tl.dir.commits.add(l)\n",
+		}},
+		suite: "crash", command: crashes, words: `(?s)FAIL: TestCrashes/histories/.*(synced|acknowledged|acked|promised)`,
+	},
+	{
+		promise: "nothing is invented by recovery", name: "skip CRC in recovery",
+		edits: []edit{{"internal/storage/recover.go", "return h, checkCRC(b), nil", "return h, nil, nil"}},
+		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
+	},
+	{
+		promise: "a retry is answered, not appended", name: "dedupe window of one",
+		edits: []edit{{"internal/storage/producers.go", "const keptBatches = 5", "const keptBatches = 1"}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers(?s).*duplicate`,
+	},
+	{
+		promise: "read_committed stops at the oldest open", name: "LSO ignores one producer",
+		edits: []edit{{
+			"internal/storage/producers.go",
+			"\tif len(s.open) > 0 {\n\t\tfirst = s.open[0].first\n",
+			"\tif len(s.open) > 1 {\n\t\tfirst = s.open[1].first\n",
+		}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers(?s).*last stable offset`,
+	},
+	{
+		promise: "read_committed sees no aborted record", name: "an aborted transaction not listed",
+		edits: []edit{{"internal/storage/log.go", "if t.FirstOffset < to {", "if t.FirstOffset < to && t.FirstOffset >= from {"}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers(?s).*aborted`,
+	},
+	{
+		promise: "compaction keeps the last value of a key", name: "compaction drops the last value",
+		edits: []edit{{"internal/storage/clean_rule.go", "r.keys.get(rec.Key) > offset", "r.keys.get(rec.Key) >= offset"}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers(?s).*last record of key`,
+	},
+	{
+		promise: "a tombstone outlives delete.retention.ms", name: "tombstone removed early",
+		edits: []edit{{
+			"internal/storage/clean_rule.go",
+			"return !b.HasDeleteHorizon() || r.now < b.BaseTimestamp()", "return false",
+		}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers(?s).*last record of key`,
+	},
+	{
+		promise: "a read finds every record", name: "index entry off by one",
+		edits: []edit{{"internal/storage/index.go", "append(x.offs, newOffsetEntry(rel, pos))", "append(x.offs, newOffsetEntry(rel-1, pos))"}},
+		suite: "log model", command: model, words: `FAIL: TestModel(?s).*read`,
+	},
+	{
+		promise: "the high watermark never moves back", name: "high watermark moves back",
+		edits: []edit{
+			{"internal/storage/log.go", "\tif hw <= l.hw.Load() {\n\t\treturn\n\t}\n\tl.mu.Lock()", "\tl.mu.Lock()"},
+			{"internal/storage/log.go", "\tif hw <= l.hw.Load() {\n\t\treturn\n\t}\n\tl.hw.Store(hw)", "\tl.hw.Store(hw)"},
+		},
+		suite: "log model", command: model, words: `FAIL: TestModel(?s).*high watermark moved`,
+	},
+	{
+		promise: "the names of new files survive", name: "missing directory sync",
+		edits: []edit{{"internal/storage/commit.go", "if identity || names {\n\t\tif err := fsys.SyncDir(l.home())", "if identity && names {\n\t\tif err := fsys.SyncDir(l.home())"}},
+		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
+	},
+	{
+		promise: "commits never go back", name: "commit of an old generation taken",
+		edits: []edit{{
+			"internal/broker/group/commit.go",
+			"if c.epoch != g.generation {\n\t\t\treturn fail(kerr.IllegalGeneration)", "if c.epoch > g.generation {\n\t\t\treturn fail(kerr.IllegalGeneration)",
+		}},
+		suite: "group scripts", command: scripts, words: `FAIL: TestScripts/(txn_)?offsets`,
+	},
+	{
+		promise: "commits never go back", name: "late transaction undoes a commit",
+		edits: []edit{{
+			"internal/broker/group/offsets.go",
+			"apply && (now == nil || now.recorded < c.recorded)", "apply && (now == nil || now.recorded != c.recorded)",
+		}},
+		suite: "group scripts", command: scripts, words: `FAIL: TestScripts/(txn_)?offsets`,
+	},
+	{
+		promise: "offsets of a transaction: all or nothing", name: "offsets visible before commit",
+		edits: []edit{{
+			"internal/broker/group/offsets.go", "if txn.Transactional() {", "if txn.Transactional() && txn.ProducerID < 0 {",
+		}},
+		suite: "group scripts", command: scripts, words: `FAIL: TestScripts/txn_offsets`,
+	},
+	{
+		promise: "one owner a partition", name: "double assignment",
+		edits: []edit{{
+			"internal/broker/group/reconcile.go", "taken && !mine {", "taken && !mine && r.targetEpoch < 0 {",
+		}},
+		suite: "group model", command: groups, words: `FAIL: TestModel(?s).*both have`,
+	},
+	{
+		promise: "zombies are fenced", name: "EndTxn without epoch check",
+		edits: []edit{
+			{"internal/broker/txn/end_txn.go", "\tcase t.epoch != req.ProducerEpoch:\n\t\treturn kerr.ProducerFenced\n", ""},
+			{"internal/broker/txn/end_txn.go", "\tcase Ongoing:\n\t\tif !current {\n\t\t\treturn kerr.ProducerFenced\n\t\t}\n\t\treturn nil\n", "\tcase Ongoing:\n\t\treturn nil\n"},
+		},
+		suite: "transaction model", command: txns, words: `FAIL: TestModel(?s).*zombie`,
+	},
+	{
+		promise: "the decoder is bounded", name: "array count trusted",
+		edits: []edit{
+			{"internal/proto/kmsg/reader.go", "n > MaxElements || n > len(r.b)/minSize", "n > MaxElements"},
+			{"internal/proto/kmsg/reader.go", "if !r.charge(n * int(unsafe.Sizeof(zero))) {", "if !r.charge(int(unsafe.Sizeof(zero))) {"},
+		},
+		suite: "codec", command: "go test ./internal/proto/kmsg -run TestHostileCounts", words: `FAIL: TestHostileCounts`,
+	},
+}
