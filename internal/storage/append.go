@@ -59,6 +59,9 @@ func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) 
 	if err := l.appendableLocked(); err != nil {
 		return AppendInfo{}, err
 	}
+	if o.Origin != Replica && l.fence != 0 && l.fence != int64(o.LeaderEpoch)+1 {
+		return AppendInfo{}, refuse(kerr.NotLeaderForPartition, "the log of %s takes no writes of leader epoch %d", l.tp, o.LeaderEpoch)
+	}
 	cfg := l.cfg.Load()
 	h, err := l.place(b, o, cfg)
 	if err != nil {

@@ -66,6 +66,7 @@ type Log struct {
 	direct     int64 // end of the last append that is not in the journal
 	journaled  bool  // the journal has or had entries of this log
 	frozen     bool  // being truncated
+	fence      int64 // who may append: 0 anybody, -1 replication only, else the leader of epoch fence-1
 	unflushed  int64 // records since the last flush
 }
 
@@ -251,6 +252,25 @@ func (l *Log) AssignEpoch(epoch int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.epochs.assign(epoch, l.end.Load())
+}
+
+// Lead lets only appends of this leader epoch in from now on, and begins the epoch at the end of the log
+// if it is new. An append of an earlier role that is still under way is refused under the log's own
+// lock, so that a deposed leader writes nothing.
+func (l *Log) Lead(epoch int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fence = int64(epoch) + 1
+	if e, ok := l.epochs.latest(); !ok || e.epoch < epoch {
+		l.epochs.assign(epoch, l.end.Load())
+	}
+}
+
+// Follow lets only what a leader sent (Origin Replica) in from now on.
+func (l *Log) Follow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fence = -1
 }
 
 // ProducerInfo is what DescribeProducers tells of one producer.

@@ -64,6 +64,7 @@ type produceWait struct {
 	topic, part int
 	p           *partition.Partition
 	until       int64
+	epoch       int32 // the leader epoch of the append
 }
 
 func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
@@ -209,7 +210,7 @@ func (pc *produceCall) verify(txnID *string) {
 }
 
 func (pc *produceCall) append(it *produceItem) {
-	o := partition.AppendOptions{Now: pc.call.Start, Sampler: &pc.call.Conn.sampler}
+	o := partition.AppendOptions{Now: pc.call.Start, Sampler: &pc.call.Conn.sampler, AllInSync: pc.acks == -1}
 	if it.write != nil {
 		if it.write.err != nil {
 			pc.fail(it.res, it.write.err)
@@ -227,7 +228,7 @@ func (pc *produceCall) append(it *produceItem) {
 	}
 	it.res.BaseOffset, it.res.LogAppendTimeMs, it.res.LogStartOffset = info.BaseOffset, info.AppendTime, info.StartOffset
 	if pc.acks == -1 {
-		pc.waits = append(pc.waits, produceWait{pc, it.topic, it.part, it.p, info.LastOffset + 1})
+		pc.waits = append(pc.waits, produceWait{pc, it.topic, it.part, it.p, info.LastOffset + 1, info.LeaderEpoch})
 	}
 }
 
@@ -335,7 +336,8 @@ func (pc *produceCall) await(timeout time.Duration) {
 	// Most often everything is committed already: replicated durability on a lone node.
 	open := pc.waits[:0]
 	for _, w := range pc.waits {
-		if w.p.HighWatermark() < w.until {
+		// The epoch is read last: the watermark that was seen is one of the epoch of the append.
+		if w.p.HighWatermark() < w.until || w.p.LeaderEpoch() != w.epoch {
 			open = append(open, w)
 		}
 	}
@@ -353,7 +355,7 @@ func (pc *produceCall) await(timeout time.Duration) {
 	}
 	pc.mu.Unlock()
 	for k := range open {
-		open[k].p.Await(open[k].until, &open[k])
+		open[k].p.AwaitEpoch(open[k].epoch, open[k].until, &open[k])
 	}
 	pc.done()
 }
@@ -361,6 +363,9 @@ func (pc *produceCall) await(timeout time.Duration) {
 // Reached is the partition's word that the high watermark is where it has to be, or never will be.
 func (w *produceWait) Reached(err error) {
 	pc := w.pc
+	if err == nil && w.p.CheckMinInSync() != nil {
+		err = kerr.NotEnoughReplicasAfterAppend
+	}
 	pc.mu.Lock()
 	if !pc.sent && err != nil {
 		res := &pc.resp.Responses[w.topic].PartitionResponses[w.part]

@@ -25,6 +25,7 @@ var _ = registerHot(kmsg.KeyFetch, (*Broker).fetch)
 
 const (
 	fetchVersionTopicIDs = 13
+	fetchVersionRack     = 11 // from here on a client may read from a follower (KIP-392)
 
 	// debuggingReplica is the replica id of tools that read up to the end of the log.
 	debuggingReplica int32 = -2
@@ -39,6 +40,7 @@ type fetchCall struct {
 	session   *session
 	isolation partition.Isolation
 	replica   int32
+	epoch     int64 // broker epoch of a follower (KIP-903); -1 for none
 	minBytes  int
 	maxBytes  int
 	bytes     int
@@ -62,8 +64,9 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	f, _ := fetchCalls.Get().(*fetchCall)
 	defer f.recycle()
 	f.b, f.c, f.isolation, f.replica = b, c, partition.Isolation(req.IsolationLevel), req.ReplicaId
+	f.epoch = -1
 	if c.Version >= 15 {
-		f.replica = req.ReplicaState.ReplicaId
+		f.replica, f.epoch = req.ReplicaState.ReplicaId, req.ReplicaState.ReplicaEpoch
 	}
 	f.minBytes, f.maxBytes = int(req.MinBytes), min(int(req.MaxBytes), b.fetchMaxBytes())
 	if c.metered {
@@ -78,6 +81,7 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 		c.Reply(&resp)
 		return
 	}
+	f.noteFollower()
 	f.readUntilEnough(time.Duration(req.MaxWaitMs) * time.Millisecond)
 	f.answer(incremental)
 }
@@ -250,23 +254,65 @@ func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
 	} else if p.topic = f.b.Parts.Topic(p.key.topic); p.topic == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
-	if f.replica >= 0 {
-		return nil, kerr.NotLeaderForPartition // no broker but this one holds replicas
+	part, err := p.topic.Partition(p.key.part)
+	if err == nil && f.replica >= 0 {
+		err = part.CheckFollower(f.replica)
 	}
-	return p.topic.Partition(p.key.part)
+	return part, err
+}
+
+// noteFollower tells the partitions how far the follower that fetches has come, once for a request. What
+// diverges from the leader's log tells nothing.
+func (f *fetchCall) noteFollower() {
+	if f.replica < 0 {
+		return
+	}
+	for _, p := range f.parts {
+		part, err := f.resolve(p)
+		if err != nil {
+			continue
+		}
+		epoch := part.LeaderEpoch() // before the checks: they hold in this epoch, or the partition drops them
+		if part.CheckLeader(p.currentEpoch) != nil {
+			continue
+		}
+		if log := part.Log(); p.offset > log.EndOffset() || p.offset < log.StartOffset() {
+			continue
+		}
+		if d, err := f.divergence(p, part); d != nil || err != nil {
+			continue
+		}
+		part.FollowerFetched(partition.FollowerFetch{
+			ID: f.replica, BrokerEpoch: f.epoch, Offset: p.offset, LogStart: p.start, LeaderEpoch: epoch, Now: f.c.Start,
+		})
+	}
+}
+
+// divergence says where the fetcher's log differs from this one (KIP-595); nil where it does not, or
+// where the fetch does not tell.
+func (f *fetchCall) divergence(p *fetchPart, part *partition.Partition) (*kmsg.FetchResponseEpochEndOffset, error) {
+	if p.lastFetchedEpoch < 0 {
+		return nil, nil
+	}
+	epoch, end := part.Log().EpochEnd(p.lastFetchedEpoch)
+	if epoch < 0 || end < 0 {
+		return nil, kerr.OffsetOutOfRange
+	}
+	if epoch < p.lastFetchedEpoch || end < p.offset {
+		return &kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}, nil
+	}
+	return nil, nil
 }
 
 func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err error) {
 	if p.lastFetchedEpoch >= 0 {
-		if err := part.CheckEpoch(p.currentEpoch); err != nil {
+		if err := part.CheckLeader(p.currentEpoch); err != nil {
 			return err
 		}
-		epoch, end := part.Log().EpochEnd(p.lastFetchedEpoch)
-		if epoch < 0 || end < 0 {
-			return kerr.OffsetOutOfRange
+		if p.diverging, err = f.divergence(p, part); err != nil {
+			return err
 		}
-		if epoch < p.lastFetchedEpoch || end < p.offset {
-			p.diverging = &kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}
+		if p.diverging != nil {
 			p.res.HighWatermark, p.res.LastStableOffset = part.HighWatermark(), part.LastStableOffset()
 			p.res.LogStart = part.Log().StartOffset()
 			return nil
@@ -276,7 +322,8 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 	room := min(int(p.maxBytes), f.maxBytes-f.bytes)
 	p.res, err = part.Read(partition.ReadRequest{
 		Offset: p.offset, MaxBytes: int32(max(room, 0)), MinOne: first, Isolation: f.isolation,
-		LeaderEpoch: p.currentEpoch, ToEnd: f.replica == debuggingReplica,
+		LeaderEpoch: p.currentEpoch, ToEnd: f.replica == debuggingReplica || f.replica >= 0,
+		AnyReplica: f.replica < 0 && f.c.Version >= fetchVersionRack,
 	})
 	return err
 }

@@ -106,7 +106,7 @@ func listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsReque
 	if err != nil {
 		return none, err
 	}
-	if err := p.CheckEpoch(in.CurrentLeaderEpoch); err != nil {
+	if err := p.CheckLeader(in.CurrentLeaderEpoch); err != nil {
 		return none, err
 	}
 	bound := p.HighWatermark()

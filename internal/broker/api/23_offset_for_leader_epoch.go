@@ -31,7 +31,7 @@ func epochEnd(c *Call, topic *partition.Topic, in kmsg.OffsetForLeaderEpochReque
 	res.Partition = in.Partition
 	p, err := topic.Partition(in.Partition)
 	if err == nil {
-		err = p.CheckEpoch(in.CurrentLeaderEpoch)
+		err = p.CheckLeader(in.CurrentLeaderEpoch)
 	}
 	if err != nil {
 		res.ErrorCode = c.code(err)

@@ -42,6 +42,9 @@ func producersOf(c *Call, topic *partition.Topic, i int32) kmsg.DescribeProducer
 	res := kmsg.NewDescribeProducersResponsePartitionResponse()
 	res.PartitionIndex = i
 	p, err := topic.Partition(i)
+	if err == nil {
+		err = p.CheckLeader(-1)
+	}
 	if err != nil {
 		res.ErrorCode = c.code(err)
 		return res

@@ -35,6 +35,7 @@ type fetchPart struct {
 	key              fetchKey
 	topic            *partition.Topic // resolved afresh for each fetch; nil when unknown
 	offset           int64
+	start            int64 // of a follower's log
 	maxBytes         int32
 	currentEpoch     int32
 	lastFetchedEpoch int32
@@ -47,6 +48,7 @@ type fetchPart struct {
 
 func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
 	p.offset, p.maxBytes = in.FetchOffset, in.PartitionMaxBytes
+	p.start = in.LogStartOffset
 	p.currentEpoch, p.lastFetchedEpoch = in.CurrentLeaderEpoch, in.LastFetchedEpoch
 }
 

@@ -1,8 +1,8 @@
 // Package partition holds one replica of one topic partition on this broker, and the table of all
 // of them.
 //
-// It owns the storage.Log's role (leader epoch), the high watermark and those who wait for it. It
-// does not know requests, sessions or sockets (packages api and server) and never talks to another
+// It owns the storage.Log's role (leader epoch), the in-sync set, the high watermark and those who wait
+// for it. It does not know requests, sessions or sockets (packages api and server) and never talks to another
 // broker.
 //
 // Concurrency: every exported method may be called from any goroutine and returns without waiting
@@ -13,6 +13,8 @@
 //  2. HW never moves back within a leader epoch
 //  3. LSO <= HW
 //  4. a waiter fires at most once
+//  5. HW <= what every in-sync replica has stored, and it stands still below min.insync.replicas
+//  6. only the leader of the current epoch appends, and only a follower truncates
 package partition
 
 import (
@@ -35,11 +37,21 @@ type Partition struct {
 	log      atomic.Pointer[storage.Log]
 	settings atomic.Pointer[Settings]
 	epoch    atomic.Int32
+	leads    atomic.Bool
 	closed   atomic.Bool
+	// remoted says that other replicas have a say in the high watermark. A lone replica never looks
+	// at more of the replication state than this.
+	remoted atomic.Bool
+	cluster atomic.Pointer[Cluster]
+	onStore atomic.Pointer[func()]
 
-	mu struct {
+	// follow is held while a follower's log changes and while the role does: no truncation of an
+	// earlier role ends in a later one. It is taken before mu; a leader's appends take neither.
+	follow sync.Mutex
+	mu     struct {
 		sync.Mutex
-		hw waitHeap // those waiting for the high watermark to reach an offset
+		hw   waitHeap // those waiting for the high watermark to reach an offset
+		repl replication
 	}
 	tail waitList // fetches waiting for anything to move
 
@@ -56,17 +68,25 @@ type Settings struct {
 	Internal bool
 }
 
-// Open puts a replica over its log. The high watermark starts where the log says it was.
+// Open puts a replica that is the only one, and so leads, over its log. The high watermark starts where the log says it was.
 func Open(tp base.TopicPartition, id base.TopicID, log *storage.Log, epoch int32, s *Settings) *Partition {
+	p := New(tp, id, log, s)
+	p.leads.Store(true)
+	p.epoch.Store(epoch)
+	log.Lead(epoch)
+	p.advance()
+	return p
+}
+
+// New puts a replica over its log without a role: it serves nothing until MakeLeader or
+// MakeFollower.
+func New(tp base.TopicPartition, id base.TopicID, log *storage.Log, s *Settings) *Partition {
 	p := &Partition{TP: tp, TopicID: id}
 	p.log.Store(log)
 	p.settings.Store(s)
-	p.epoch.Store(epoch)
-	if latest, ok := log.LatestEpoch(); !ok || latest < epoch {
-		log.AssignEpoch(epoch)
-	}
-	log.OnSynced(func(int64) { p.advance() })
-	p.advance()
+	p.epoch.Store(-1)
+	log.Follow()
+	log.OnSynced(func(int64) { p.stored() })
 	return p
 }
 
@@ -76,7 +96,12 @@ func (p *Partition) Log() *storage.Log { return p.log.Load() }
 // SetLog puts the replica over a log that took the place of its own: it was moved to another log
 // directory. It calls nothing but the log; the new one tells soon how far it is stored.
 func (p *Partition) SetLog(log *storage.Log) {
-	log.OnSynced(func(int64) { p.advance() })
+	if p.leads.Load() {
+		log.Lead(p.epoch.Load())
+	} else {
+		log.Follow()
+	}
+	log.OnSynced(func(int64) { p.stored() })
 	p.log.Store(log)
 }
 
@@ -97,8 +122,8 @@ func (p *Partition) SetLeaderEpoch(epoch int32) {
 	if epoch <= p.epoch.Load() {
 		return
 	}
+	p.Log().Lead(epoch)
 	p.epoch.Store(epoch)
-	p.Log().AssignEpoch(epoch)
 }
 
 // CheckEpoch compares a client's view of the leader epoch with ours; -1 means it has none.
@@ -115,17 +140,51 @@ func (p *Partition) CheckEpoch(client int32) error {
 	}
 }
 
-// advance raises the high watermark to what is committed: the synced end in fsync durability, the
-// end of the log otherwise. Those who waited for it fire on this goroutine.
-func (p *Partition) advance() {
-	hw := p.Log().EndOffset()
+// stored hears that more of the log is on stable storage.
+func (p *Partition) stored() {
+	p.advance()
+	if fn := p.onStore.Load(); fn != nil {
+		(*fn)()
+	}
+}
+
+// OnStored sets what is called after more of the log was synced; the fetcher of a follower waits for
+// that. It must not block.
+func (p *Partition) OnStored(fn func()) {
+	if fn == nil {
+		p.onStore.Store(nil)
+		return
+	}
+	p.onStore.Store(&fn)
+}
+
+// StoredOffset is the end of what this replica may tell others that it has: the synced end in fsync
+// durability, the end of the log otherwise.
+func (p *Partition) StoredOffset() int64 {
 	if p.settings.Load().Durability == storage.Fsync {
-		hw = p.Log().SyncedOffset()
+		return p.Log().SyncedOffset()
 	}
-	before := p.Log().HighWatermark()
+	return p.Log().EndOffset()
+}
+
+// advance raises the leader's high watermark to what is committed: what every in-sync replica has
+// stored. Those who waited for it fire on this goroutine.
+func (p *Partition) advance() {
+	p.mu.Lock()
+	if !p.leads.Load() {
+		p.mu.Unlock()
+		return
+	}
+	log := p.Log()
+	before := log.HighWatermark()
+	hw := p.StoredOffset()
+	if p.remoted.Load() {
+		hw = p.committedLocked(hw, before)
+	}
 	if hw > before {
-		p.Log().SetHighWatermark(hw)
+		log.SetHighWatermark(hw)
 	}
+	p.mu.Unlock()
 	p.fireHW(hw, nil)
 	if hw > before {
 		p.tail.fire()
@@ -173,16 +232,23 @@ type AppendOptions struct {
 	Sampler *batch.Sampler
 	// Guard goes with the first batch of a transaction.
 	Guard storage.Guard
+	// AllInSync refuses the append while the in-sync set is smaller than min.insync.replicas (acks=all).
+	AllInSync bool
 }
 
 // Append validates a producer's batch and writes it to the log. The batch's bytes are changed in
 // place (offsets, epoch, timestamps) or re-encoded, as the topic's settings ask.
 func (p *Partition) Append(b batch.Batch, o AppendOptions) (AppendResult, error) {
 	epoch := p.epoch.Load()
-	if p.closed.Load() {
+	if p.closed.Load() || !p.leads.Load() {
 		return AppendResult{}, kerr.NotLeaderForPartition
 	}
 	s := p.settings.Load()
+	if o.AllInSync && p.remoted.Load() {
+		if err := p.CheckMinInSync(); err != nil {
+			return AppendResult{}, err
+		}
+	}
 	v := s.Validate
 	v.Now, v.Sampler = o.Now, o.Sampler
 	res, err := batch.Validate(b, v)
@@ -195,8 +261,13 @@ func (p *Partition) Append(b batch.Batch, o AppendOptions) (AppendResult, error)
 // AppendInternal writes a batch that this broker made itself: coordinator records and transaction
 // markers.
 func (p *Partition) AppendInternal(b batch.Batch, now time.Time, o storage.AppendOptions) (AppendResult, error) {
-	if p.closed.Load() {
+	if p.closed.Load() || !p.leads.Load() {
 		return AppendResult{}, kerr.NotLeaderForPartition
+	}
+	if p.remoted.Load() {
+		if err := p.CheckMinInSync(); err != nil {
+			return AppendResult{}, err
+		}
 	}
 	o.LeaderEpoch, o.Now, o.Origin = p.epoch.Load(), now, storage.Coordinator
 	return p.write(b, o)
@@ -232,6 +303,9 @@ func (p *Partition) write(b batch.Batch, o storage.AppendOptions) (AppendResult,
 	}
 	if p.settings.Load().Durability != storage.Fsync {
 		p.advance()
+	}
+	if p.remoted.Load() {
+		p.tail.fire() // followers read up to the end of the log
 	}
 	return AppendResult{AppendInfo: info, LeaderEpoch: o.LeaderEpoch}, nil
 }

@@ -23,7 +23,8 @@ type ReadRequest struct {
 	MinOne      bool // give one batch even if it is larger than MaxBytes (KIP-74)
 	Isolation   Isolation
 	LeaderEpoch int32 // the client's view, -1 for none
-	ToEnd       bool  // read up to the end of the log (replica tools)
+	ToEnd       bool  // read up to the end of the log (followers and replica tools)
+	AnyReplica  bool  // a follower may answer (KIP-392)
 }
 
 // ReadResult is what a fetch of one partition says. Range is nil when there is nothing to read; the
@@ -47,12 +48,20 @@ func (p *Partition) readLog(offset int64, maxBytes int32, upTo int64, minOne boo
 	}
 }
 
+func (p *Partition) checkRead(r ReadRequest) error {
+	if r.AnyReplica {
+		return p.CheckEpoch(r.LeaderEpoch)
+	}
+	return p.CheckLeader(r.LeaderEpoch)
+}
+
 // Read never blocks: it fixes the upper bound and returns a range of a file, not bytes.
 func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	res := ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
-	if err := p.CheckEpoch(r.LeaderEpoch); err != nil {
+	if err := p.checkRead(r); err != nil {
 		return res, err
 	}
+	epoch := p.epoch.Load()
 	// The stable offset is read first: it may only lag what the watermark read next allows.
 	lso := p.LastStableOffset()
 	hw := p.Log().HighWatermark()
@@ -78,6 +87,10 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if rng == nil {
 		return res, nil
 	}
+	if r.ToEnd && p.epoch.Load() != epoch {
+		rng.Release() // what lies above the high watermark may be another leader's by now
+		return ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}, kerr.NotLeaderForPartition
+	}
 	if r.Isolation == ReadCommitted {
 		res.Aborted = p.Log().AbortedTxns(r.Offset, min(bound, rng.NextOffset))
 	}
@@ -89,6 +102,9 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 // DeleteRecords moves the log start up to offset (-1: to the high watermark) and returns the new
 // start.
 func (p *Partition) DeleteRecords(offset int64) (int64, error) {
+	if err := p.CheckLeader(-1); err != nil {
+		return -1, err
+	}
 	hw := p.Log().HighWatermark()
 	if offset == -1 {
 		offset = hw

@@ -1,6 +1,10 @@
 package partition
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
 
 // A waiter is a leaf: it is fired without any lock held, at most once.
 
@@ -64,8 +68,17 @@ func (p *Partition) AwaitHW(until int64, fire func(error)) { p.Await(until, wait
 
 // Await tells w once the high watermark has reached until, at once if it has already, or with an
 // error when the replica closes first. That happens on the goroutine that moved the watermark.
-func (p *Partition) Await(until int64, w Waiter) {
+func (p *Partition) Await(until int64, w Waiter) { p.AwaitEpoch(p.epoch.Load(), until, w) }
+
+// AwaitEpoch is Await for what was appended in a leader epoch: once that is over nobody can tell from
+// the high watermark whether these records stayed, and w hears that this replica does not lead.
+func (p *Partition) AwaitEpoch(epoch int32, until int64, w Waiter) {
 	p.mu.Lock()
+	if !p.leads.Load() || p.epoch.Load() != epoch {
+		p.mu.Unlock()
+		w.Reached(kerr.NotLeaderForPartition)
+		return
+	}
 	if p.Log().HighWatermark() >= until {
 		p.mu.Unlock()
 		w.Reached(nil)

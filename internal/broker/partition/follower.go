@@ -1,0 +1,120 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// FollowerState is where a follower goes on fetching.
+type FollowerState struct {
+	Offset   int64 // end of its log
+	Epoch    int32 // newest leader epoch in its log; -1 for none
+	LogStart int64
+	Stored   bool // all of it may be reported to the leader
+}
+
+// FollowerState tells the fetcher where to go on.
+func (p *Partition) FollowerState() FollowerState {
+	log := p.Log()
+	epoch, _ := log.LatestEpoch()
+	end := log.EndOffset()
+	return FollowerState{end, epoch, log.StartOffset(), p.StoredOffset() >= end}
+}
+
+// lockFollower takes the follower's lock if the replica still follows in this leader epoch.
+func (p *Partition) lockFollower(epoch int32) error {
+	p.follow.Lock()
+	if p.closed.Load() || p.leads.Load() || p.epoch.Load() != epoch {
+		p.follow.Unlock()
+		return kerr.FencedLeaderEpoch
+	}
+	return nil
+}
+
+// AppendAsFollower writes what the leader of the epoch sent, as it is: whole batches of magic 2 that go
+// on from the end of the log. A batch cut off at the end is left for the next fetch. What fails its
+// checksum is not written.
+func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time) error {
+	if err := p.lockFollower(epoch); err != nil {
+		return err
+	}
+	defer p.follow.Unlock()
+	log := p.Log()
+	for len(records) > 0 {
+		b, rest, err := batch.Next(records)
+		if errors.Is(err, batch.ErrShort) {
+			break
+		}
+		if err == nil {
+			err = b.CheckCRC()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: what the leader sent for offset %d: %w", p.TP, log.EndOffset(), err)
+		}
+		if b.LeaderEpoch() > epoch {
+			break // written after that leader was deposed: this log may differ before it
+		}
+		if _, err := p.append(b, storage.AppendOptions{LeaderEpoch: epoch, Now: now, Origin: storage.Replica}); err != nil {
+			return err
+		}
+		records = rest
+	}
+	p.raiseFollower(hw, logStart)
+	return nil
+}
+
+// raiseFollower takes the leader's high watermark and log start, as far as this log has come.
+func (p *Partition) raiseFollower(hw, logStart int64) {
+	log := p.Log()
+	before := log.HighWatermark()
+	log.SetHighWatermark(hw)
+	if to := min(logStart, log.HighWatermark()); to > log.StartOffset() {
+		_, _ = log.DeleteRecords(to) // tried again with the next fetch
+	}
+	if log.HighWatermark() > before {
+		p.tail.fire()
+	}
+}
+
+// TruncateDiverged cuts what the leader does not have: it said that the leader epoch (the newest that
+// both know at most) ends at end in its log. Where this log has nothing of that epoch it goes back to
+// the end of an older one, and the next fetch goes on from there (KIP-101, KIP-279).
+func (p *Partition) TruncateDiverged(epoch, leaderEpoch int32, leaderEnd int64) error {
+	if err := p.lockFollower(epoch); err != nil {
+		return err
+	}
+	defer p.follow.Unlock()
+	log := p.Log()
+	if leaderEnd < 0 {
+		return log.Truncate(log.HighWatermark())
+	}
+	to := min(leaderEnd, log.EndOffset())
+	if _, end := log.EpochEnd(leaderEpoch); end >= 0 {
+		to = min(to, end)
+	}
+	return log.Truncate(to)
+}
+
+// TruncateTo cuts the log at offset, where the leader's ends.
+func (p *Partition) TruncateTo(epoch int32, offset int64) error {
+	if err := p.lockFollower(epoch); err != nil {
+		return err
+	}
+	defer p.follow.Unlock()
+	return p.Log().Truncate(offset)
+}
+
+// RestartAt drops every record and goes on at the leader's log start.
+func (p *Partition) RestartAt(epoch int32, start int64) error {
+	if err := p.lockFollower(epoch); err != nil {
+		return err
+	}
+	defer p.follow.Unlock()
+	return p.Log().TruncateFully(start)
+}
