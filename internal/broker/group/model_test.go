@@ -15,11 +15,13 @@ import (
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// TestModel lets clients of both protocols join, consume, commit, leave, crash and come back, while
-// topics grow, records cannot be stored and the coordinator moves. After every step no partition may
-// be in two hands and no commit may be lost; in the end, left alone, every partition has an owner.
+// TestModel lets clients of both protocols join, consume, commit alone and in transactions, leave,
+// crash and come back, while topics grow, records cannot be stored and the coordinator moves, at times
+// without what was not committed. After every step no partition may be in two hands and no commit may
+// be lost or go back; in the end, left alone, every partition has an owner and every transaction ended.
 func TestModel(t *testing.T) {
-	seeds := uint64(60)
+	var steps, commits, txnCommits int
+	seeds := uint64(120)
 	if testing.Short() {
 		seeds = 15
 	}
@@ -31,7 +33,12 @@ func TestModel(t *testing.T) {
 				w.step()
 			}
 			w.settle()
+			steps, commits, txnCommits = steps+w.steps, commits+w.commits, txnCommits+w.txnCommits
 		})
+	}
+	t.Logf("%d schedules, %d steps, %d commits, %d transactions with commits", seeds, steps, commits, txnCommits)
+	if !t.Failed() && (commits < int(seeds) || txnCommits < int(seeds)) {
+		t.Errorf("%d commits and %d transactions in %d schedules show nothing", commits, txnCommits, seeds)
 	}
 }
 
@@ -44,11 +51,18 @@ type world struct {
 	names   int
 	// acked is the highest offset that a client was told is committed.
 	acked map[base.TopicPartition]int64
-	calm  bool
+	// sent is the highest offset that a client sent outside of a transaction, or in one that is to commit.
+	sent map[base.TopicPartition]int64
+	calm bool
+	txns []*openTxn
+	late []func() // commits of classic members that are still on their way
+	pids int64
+
+	steps, commits, txnCommits int
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), acked: map[base.TopicPartition]int64{}}
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), acked: map[base.TopicPartition]int64{}, sent: map[base.TopicPartition]int64{}}
 	w.s = newShell(func(c *Config) {
 		c.InitialRebalanceDelay = time.Duration(w.r.IntN(3)) * time.Second
 		c.ConsumerAssignmentInterval = time.Duration(w.r.IntN(2)) * time.Second
@@ -82,8 +96,10 @@ func (w *world) disturb() {
 		topic := []string{"a", "b"}[w.r.IntN(2)]
 		known, _ := w.s.topics.ByName(topic)
 		w.s.topics.set(topic, min(known.Partitions+1, 8))
-	case n < 31:
+	case n < 30:
 		w.s.restart()
+	case n < 31:
+		w.s.lose()
 	case n < 34:
 		w.s.failure = kerr.MessageTooLarge
 	case n < 38:
@@ -114,6 +130,12 @@ func (w *world) start(instance *string) {
 }
 
 func (w *world) step() {
+	w.steps++
+	w.endSomeTxn()
+	if n := len(w.late); n > 0 && w.chance(10) {
+		w.late[n-1]()
+		w.late = w.late[:n-1]
+	}
 	for _, c := range slices.Clone(w.clients) {
 		if c.alive {
 			c.step()
@@ -142,9 +164,14 @@ func (w *world) check() {
 			}
 		}
 	}
+	for tp, offset := range w.sent {
+		if c := w.s.m.offsets.get("g", tp); c != nil && c.offset > offset {
+			w.t.Fatalf("%s has offset %d, which is only in transactions that did not commit; up to %d was sent", tp, c.offset, offset)
+		}
+	}
 	for tp, offset := range w.acked {
 		if c := w.s.m.offsets.get("g", tp); c == nil || c.offset < offset {
-			w.t.Fatalf("%s was committed at %d, the coordinator has %+v", tp, offset, c)
+			w.t.Fatalf("the commit of %s went back: it was committed at %d, the coordinator has %+v", tp, offset, c)
 		}
 	}
 }
@@ -177,6 +204,9 @@ func (w *world) settle() {
 			}
 		}
 	}
+	if n := len(w.s.m.offsets.pending) + len(w.s.m.offsets.open) + len(w.txns); n > 0 {
+		w.t.Errorf("%d transactions did not end\n%s", n, dump(w.s.m))
+	}
 	if g := w.s.m.groups["g"]; g.stateName() != "Stable" {
 		w.t.Errorf("the group is %s in the end; clients %v\n%s", g.stateName(), w.clients, dump(w.s.m))
 	}
@@ -204,6 +234,9 @@ type client struct {
 	target assignment // consumer protocol: what it was told to have
 	moving bool       // it is on its way there
 	full   bool       // it is not sure what the coordinator knows
+
+	txn     *openTxn // the transaction that its commits are part of
+	delayed int32    // classic: generation of a commit that is still on its way
 }
 
 func (c *client) String() string {
@@ -243,7 +276,12 @@ func (c *client) step() {
 	default:
 		c.beat()
 	}
-	if c.alive && c.in && !c.waiting && c.w.chance(40) {
+	c.resolve()
+	switch {
+	case !c.alive || !c.in || c.waiting:
+	case c.txn != nil && !c.w.calm && c.w.chance(50), c.txn == nil && !c.w.calm && c.w.chance(10):
+		c.commitTxn()
+	case c.w.chance(40):
 		c.commit()
 	}
 }
@@ -257,17 +295,32 @@ func (c *client) take(a map[base.TopicPartition]bool) {
 	for tp := range a {
 		at, ok := c.owned[tp]
 		if !ok {
-			at = -1
-			if k := c.w.s.m.offsets.get("g", tp); k != nil {
-				at = k.offset
-			}
-			if acked, ok := c.w.acked[tp]; ok && at < acked {
-				c.w.t.Fatalf("%s starts %s at %d, but %d was committed", c.name, tp, at, acked)
-			}
+			at = unread
 		}
 		owned[tp] = at
 	}
 	c.owned = owned
+	c.resolve()
+}
+
+// unread is the place of a partition whose committed offset has not been read yet.
+const unread = -2
+
+// resolve reads where its partitions were left, of those without a commit in an open transaction.
+func (c *client) resolve() {
+	for tp, at := range c.owned {
+		if at != unread || c.w.s.m.offsets.unstable("g", tp) {
+			continue
+		}
+		at = -1
+		if k := c.w.s.m.offsets.get("g", tp); k != nil {
+			at = k.offset
+		}
+		if acked, ok := c.w.acked[tp]; ok && at < acked {
+			c.w.t.Fatalf("the commit of %s went back: %s starts at %d, but %d was committed", tp, c.name, at, acked)
+		}
+		c.owned[tp] = at
+	}
 }
 
 func (c *client) commit() {
@@ -276,8 +329,12 @@ func (c *client) commit() {
 	req.GenerationIdOrMemberEpoch = c.epoch
 	offsets := map[base.TopicPartition]int64{}
 	for tp, at := range c.owned {
+		if at == unread {
+			continue
+		}
 		t, _ := c.w.s.topics.ByName(tp.Topic)
 		offsets[tp] = at + 1
+		c.w.sent[tp] = max(c.w.sent[tp], at+1)
 		req.Topics = append(req.Topics, kmsg.OffsetCommitRequestOffsetCommitRequestTopic{
 			Name: tp.Topic, TopicId: t.ID,
 			Partitions: []kmsg.OffsetCommitRequestOffsetCommitRequestPartition{{
@@ -285,7 +342,11 @@ func (c *client) commit() {
 			}},
 		})
 	}
-	if len(offsets) == 0 {
+	if len(offsets) == 0 || c.delayed == c.epoch && c.classic {
+		return
+	}
+	if c.classic && c.w.chance(25) {
+		c.commitLate(&req, offsets)
 		return
 	}
 	c.w.s.do(func() coord.Result {
@@ -294,6 +355,7 @@ func (c *client) commit() {
 				for _, p := range t.Partitions {
 					tp := base.TopicPartition{Topic: t.Name, Partition: p.PartitionIndex}
 					if p.ErrorCode == 0 {
+						c.w.commits++
 						c.w.acked[tp] = max(c.w.acked[tp], offsets[tp])
 						if _, ok := c.owned[tp]; ok {
 							c.owned[tp] = offsets[tp]

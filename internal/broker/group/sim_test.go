@@ -86,6 +86,7 @@ type shell struct {
 	ids    int
 
 	held    bool // appends are not committed until release
+	stored  int  // how much of the log is committed
 	queue   []waiting
 	failure *kerr.Error // what the next append answers
 	ticks   int
@@ -140,6 +141,12 @@ func (s *shell) restart() {
 	s.load()
 }
 
+// lose fails over to a machine that has only what was committed.
+func (s *shell) lose() {
+	s.log = s.log[:s.stored]
+	s.restart()
+}
+
 // do runs one input and everything that is due after it.
 func (s *shell) do(op func() coord.Result) {
 	s.take(op())
@@ -187,6 +194,7 @@ func (s *shell) append(r coord.Result) error {
 
 // release commits everything that was appended.
 func (s *shell) release() {
+	s.stored = len(s.log)
 	for len(s.queue) > 0 {
 		w := s.queue[0]
 		s.queue = s.queue[1:]

@@ -15,9 +15,11 @@ import (
 // TestModel runs producers, zombies, partitions, restarts and lost tails of the log against one
 // machine in random order, and then checks what a read_committed reader and the producers saw.
 func TestModel(t *testing.T) {
-	for seed := range uint64(400) {
+	const seeds, steps = 400, 250
+	var ended, fenced int
+	for seed := range uint64(seeds) {
 		w := newWorld(t, seed)
-		for range 250 {
+		for range steps {
 			w.step()
 		}
 		w.settle()
@@ -25,6 +27,16 @@ func TestModel(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+		ended += len(w.ended)
+		for _, p := range w.producers {
+			if p.zombie && p.dead {
+				fenced++
+			}
+		}
+	}
+	t.Logf("%d schedules, %d steps, %d transactions that their producers ended, %d zombies fenced", seeds, seeds*steps, ended, fenced)
+	if ended < seeds || fenced < seeds {
+		t.Errorf("%d transactions and %d zombies in %d schedules show nothing", ended, fenced, seeds)
 	}
 }
 
