@@ -19,6 +19,7 @@ type model struct {
 	start   int64
 	records []string // "offset=value" of [0, end), also those below start
 	synced  int64
+	hw      int64 // the highest that was seen since the log was last opened or cut
 	exists  bool
 }
 
@@ -81,6 +82,8 @@ func (m *machine) sync(rt *rapid.T) {
 	waitSynced(rt, l, l.EndOffset())
 	m.m.synced = l.EndOffset()
 	l.SetHighWatermark(m.m.synced)
+	m.m.hw = l.HighWatermark()
+	l.SetHighWatermark(m.m.hw / 2) // means nothing
 	_ = rt
 }
 
@@ -124,6 +127,7 @@ func (m *machine) truncate(rt *rapid.T) {
 	m.m.records = m.m.records[:to]
 	m.m.synced = min(m.m.synced, to)
 	m.m.start = l.StartOffset()
+	m.m.hw = min(m.m.hw, to)
 }
 
 func (m *machine) check(rt *rapid.T) {
@@ -133,6 +137,8 @@ func (m *machine) check(rt *rapid.T) {
 	}
 	if hw := l.HighWatermark(); hw < l.StartOffset() || hw > l.EndOffset() || l.SyncedOffset() > l.EndOffset() {
 		rt.Fatalf("start %d, high watermark %d, synced %d, end %d", l.StartOffset(), hw, l.SyncedOffset(), l.EndOffset())
+	} else if hw < m.m.hw {
+		rt.Fatalf("the high watermark moved back from %d to %d", m.m.hw, hw)
 	}
 	maxBytes := rapid.Int32Range(1, 4000).Draw(rt, "max bytes")
 	got := readAll(rt, l, m.m.start, maxBytes)
@@ -196,7 +202,7 @@ func (m *machine) settle(rt *rapid.T) {
 	}
 	m.m.records = m.m.records[:end]
 	m.m.start = l.StartOffset()
-	m.m.synced = end
+	m.m.synced, m.m.hw = end, l.HighWatermark()
 }
 
 func (m *machine) reopen(rt *rapid.T) {
