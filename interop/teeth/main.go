@@ -139,6 +139,8 @@ func (t *teeth) one(ctx context.Context, i int, b broken) (time.Duration, error)
 	}
 	out, took, err := t.command(ctx, b.command, overlay)
 	switch {
+	case ctx.Err() != nil:
+		return took, fmt.Errorf("teeth was told to end: %w", context.Cause(ctx))
 	case err == nil:
 		return took, fmt.Errorf("%s passes", b.command)
 	case took > limit:
