@@ -235,3 +235,32 @@ func FuzzIndex(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTextFiles: whatever the small text files of a directory hold, reading them ends in a value or an error.
+func FuzzTextFiles(f *testing.F) {
+	f.Add([]byte("0\n2\nt 0 5\nt 1 7\n"))
+	f.Add([]byte("0\n2\n0 0\n3 17\n"))
+	f.Add([]byte("version=1\ncluster.id=c\nnode.id=1\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n"))
+	f.Add([]byte("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fs := vfs.NewUntrackedMem()
+		if err := fs.MkdirAll("/d"); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"offsets", epochCheckpointFile, metaFile, partitionMetadataFile} {
+			if err := vfs.WriteFile(fs, "/d/"+name, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if o, err := readOffsets(fs, "/d", "offsets"); err == nil && len(o) > len(b) {
+			t.Fatalf("%d offsets in %d bytes", len(o), len(b))
+		}
+		_, _ = loadEpochs(fs, "/d")
+		if m, ok, err := ReadMeta(fs, "/d"); ok && (err != nil || m.ClusterID == "") {
+			t.Fatalf("meta.properties is taken without a cluster id: %+v, %v", m, err)
+		}
+		if _, err := readTopicID(fs, "/d"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

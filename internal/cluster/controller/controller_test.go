@@ -347,3 +347,15 @@ func FuzzSnapshot(f *testing.F) {
 		_ = readSnapshot(fsys, "/s", func(r kmsg.Record) error { return e.Apply(r) }) // must not panic
 	})
 }
+
+// FuzzQuorumState: whatever the file of what a voter must not forget holds, reading it ends in an epoch or an error.
+func FuzzQuorumState(f *testing.F) {
+	f.Add([]byte(`{"clusterId":"","leaderId":1,"leaderEpoch":7,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fsys := vfs.NewMem()
+		if err := errors.Join(fsys.MkdirAll("/d"), vfs.WriteFile(fsys, "/d/"+quorumStateFile, data)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = readQuorumEpoch(fsys, "/d") // must not panic
+	})
+}
