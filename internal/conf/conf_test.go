@@ -424,3 +424,19 @@ func FuzzFiles(f *testing.F) {
 		_, _ = Load(file(name, text)) // must not panic
 	})
 }
+
+// FuzzEnvironment: variables of any name and value give settings of keys that exist, warnings or an error.
+func FuzzEnvironment(f *testing.F) {
+	f.Add("KAFKA_LOG_DIRS", "/a,/b")
+	f.Add("LOGSTEAD_DURABILITY", "never")
+	f.Add("KAFKA_", "")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		settings, _ := readEnv([]string{name + "=" + value})
+		for _, s := range settings {
+			if s.Name == "" || s.Origin.Kind != FromEnv {
+				t.Fatalf("%q gives the setting %+v", name, s)
+			}
+		}
+		_, _ = Load(Source{Env: []string{name + "=" + value}}) // must not panic
+	})
+}
