@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,7 +29,8 @@ const (
 type valid struct {
 	producer, consumer *kgo.Client
 	stop               context.CancelFunc
-	done               sync.WaitGroup
+	ending             atomic.Bool // nothing is produced any more
+	producing, done    sync.WaitGroup
 	// quiet is the p99 while nobody else is there, busy beside as many valid clients as there are attackers.
 	quiet, busy time.Duration
 	brief       []time.Duration // answers during attacks that took few
@@ -60,7 +62,7 @@ func startValid(ctx context.Context, addr, topic string) (*valid, error) {
 		return nil, err
 	}
 	ctx, v.stop = context.WithCancel(ctx)
-	v.done.Go(func() { v.produce(ctx) })
+	v.producing.Go(func() { v.produce(ctx) })
 	v.done.Go(func() { v.consume(ctx) })
 	return v, nil
 }
@@ -74,6 +76,9 @@ func (v *valid) produce(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+		if v.ending.Load() {
+			return
 		}
 		v.mu.Lock()
 		v.mu.next++
@@ -145,6 +150,8 @@ func (v *valid) p99(mark int) (time.Duration, int) {
 func (v *valid) finish(ctx context.Context) (acked int, wrong []string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	v.ending.Store(true) // what comes after the flush would be refused when the client is closed
+	v.producing.Wait()
 	if err := v.producer.Flush(ctx); err != nil {
 		wrong = append(wrong, "flush: "+err.Error())
 	}
