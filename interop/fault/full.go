@@ -41,11 +41,11 @@ func (f *fault) full(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		v, err := newVolume(ctx, n.Dir, smallVolumeBytes)
+		v, err := local.NewVolume(ctx, n.Dir, smallVolumeBytes)
 		if err != nil {
 			return err
 		}
-		t := &fullTest{f: f, n: n, v: v, name: name, dir: filepath.Join(v.mount, "data"), acked: map[string]kgo.Record{}}
+		t := &fullTest{f: f, n: n, v: v, name: name, dir: filepath.Join(v.Mount, "data"), acked: map[string]kgo.Record{}}
 		n.Data = t.dir
 		if beside {
 			n.Data = filepath.Join(n.Dir, "data") + "," + t.dir
@@ -55,7 +55,7 @@ func (f *fault) full(ctx context.Context) error {
 		if !n.Exited() {
 			err = errors.Join(err, n.Kill())
 		}
-		if err = errors.Join(err, v.down()); err != nil {
+		if err = errors.Join(err, v.Down()); err != nil {
 			return fmt.Errorf("%s%w", name, err)
 		}
 	}
@@ -66,7 +66,7 @@ func (f *fault) full(ctx context.Context) error {
 type fullTest struct {
 	f    *fault
 	n    *local.Node
-	v    *volume
+	v    *local.Volume
 	name string
 	dir  string // the log directory on the volume
 
@@ -152,7 +152,7 @@ func (t *fullTest) put(ctx context.Context, n, size int, parts ...int32) error {
 
 // fill leaves no room on the volume and produces until that is felt.
 func (t *fullTest) fill(ctx context.Context) error {
-	if err := fillUp(filepath.Join(t.v.mount, "filler")); err != nil {
+	if err := fillUp(filepath.Join(t.v.Mount, "filler")); err != nil {
 		return err
 	}
 	var err error
@@ -186,7 +186,7 @@ func fillUp(name string) error {
 
 // free makes room again; the broker is not restarted.
 func (t *fullTest) free(ctx context.Context) error {
-	if err := os.Remove(filepath.Join(t.v.mount, "filler")); err != nil {
+	if err := os.Remove(filepath.Join(t.v.Mount, "filler")); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -219,7 +219,7 @@ func (t *fullTest) restart(ctx context.Context, when string) error {
 
 // offline fails every write and sync of the volume, as a broken disk does.
 func (t *fullTest) offline(ctx context.Context, beside bool) error {
-	if err := t.v.cut(); err != nil {
+	if err := t.v.Cut(); err != nil {
 		return err
 	}
 	err := t.put(ctx, 1, 1000, t.here[0])
@@ -240,7 +240,7 @@ func (t *fullTest) offline(ctx context.Context, beside bool) error {
 			return err
 		}
 	}
-	if err := errors.Join(t.v.down(), t.v.up(ctx)); err != nil {
+	if err := errors.Join(t.v.Down(), t.v.Up(ctx)); err != nil {
 		return err
 	}
 	return t.restart(ctx, "volume mended: ")

@@ -71,7 +71,7 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 		}
 		began := time.Now()
 		err := p.run(ctx)
-		var no *notHere
+		var no *local.NotHere
 		switch {
 		case errors.As(err, &no):
 			f.report.NotRun(p.name, no.Error())
@@ -151,8 +151,3 @@ func (f *fault) repeat(ctx context.Context, name string, n *local.Node, cut func
 	l.check(ctx, f.report, fmt.Sprintf("%s, %d rounds: ", name, f.rounds))
 	return nil
 }
-
-// notHere is a part that this machine cannot run.
-type notHere struct{ why error }
-
-func (e *notHere) Error() string { return e.why.Error() }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 const powerBytes = 1 << 30
@@ -14,15 +16,15 @@ func (f *fault) power(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := newVolume(ctx, n.Dir, powerBytes)
+	v, err := local.NewVolume(ctx, n.Dir, powerBytes)
 	if err != nil {
 		return err
 	}
-	defer func() { f.report.Check("power: volume can be unmounted", errors.Join(n.Kill(), v.down())) }()
-	n.Data = filepath.Join(v.mount, "data")
+	defer func() { f.report.Check("power: volume can be unmounted", errors.Join(n.Kill(), v.Down())) }()
+	n.Data = filepath.Join(v.Mount, "data")
 	return f.repeat(ctx, "power cut", n, func(ctx context.Context) error {
 		// The process may end by itself once nothing can be written: that is no error here.
-		if err := v.cut(); err != nil {
+		if err := v.Cut(); err != nil {
 			return err
 		}
 		if !n.Exited() {
@@ -30,9 +32,9 @@ func (f *fault) power(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := v.down(); err != nil {
+		if err := v.Down(); err != nil {
 			return err
 		}
-		return v.up(ctx)
+		return v.Up(ctx)
 	})
 }
