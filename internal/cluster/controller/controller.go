@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
 	"github.com/logstead/logstead/internal/kit/vfs"
@@ -47,14 +49,17 @@ type Options struct {
 	SnapshotBytes    int64
 	SnapshotInterval time.Duration
 	SegmentBytes     int32 // of the log, default 1 GiB
+	Quorum           Quorum
 }
 
 // Controller runs the Machine over the metadata log.
 type Controller struct {
-	opts  Options
-	log   *storage.Log
-	dir   string // of the log and its snapshots
-	epoch int32  // of the leader, one higher each time that Open succeeds
+	opts Options
+	log  *storage.Log
+	dir  string // of the log and its snapshots
+	core *raft.Core
+
+	leader atomic.Uint64 // node id above, epoch below, as Core.Leader gives them
 
 	image atomic.Pointer[meta.Image]
 	end   atomic.Int64 // the offset after the last published record
@@ -70,6 +75,14 @@ type Controller struct {
 
 	// What follows belongs to the goroutine of Run (to Open, before that).
 	machine       *Machine
+	replay        replayer
+	round         *round
+	began         int32 // the epoch that the machine has begun
+	lastEpoch     int32 // of the last batch that was committed
+	writing       *raft.Work
+	toWrite       chan *raft.Work
+	written       chan error
+	inbox         chan []*raft.Message
 	builder       *batch.Builder
 	snapshotEnd   int64 // of the newest snapshot
 	sinceSnapshot int64 // bytes
@@ -96,30 +109,23 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Quorum.setDefaults(o.Config.NodeID)
 	c := &Controller{
 		opts: o, ops: make(chan operation, mailboxSize), stopped: make(chan struct{}),
 		builder: batch.NewBuilder(batch.Options{}), snapshotTime: o.Clock.Now(),
+		toWrite: make(chan *raft.Work, 1), written: make(chan error, 1), inbox: make(chan []*raft.Message, inboxSize),
+		began: -1,
 	}
 	if err := c.openLog(); err != nil {
 		return nil, err
 	}
-	im, bytes, err := c.loadImage()
-	if err != nil {
+	if err := c.openCore(); err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	c.sinceSnapshot = bytes
-	o.Config.NextOffset = c.log.EndOffset
-	c.machine = NewMachine(o.Config, im)
-	if err := c.claim(); err != nil {
-		return nil, fmt.Errorf("claim the metadata log in %s: %w", c.dir, err)
-	}
-	return c, nil
+	return c, ctx.Err()
 }
 
-// openLog opens the log and makes all of it durable: what a crash left is part of it from now on.
+// openLog opens the log.
 func (c *Controller) openLog() error {
 	tp := base.TopicPartition{Topic: MetadataTopic}
 	cfg := logConfig(&c.opts)
@@ -135,10 +141,6 @@ func (c *Controller) openLog() error {
 		}
 	}
 	log.SetConfig(cfg)
-	if err := log.Sync(); err != nil {
-		return fmt.Errorf("sync the metadata log: %w", err)
-	}
-	log.SetHighWatermark(log.EndOffset())
 	c.log, c.dir = log, log.Path()
 	return nil
 }
@@ -154,52 +156,10 @@ func logConfig(o *Options) storage.LogConfig {
 	return cfg
 }
 
-// claim begins a leader epoch and, in a new cluster, the metadata.
-func (c *Controller) claim() error {
-	epoch, err := readQuorumEpoch(c.opts.FS, c.dir)
-	if err != nil {
-		return err
-	}
-	if latest, ok := c.log.LatestEpoch(); ok {
-		epoch = max(epoch, latest)
-	}
-	c.epoch = epoch + 1
-	node := c.opts.Config.NodeID
-	if err := writeQuorumState(c.opts.FS, c.dir, node, c.epoch); err != nil {
-		return err
-	}
-	c.log.AssignEpoch(c.epoch)
-	now := c.opts.Clock.Now()
-	voters := []kmsg.LeaderChangeMessageVoter{{VoterId: node}}
-	change := &kmsg.LeaderChangeMessage{LeaderId: node, Voters: voters, GrantingVoters: voters}
-	if _, err := c.append(controlBatch(batch.LeaderChange, 0, c.epoch, now.UnixMilli(), change, 0), now); err != nil {
-		return err
-	}
-	if c.machine.image().Feature(MetadataVersion) == 0 {
-		records, err := c.firstRecords()
-		if err != nil {
-			return err
-		}
-		if err := c.write(records, now); err != nil {
-			return err
-		}
-	}
-	return c.commit()
-}
-
-// append puts one batch at the end of the log.
-func (c *Controller) append(b batch.Batch, now time.Time) (storage.AppendInfo, error) {
-	info, err := c.log.Append(b, storage.AppendOptions{LeaderEpoch: c.epoch, Now: now, Origin: storage.Coordinator})
-	if err == nil {
-		c.sinceSnapshot += int64(len(b))
-	}
-	return info, err
-}
-
 // encode makes one batch of an operation's records.
 func (c *Controller) encode(records []kmsg.Record, now time.Time) (batch.Batch, error) {
 	level := c.machine.image().Feature(MetadataVersion)
-	c.builder.Reset(batch.Options{LeaderEpoch: c.epoch})
+	c.builder.Reset(batch.Options{})
 	var buf []byte
 	for _, rec := range records {
 		if f, ok := rec.(*kmsg.FeatureLevelRecord); ok && f.Name == MetadataVersion {
@@ -215,15 +175,17 @@ func (c *Controller) encode(records []kmsg.Record, now time.Time) (batch.Batch, 
 	return c.builder.Build()
 }
 
-// write appends and applies the records of one operation. Nothing of them is published yet.
+// write proposes and applies the records of one operation. Nothing of them is published yet.
 func (c *Controller) write(records []kmsg.Record, now time.Time) error {
 	b, err := c.encode(records, now)
 	if err != nil {
 		return err
 	}
-	if _, err := c.append(b, now); err != nil {
-		return &brokenError{err}
+	b = slices.Clone(b) // it belongs to the quorum from here on
+	if err := c.core.Propose(b); err != nil {
+		return err
 	}
+	c.round.proposed = append(c.round.proposed, b)
 	for _, rec := range records {
 		if err := c.machine.Apply(rec); err != nil {
 			return &brokenError{fmt.Errorf("apply own record: %w", err)}
@@ -237,54 +199,6 @@ type brokenError struct{ err error }
 
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
-
-// commit makes everything written durable and publishes the image.
-func (c *Controller) commit() error {
-	if err := c.log.Sync(); err != nil {
-		return &brokenError{err}
-	}
-	end := c.log.EndOffset()
-	c.log.SetHighWatermark(end)
-	old := c.image.Load()
-	im, delta := c.machine.Cut(end-1, c.epoch)
-	c.image.Store(im)
-	c.end.Store(end)
-	if old == nil {
-		return nil
-	}
-	c.subs.Lock()
-	list := c.subs.list
-	c.subs.Unlock()
-	for _, fn := range list {
-		fn(old, im, delta)
-	}
-	return nil
-}
-
-// Run carries out operations until ctx ends or the log fails.
-func (c *Controller) Run(ctx context.Context) error {
-	defer c.refuseRest()
-	tick := time.NewTicker(tickInterval)
-	defer tick.Stop()
-	if err := c.runOps(begin); err != nil {
-		return fmt.Errorf("metadata log in %s: %w", c.dir, err)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case op := <-c.ops:
-			if err := c.runOps(op); err != nil {
-				return fmt.Errorf("metadata log in %s: %w", c.dir, err)
-			}
-		case <-tick.C:
-			if err := c.runTimer(); err != nil {
-				return fmt.Errorf("metadata log in %s: %w", c.dir, err)
-			}
-		}
-		c.maybeSnapshot()
-	}
-}
 
 // begin has the machine begin its term.
 func begin(m *Machine, now time.Time) Outcome { return Outcome{Records: m.Begin(now)} }
@@ -303,39 +217,32 @@ func (c *Controller) runTimer() error {
 	})
 }
 
-// runOps carries out an operation and those that wait behind it, with one sync for all.
+// runOps carries out an operation and those that wait behind it, as one round: they are answered
+// when the quorum has all of them.
 func (c *Controller) runOps(op operation) error {
 	now := c.opts.Clock.Now()
-	var done []func(error)
-	wrote := false
+	_, epoch := c.core.Leader()
+	c.round = &round{epoch: epoch}
 	for n := 1; ; n++ {
 		out := op(c.machine, now)
 		if len(out.Records) > 0 {
 			err := c.write(out.Records, now)
 			var broken *brokenError
 			if errors.As(err, &broken) {
-				tell(append(done, out.Done), kerr.KafkaStorageError)
+				tell(append(c.round.done, out.Done), kerr.KafkaStorageError)
 				return err
 			}
 			if err != nil {
 				tell([]func(error){out.Done}, err)
 				out.Done = nil
-			} else {
-				wrote = true
 			}
 		}
-		done = append(done, out.Done)
+		c.round.done = append(c.round.done, out.Done)
 		if op = c.nextOp(n); op == nil {
 			break
 		}
 	}
-	if wrote {
-		if err := c.commit(); err != nil {
-			tell(done, kerr.KafkaStorageError)
-			return err
-		}
-	}
-	tell(done, nil)
+	c.maybeEndRound()
 	return nil
 }
 
@@ -469,11 +376,17 @@ func (c *Controller) Subscribe(fn func(old, now *meta.Image, d meta.Delta)) {
 	c.subs.list = append(c.subs.list[:len(c.subs.list):len(c.subs.list)], fn)
 }
 
-// Epoch is the leader epoch of this run.
-func (c *Controller) Epoch() int32 { return c.epoch }
+// Epoch is the epoch of the active controller.
+func (c *Controller) Epoch() int32 {
+	_, epoch := c.Leader()
+	return epoch
+}
 
 // Leader is the active controller and its epoch; the id is -1 where none is known.
-func (c *Controller) Leader() (id, epoch int32) { return c.opts.Config.NodeID, c.epoch }
+func (c *Controller) Leader() (id, epoch int32) {
+	packed := c.leader.Load()
+	return int32(uint32(packed >> 32)), int32(uint32(packed))
+}
 
 // EndOffset is the offset after the last published record.
 func (c *Controller) EndOffset() int64 { return c.end.Load() }
@@ -483,7 +396,7 @@ func (c *Controller) maybeSnapshot() {
 	now := c.opts.Clock.Now()
 	due := c.opts.SnapshotBytes > 0 && c.sinceSnapshot >= c.opts.SnapshotBytes ||
 		c.opts.SnapshotInterval > 0 && c.sinceSnapshot > 0 && now.Sub(c.snapshotTime) >= c.opts.SnapshotInterval
-	if !due {
+	if !due || c.round != nil || c.writing != nil {
 		return
 	}
 	c.snapshotTime = now
@@ -504,7 +417,7 @@ func (c *Controller) snapshot(now time.Time) error {
 		return err
 	}
 	c.snapshotEnd, c.sinceSnapshot = id.end, 0
-	if _, err := c.log.DeleteRecords(id.end); err != nil {
+	if err := c.core.Compact(id.end); err != nil {
 		return err
 	}
 	return removeSnapshots(c.opts.FS, c.dir, id.end)

@@ -2,15 +2,18 @@
 //
 // Machine is the deciding part and pure: it checks a request against the image and returns the
 // records that carry it out and the answer. Controller is its shell: it owns the metadata log
-// (__cluster_metadata-0) and the snapshots beside it, in the formats of Apache Kafka, and publishes
-// images. Neither knows requests' transport, who may do what, or what brokers do with an image.
+// (__cluster_metadata-0) and the snapshots beside it, in the formats of Apache Kafka, replicates the
+// log with the other controllers of the quorum (package raft), and publishes images. The machine of
+// the active controller is ahead of the image by one round of operations, which ends when the quorum
+// has committed it; every other machine, and one that lost its leadership, holds what is committed.
+// Neither knows requests' transport, who may do what, or what brokers do with an image.
 //
 // Concurrency: a Machine belongs to one goroutine. Controller's methods may be called from any
 // goroutine; operations and everything they call back run one after the other on the goroutine of
-// Run. A subscriber must not call Submit and wait.
+// Run; writes of the log happen on one beside it. A subscriber must not call Submit and wait.
 //
 // Invariants:
-//  1. Nobody sees a change, in an image or an answer, before its records are on stable storage.
+//  1. Nobody sees a change, in an image or an answer, before its records are committed.
 //  2. State changes only in Apply: a log that is replayed gives the image that was live.
 //  3. The records of one operation are one batch: after a crash all of them are there, or none.
 //  4. Images are published in the order of their offsets, each to every subscriber before the

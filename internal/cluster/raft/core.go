@@ -28,6 +28,9 @@ const (
 	maxCommittedBytes   = 4 << 20  // handed out to be applied at a time
 )
 
+// Message is what voters send each other.
+type Message = pb.Message
+
 // Transport carries messages to other voters. It may lose, delay, repeat and reorder them, and must
 // not block. The messages must not be changed.
 type Transport interface {
@@ -46,6 +49,7 @@ type Options struct {
 	// and at most twice as long. Heartbeat is at most a third of it.
 	Election, Heartbeat time.Duration
 	Rand                *rand.Rand // the jitter of elections
+	MinEpoch            int32      // the highest epoch that is known from elsewhere
 	Logger              *slog.Logger
 }
 
@@ -67,6 +71,8 @@ type Core struct {
 	ledTerm  uint64
 	leadFrom uint64            // the index that began the term that this node leads
 	last     uint64            // the newest index that was handed out
+	formEnd  int64             // the offset after the newest entry that was handed out
+	unformed int64             // records proposed since
 	formed   map[uint64][]byte // the batches of entries for which raft has another content
 
 	lastHeard time.Time // of the leader, or the vote given
@@ -118,9 +124,12 @@ func Open(o Options, now time.Time) (*Core, error) {
 	if c.store, err = openStore(o.Log, o.FS, o.Dir, o.Voters, alone); err != nil {
 		return nil, err
 	}
+	if st := &c.store.mu.state; st.term < uint64(max(o.MinEpoch, 0)) {
+		st.term, st.vote = uint64(o.MinEpoch), 0
+	}
 	a := c.store.last()
 	c.voters, c.applied, c.conf, c.end = a.voters, a.index, a.confState(), a.offset
-	c.last = c.store.lastIndex()
+	c.last, c.formEnd = c.store.lastIndex(), o.Log.EndOffset()
 	c.node, err = etcd.NewRawNode(&etcd.Config{
 		ID: c.id, ElectionTick: int(o.Election / o.Heartbeat), HeartbeatTick: 1, Storage: c.store, Applied: a.index,
 		MaxSizePerMsg: maxMessageBytes, MaxCommittedSizePerReady: maxCommittedBytes,
@@ -163,6 +172,10 @@ func (c *Core) Ruling() bool { return c.IsLeader() && c.leadFrom > 0 && c.applie
 
 // Voters are the voters as of what is applied.
 func (c *Core) Voters() []Voter { return c.voters }
+
+// NextOffset is the offset that the next record proposed here gets, as far as this node can tell: what
+// raft adds by itself, at the end of a joint change of the voters, comes before it.
+func (c *Core) NextOffset() int64 { return c.formEnd + c.unformed }
 
 // AppliedEnd is the offset after the last committed batch that was handed out.
 func (c *Core) AppliedEnd() int64 { return c.end }
@@ -282,7 +295,11 @@ func (c *Core) Propose(b batch.Batch) error {
 	if !c.IsLeader() {
 		return ErrNotLeader
 	}
-	return c.proposed(c.node.Propose(b))
+	if err := c.proposed(c.node.Propose(b)); err != nil {
+		return err
+	}
+	c.unformed += int64(b.LastOffset()-b.BaseOffset()) + 1
+	return nil
 }
 
 // ProposeVoters has the set of voters replaced.
@@ -333,7 +350,7 @@ func (c *Core) Ready(now time.Time) (w *Work, ok bool, err error) {
 			return nil, false, err
 		}
 		w.Snapshot, w.SnapshotEpoch = w.anchor.offset, int32(w.anchor.term)
-		c.last = w.anchor.index
+		c.last, c.formEnd, c.unformed = w.anchor.index, w.anchor.offset, 0
 	}
 	if n := len(w.entries); n > 0 {
 		c.last = w.entries[n-1].GetIndex()
@@ -403,6 +420,7 @@ func (c *Core) form(entries []*pb.Entry, now time.Time) ([]*pb.Entry, error) {
 		next = b.LastOffset() + 1
 		list = append(list, &pb.Entry{Term: e.Term, Index: e.Index, Type: e.Type, Data: b})
 	}
+	c.formEnd, c.unformed = next, 0
 	return list, nil
 }
 

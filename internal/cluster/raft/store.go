@@ -60,12 +60,15 @@ func openStore(log *storage.Log, fsys vfs.FS, dir string, initial []Voter, alone
 		return nil, err
 	}
 	s.mu.state = st
+	// A node that began alone is not alone once the log has told it of others.
+	alone = alone && !slices.ContainsFunc(st.anchors, func(a anchor) bool { return len(a.voters) > 1 })
 	if err := s.choose(initial, alone); err != nil {
 		return nil, err
 	}
 	if err := s.scan(); err != nil {
 		return nil, err
 	}
+	alone = alone && !slices.ContainsFunc(s.mu.slots, func(at slot) bool { return at.voters })
 	return s, s.settle(alone)
 }
 

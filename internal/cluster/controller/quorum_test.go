@@ -1,0 +1,185 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/raft"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// wires carries messages between controllers of one process, as bytes.
+type wires struct {
+	t  *testing.T
+	mu struct {
+		sync.Mutex
+		to map[int32]*Controller
+	}
+}
+
+func (w *wires) Send(list []*raft.Message) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range list {
+		c := w.mu.to[raft.Receiver(m)]
+		raw, err := raft.Encode([]*raft.Message{m})
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		got, err := raft.Decode(raw)
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		if c != nil {
+			c.Receive(got)
+		}
+	}
+}
+
+func (w *wires) plug(id int32, c *Controller) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.to == nil {
+		w.mu.to = map[int32]*Controller{}
+	}
+	w.mu.to[id] = c
+}
+
+// voterNode is one controller of a quorum of several.
+type voterNode struct {
+	*Controller
+	id   int32
+	fs   *vfs.Mem
+	stop func()
+}
+
+func startVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.Voter) *voterNode {
+	t.Helper()
+	store, err := storage.Open(t.Context(), storage.Options{
+		FS: fsys, Dirs: []string{"/data"}, NodeID: id, ClusterID: "AAAAAAAAAAAAAAAAAAAAAA", Journal: storage.JournalOptions{Disabled: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	static, err := conf.Load(conf.Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(t.Context(), Options{
+		Config: Config{NodeID: id, Static: static}, Store: store, FS: fsys, ClusterID: store.ClusterID(),
+		Quorum: Quorum{Voters: slices.Clone(voters), Transport: w, Election: 400 * time.Millisecond, Heartbeat: 40 * time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	w.plug(id, c)
+	return &voterNode{Controller: c, id: id, fs: fsys, stop: sync.OnceFunc(func() {
+		w.plug(id, nil)
+		cancel()
+		if err := errors.Join(<-ended, store.Close()); err != nil {
+			t.Error(err)
+		}
+	})}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not come about", what)
+		}
+	}
+}
+
+// createOn creates a topic at whoever is active, trying again as a client would.
+func createOn(t *testing.T, nodes []*voterNode, name string) *voterNode {
+	t.Helper()
+	var by *voterNode
+	eventually(t, "topic "+name, func() bool {
+		for _, n := range nodes {
+			err := n.Await(t.Context(), func(*Machine) ([]kmsg.Record, error) {
+				return []kmsg.Record{&kmsg.ConfigRecord{
+					ResourceType: int8(meta.ResourceTopic), ResourceName: name, Name: "retention.ms", Value: new("5"),
+				}}, nil
+			})
+			if err == nil {
+				by = n
+				return true
+			}
+			if !errors.Is(err, kerr.NotController) {
+				t.Fatal(err)
+			}
+		}
+		return false
+	})
+	return by
+}
+
+func TestQuorumOfThree(t *testing.T) {
+	w := &wires{t: t}
+	voters := []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
+	var nodes []*voterNode
+	for id := int32(1); id <= 3; id++ {
+		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), id, voters))
+	}
+	defer func() {
+		for _, n := range nodes {
+			n.stop()
+		}
+	}()
+	has := func(n *voterNode, name string) bool {
+		return n.Image().Configs(meta.Resource{Type: meta.ResourceTopic, Name: name})["retention.ms"] == "5"
+	}
+	first := createOn(t, nodes, "a")
+	for _, n := range nodes {
+		eventually(t, "the change on every node", func() bool { return has(n, "a") })
+		if id, _ := n.Leader(); id != first.id {
+			t.Errorf("node %d holds %d for active, want %d", n.id, id, first.id)
+		}
+	}
+
+	// Without the active one the others go on, and when it comes back it catches up.
+	first.stop()
+	rest := slices.DeleteFunc(slices.Clone(nodes), func(n *voterNode) bool { return n == first })
+	second := createOn(t, rest, "b")
+	if second.Epoch() <= first.Epoch() {
+		t.Errorf("epoch %d after %d", second.Epoch(), first.Epoch())
+	}
+	back := startVoter(t, w, first.fs, first.id, voters)
+	nodes[first.id-1] = back
+	eventually(t, "what was missed", func() bool { return has(back, "a") && has(back, "b") })
+
+	// One that is cut off answers nothing with success, and forgets what only it has.
+	active := createOn(t, nodes, "c")
+	w.plug(active.id, nil)
+	others := slices.DeleteFunc(slices.Clone(nodes), func(n *voterNode) bool { return n == active })
+	createOn(t, others, "d")
+	w.plug(active.id, active.Controller)
+	eventually(t, "the return of who was cut off", func() bool { return has(active, "d") })
+	eventually(t, "the same end everywhere", func() bool {
+		return nodes[0].EndOffset() == nodes[1].EndOffset() && nodes[1].EndOffset() == nodes[2].EndOffset()
+	})
+	for _, n := range nodes {
+		for _, name := range []string{"a", "b", "c", "d"} {
+			if !has(n, name) {
+				t.Errorf("node %d lacks the change of %s", n.id, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,36 @@
+package meta
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Difference is what leads from one image to another that was not built from it.
+func Difference(old, now *Image) Delta {
+	d := Delta{Features: true, Quotas: true, Brokers: true, Scram: true, ACLs: true}
+	for id, t := range old.byID {
+		if now.byID[id] == nil {
+			d.Deleted = append(d.Deleted, t)
+		}
+	}
+	for id, t := range now.byID {
+		if old.byID[id] == nil {
+			d.Created = append(d.Created, t)
+		} else {
+			d.Changed = append(d.Changed, t)
+		}
+	}
+	byName := func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(d.Created, byName)
+	slices.SortFunc(d.Deleted, byName)
+	slices.SortFunc(d.Changed, byName)
+	resources := maps.Clone(old.configs)
+	maps.Copy(resources, now.configs)
+	for r := range resources {
+		if !maps.Equal(old.configs[r], now.configs[r]) && (r.Type != ResourceTopic || now.topics[r.Name] != nil) {
+			d.Configs = append(d.Configs, r)
+		}
+	}
+	return d
+}
