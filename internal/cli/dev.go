@@ -118,7 +118,7 @@ func (a *App) dev(ctx context.Context, f devFlags, command []string) error {
 		Config: static, Version: readVersion().Version, Logger: logger, Level: &level, Memory: f.data == "", NextFreePort: true,
 	})
 	if err != nil {
-		return startFault(err)
+		return devFault(ctx, err, command)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -127,7 +127,7 @@ func (a *App) dev(ctx context.Context, f devFlags, command []string) error {
 	select {
 	case <-n.Serving():
 	case err := <-done:
-		return startFault(err)
+		return devFault(ctx, err, command)
 	}
 	if err := a.devTopics(ctx, n.Bootstrap(), f.topics); err != nil {
 		cancel()
@@ -146,6 +146,14 @@ func (a *App) dev(ctx context.Context, f devFlags, command []string) error {
 	}
 	a.say("stopped%s", a.devKept(f))
 	return nil
+}
+
+// devFault is startFault where a command was to be run, which then was not.
+func devFault(ctx context.Context, err error, command []string) error {
+	if err = startFault(ctx, err); err == nil && len(command) > 0 {
+		return ctx.Err()
+	}
+	return err
 }
 
 func (a *App) devKept(f devFlags) string {

@@ -109,13 +109,17 @@ func (a *App) server(ctx context.Context, f serverFlags) error {
 		Config: static, ConfigFile: f.config, Version: readVersion().Version, Logger: logger, Level: &level,
 	})
 	if err != nil {
-		return startFault(err)
+		return startFault(ctx, err)
 	}
 	return n.Run(ctx)
 }
 
-// startFault says why a broker did not start, and what to do.
-func startFault(err error) error {
+// startFault says why a broker did not start, and what to do. One that was told to stop before it was
+// ready has done what it was told.
+func startFault(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+		return nil
+	}
 	f := &Fault{What: "the broker did not start", Why: err.Error(), Exit: exitFailed, cause: err}
 	var listen *node.ListenError
 	var unformatted *node.NotFormattedError
