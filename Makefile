@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench generate soak
+.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench profile generate soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -43,6 +43,10 @@ fault:            ## kill -9, power cuts, flipped bits, full and broken volumes
 
 bench:            ## logstead beside Apache Kafka, into bench/RESULTS.md
 	go run ./bench/compare
+
+profile:          ## where the CPU goes under the four main loads, by Go's profiler; files in ./profiles
+	go run ./bench/compare -pprof profiles -rounds 1 -rivals fsync,replicated \
+		-only '^(produce/none/64KiB|produce/none/1KiB|consume/cache/64KiB|small/acks=all/64conns)$$'
 
 generate:         ## what is made from tables and from Kafka's message definitions
 	go generate ./...

@@ -139,7 +139,7 @@ func counted(ctx context.Context, r *rival, fn func() (raw.Result, error)) (res 
 	if err != nil {
 		return res, 0, 0, err
 	}
-	if res, err = fn(); err != nil {
+	if res, err = r.sampled(ctx, fn); err != nil {
 		return res, 0, 0, err
 	}
 	after, err := r.cpu()

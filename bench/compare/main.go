@@ -40,6 +40,7 @@ type options struct {
 	attach  string // host:port,pid of a Kafka that runs already
 	before  string // other builds of logstead, to compare with
 	profile string
+	pprof   string   // directory for Go's CPU profiles
 	set     []string // further settings of logstead
 	limit   time.Duration
 }
@@ -59,6 +60,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
 	f.StringVar(&o.before, "before", "", "path of another build of logstead that runs as fsync-before and replicated-before")
 	f.StringVar(&o.profile, "profile", "", "write a profile of each case to this directory, with perf (logstead only)")
+	f.StringVar(&o.pprof, "pprof", "", "take a Go CPU profile of each case through logstead.http.pprof into this `DIR` and print its top (logstead only)")
 	f.Func("set", "a further setting of logstead: `KEY=VALUE`; may be repeated", func(v string) error {
 		o.set = append(o.set, v)
 		return nil
@@ -80,6 +82,9 @@ func parse(args []string) (options, error) {
 		o.results = filepath.Join(filepath.Dir(o.out), "results.json")
 	}
 	o.rivals = strings.Split(rivals, ",")
+	if o.pprof != "" {
+		o.set = append(o.set, "logstead.http.pprof=true")
+	}
 	var err error
 	if o.only, err = regexp.Compile(only); err != nil {
 		return o, fmt.Errorf("-only: %w", err)
@@ -135,8 +140,12 @@ func run(ctx context.Context, o options) (err error) {
 		if !o.only.MatchString(c.name) {
 			continue
 		}
-		t.begin(c)
-		if err = field.measure(ctx, o, c, t); err != nil {
+		fresh := &table{}
+		err = field.measure(ctx, o, c, fresh)
+		if err == nil || o.results == "" {
+			t.replace(c, fresh) // kept results stay until a case has run to its end
+		}
+		if err != nil {
 			err = fmt.Errorf("%s: %w", c.name, err)
 			break // what has been measured is still reported
 		}
@@ -171,13 +180,19 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) e
 			if round < 0 && !r.jvm {
 				continue
 			}
-			r.profile = ""
+			r.profile, r.pprof = "", ""
 			if o.profile != "" && round >= 0 && !r.jvm {
 				r.profile = filepath.Join(o.profile, strings.Map(plain, c.name)+"."+r.name+".perf")
+			}
+			if o.pprof != "" && round >= 0 && !r.jvm {
+				r.pprof = filepath.Join(o.pprof, strings.Map(plain, c.name)+"."+r.name+".pprof")
 			}
 			figures, err := c.run(ctx, r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			if err := printTop(ctx, r.pprof); err != nil {
+				return err
 			}
 			if round >= 0 {
 				t.add(c, r.name, figures)

@@ -67,9 +67,10 @@ func (t *table) save(file string) error {
 	return os.WriteFile(file, append(b, "\n]\n"...), 0o644)
 }
 
-// begin forgets what earlier runs said of a case.
-func (t *table) begin(c benchCase) {
+// replace puts what was measured now in the place of what earlier runs said of a case.
+func (t *table) replace(c benchCase, fresh *table) {
 	t.rows = slices.DeleteFunc(t.rows, func(r *row) bool { return r.Case == c.name })
+	t.rows = append(t.rows, fresh.rows...)
 }
 
 func (t *table) add(c benchCase, rival string, figures []figure) {

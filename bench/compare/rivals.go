@@ -25,7 +25,8 @@ type rival struct {
 	pid      int
 	jvm      bool
 	attached bool   // somebody else's process: it is left alone
-	profile  string // file for the profile of the case that runs; empty: none
+	profile  string // file for the profile of the case that runs, by perf; empty: none
+	pprof    string // the same, by Go's own profiler
 
 	// start runs another one like it on an empty directory, for the figures of a start.
 	start func(ctx context.Context, dir string) (*rival, error)
