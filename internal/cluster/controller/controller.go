@@ -68,10 +68,7 @@ type Controller struct {
 	stopped chan struct{}
 	submits sync.RWMutex // held for reading by who may be putting an operation into the mailbox
 
-	subs struct {
-		sync.Mutex
-		list []func(old, now *meta.Image, d meta.Delta)
-	}
+	published *publisher
 
 	// What follows belongs to the goroutine of Run (to Open, before that).
 	machine       *Machine
@@ -114,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 		opts: o, ops: make(chan operation, mailboxSize), stopped: make(chan struct{}),
 		builder: batch.NewBuilder(batch.Options{}), snapshotTime: o.Clock.Now(),
 		toWrite: make(chan *raft.Work, 1), written: make(chan error, 1), inbox: make(chan []*raft.Message, inboxSize),
-		began: -1,
+		began: -1, published: newPublisher(),
 	}
 	if err := c.openLog(); err != nil {
 		return nil, err
@@ -229,15 +226,17 @@ func (c *Controller) runOps(op operation) error {
 			err := c.write(out.Records, now)
 			var broken *brokenError
 			if errors.As(err, &broken) {
-				tell(append(c.round.done, out.Done), kerr.KafkaStorageError)
+				tell(append(c.round.all(), out.Done), kerr.KafkaStorageError)
 				return err
 			}
 			if err != nil {
 				tell([]func(error){out.Done}, err)
 				out.Done = nil
 			}
+			c.round.done = append(c.round.done, out.Done)
+		} else {
+			c.round.same = append(c.round.same, out.Done)
 		}
-		c.round.done = append(c.round.done, out.Done)
 		if op = c.nextOp(n); op == nil {
 			break
 		}
@@ -301,8 +300,8 @@ func (c *Controller) Submit(op func(m *Machine, now time.Time) Outcome) error {
 	}
 }
 
-// Do submits an operation of the Machine and gives its answer to reply, on the goroutine of Run,
-// once it is durable and published; with an error if that did not come about.
+// Do submits an operation of the Machine and gives its answer to reply, on a goroutine of the
+// controller's, once it is durable and published; with an error if that did not come about.
 func Do[Resp any](c *Controller, op func(m *Machine) ([]kmsg.Record, Resp), reply func(Resp, error)) {
 	err := c.Submit(func(m *Machine, _ time.Time) Outcome {
 		records, resp := op(m)
@@ -369,11 +368,9 @@ func (c *Controller) AllocateProducerIDs(ctx context.Context) (first int64, coun
 func (c *Controller) Image() *meta.Image { return c.image.Load() }
 
 // Subscribe has fn called with every image published from now on, in order, before the answers that
-// belong to it are given. fn must not wait for the controller.
+// belong to it are given. An answer that fn waits for must not be one that changes metadata.
 func (c *Controller) Subscribe(fn func(old, now *meta.Image, d meta.Delta)) {
-	c.subs.Lock()
-	defer c.subs.Unlock()
-	c.subs.list = append(c.subs.list[:len(c.subs.list):len(c.subs.list)], fn)
+	c.published.subscribe(fn)
 }
 
 // Epoch is the epoch of the active controller.

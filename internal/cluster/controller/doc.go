@@ -9,15 +9,17 @@
 // Neither knows requests' transport, who may do what, or what brokers do with an image.
 //
 // Concurrency: a Machine belongs to one goroutine. Controller's methods may be called from any
-// goroutine; operations and everything they call back run one after the other on the goroutine of
-// Run; writes of the log happen on one beside it. A subscriber must not call Submit and wait.
+// goroutine; operations run one after the other on the goroutine of Run. Beside it one goroutine writes
+// the log, and one tells subscribers of images and gives the answers that wait for that: what a broker
+// does with new metadata takes long at times, and the quorum must not. A subscriber must not wait for
+// the answer to a change.
 //
 // Invariants:
 //  1. Nobody sees a change, in an image or an answer, before its records are committed.
 //  2. State changes only in Apply: a log that is replayed gives the image that was live.
 //  3. The records of one operation are one batch: after a crash all of them are there, or none.
 //  4. Images are published in the order of their offsets, each to every subscriber before the
-//     answers that it stands for.
+//     answers to the operations whose records it holds.
 //  5. A block of producer ids is given out once.
 //  6. A fenced broker leads nothing; a leader is in the in-sync set, and that set among the replicas.
 //  7. Each change of a partition raises its partition epoch by one; its leader epoch never goes back.

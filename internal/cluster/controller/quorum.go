@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -51,8 +53,11 @@ type round struct {
 	epoch     int32
 	proposed  []batch.Batch
 	committed []batch.Batch // of proposed, from its front
-	done      []func(error)
+	done      []func(error) // of operations that wrote something
+	same      []func(error) // of those that did not
 }
+
+func (r *round) all() []func(error) { return slices.Concat(r.same, r.done) }
 
 // openCore joins the quorum, loads what is committed, and in a quorum of one leads.
 func (c *Controller) openCore() error {
@@ -150,7 +155,7 @@ func (c *Controller) finish(failed error) error {
 	}
 	c.maybeEndRound()
 	if c.round == nil && c.end.Load() < c.core.AppliedEnd() {
-		c.publish()
+		c.publish(nil)
 	}
 	return nil
 }
@@ -190,19 +195,22 @@ func (c *Controller) installed(id snapshotID) error {
 	c.image.Store(im)
 	c.end.Store(id.end)
 	c.forget()
-	c.tellSubscribers(old, im, meta.Difference(old, im))
+	c.published.put(publication{old: old, now: im, delta: meta.Difference(old, im)})
 	return nil
 }
 
-// maybeEndRound answers the round when all of it is committed. What others see of it comes first.
+// maybeEndRound answers the round when all of it is committed. What others see of it comes first, but for
+// operations that changed nothing: they do not wait for what subscribers do.
 func (c *Controller) maybeEndRound() {
 	r := c.round
 	if r == nil || len(r.proposed) > 0 {
 		return
 	}
 	c.round = nil
+	tell(r.same, nil)
 	if len(r.committed) > 0 {
-		c.publish()
+		c.publish(r.done)
+		return
 	}
 	tell(r.done, nil)
 }
@@ -233,29 +241,20 @@ func (c *Controller) dropRound(why error) error {
 		}
 	}
 	if len(r.committed) > 0 {
-		c.publish()
+		c.publish(nil)
 	}
-	tell(r.done, why)
+	tell(r.all(), why)
 	return nil
 }
 
-// publish makes what is committed the image.
-func (c *Controller) publish() {
+// publish makes what is committed the image, and has done told when subscribers know it.
+func (c *Controller) publish(done []func(error)) {
 	old := c.image.Load()
 	end := c.core.AppliedEnd()
 	im, delta := c.machine.Cut(end-1, c.lastEpoch)
 	c.image.Store(im)
 	c.end.Store(end)
-	c.tellSubscribers(old, im, delta)
-}
-
-func (c *Controller) tellSubscribers(old, im *meta.Image, delta meta.Delta) {
-	c.subs.Lock()
-	list := c.subs.list
-	c.subs.Unlock()
-	for _, fn := range list {
-		fn(old, im, delta)
-	}
+	c.published.put(publication{old: old, now: im, delta: delta, done: done})
 }
 
 // settleRole notes who leads, and begins this node's term. more says that there is something to do
@@ -301,17 +300,17 @@ func (c *Controller) Receive(list []*raft.Message) {
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.refuseRest()
-	writer := make(chan struct{})
-	go func() {
-		defer close(writer)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	publishing, published := context.WithCancel(context.Background())
+	defer published()
+	beside.Go(func() { c.published.run(publishing) })
+	beside.Go(func() {
 		for w := range c.toWrite {
 			c.written <- c.core.Write(w, c.opts.Clock.Now())
 		}
-	}()
-	defer func() {
-		close(c.toWrite)
-		<-writer
-	}()
+	})
+	defer close(c.toWrite)
 	tick := time.NewTicker(min(tickInterval, c.opts.Quorum.Heartbeat/2))
 	defer tick.Stop()
 	for {
@@ -330,7 +329,7 @@ func (c *Controller) Run(ctx context.Context) error {
 // turn waits for something to happen and does what follows from it.
 func (c *Controller) turn(ctx context.Context, tick <-chan time.Time) error {
 	ops := c.ops
-	if c.round != nil {
+	if c.round != nil || c.published.full() {
 		ops = nil // the next round begins when this one has ended
 	}
 	var err error

@@ -183,3 +183,43 @@ func TestQuorumOfThree(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowSubscriber holds up who is told of images on the active controller: the quorum goes on, and
+// only the answers that stand for an image wait.
+func TestSlowSubscriber(t *testing.T) {
+	w := &wires{t: t}
+	voters := []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
+	var nodes []*voterNode
+	for id := int32(1); id <= 3; id++ {
+		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), id, voters))
+		defer nodes[id-1].stop()
+	}
+	active := createOn(t, nodes, "a")
+	busy := make(chan struct{})
+	active.Subscribe(func(_, _ *meta.Image, _ meta.Delta) { <-busy })
+	answered := make(chan error, 1)
+	go func() {
+		answered <- active.Await(t.Context(), func(*Machine) ([]kmsg.Record, error) {
+			return []kmsg.Record{&kmsg.ConfigRecord{
+				ResourceType: int8(meta.ResourceTopic), ResourceName: "b", Name: "retention.ms", Value: new("5"),
+			}}, nil
+		})
+	}()
+	for _, n := range nodes {
+		eventually(t, "the change on every node", func() bool {
+			return n.Image().Configs(meta.Resource{Type: meta.ResourceTopic, Name: "b"})["retention.ms"] == "5"
+		})
+	}
+	if err := active.Await(t.Context(), func(*Machine) ([]kmsg.Record, error) { return nil, nil }); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-answered:
+		t.Errorf("answered (%v) before the subscriber was done", err)
+	default:
+	}
+	close(busy)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
