@@ -149,7 +149,7 @@ func (n *Node) enter(ctx context.Context, fail <-chan error) error {
 // of the controllers nobody can, and the broker stops all the same.
 func (n *Node) leave() {
 	cfg := n.live.Load()
-	if n.uplink == nil || n.uplink.Epoch() < 0 || !cfg.live.Bool("controlled.shutdown.enable") {
+	if n.uplink == nil || n.uplink.Epoch() < 0 || n.abrupt.Load() || !cfg.live.Bool("controlled.shutdown.enable") {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(cfg.broker.StopTimeout, leaveTimeout))

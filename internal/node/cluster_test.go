@@ -3,9 +3,17 @@ package node
 import (
 	"net"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
 // freePort is a port that nothing listens on now.
@@ -40,6 +48,226 @@ func TestNodeThatReportsToItself(t *testing.T) {
 		readAll(t, ctx, cl, run+1)
 		if err := n.stop(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// trio is three nodes, each broker and controller.
+type trio struct {
+	t     *testing.T
+	set   []string
+	dirs  [4]string // by node id
+	ports [4]string
+	ctl   [4]string
+	nodes [4]*running // nil for one that is stopped
+}
+
+// startTrio starts three nodes on directories and ports that they keep over restarts.
+func startTrio(t *testing.T, set ...string) *trio {
+	t.Helper()
+	c := &trio{t: t, set: set}
+	cluster := base.NewTopicID().String()
+	for id := 1; id <= 3; id++ {
+		c.dirs[id], c.ports[id], c.ctl[id] = t.TempDir(), freePort(t), freePort(t)
+		if _, err := controller.Format(vfs.OS{}, controller.FormatOptions{
+			Dirs: []string{c.dirs[id]}, ClusterID: cluster, NodeID: int32(id),
+		}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.startAll(1, 2, 3)
+	t.Cleanup(func() {
+		for _, n := range c.up() { // the last one would wait for a majority
+			n.abrupt.Store(true)
+		}
+	})
+	return c
+}
+
+func (c *trio) config(id int) []string {
+	return append([]string{
+		"node.id=" + strconv.Itoa(id),
+		"controller.quorum.voters=1@127.0.0.1:" + c.ctl[1] + ",2@127.0.0.1:" + c.ctl[2] + ",3@127.0.0.1:" + c.ctl[3],
+		"listeners=PLAINTEXT://127.0.0.1:" + c.ports[id] + ",CONTROLLER://127.0.0.1:" + c.ctl[id],
+		"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=3",
+		"transaction.state.log.num.partitions=3", "transaction.state.log.min.isr=2",
+		"broker.heartbeat.interval.ms=200",
+	}, c.set...)
+}
+
+// startAll starts nodes at the same time, as they wait for each other.
+func (c *trio) startAll(ids ...int) {
+	c.t.Helper()
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() { c.nodes[id] = start(c.t, c.dirs[id], c.config(id)...) })
+	}
+	wg.Wait()
+}
+
+func (c *trio) stop(id int) {
+	c.t.Helper()
+	if err := c.nodes[id].stop(); err != nil {
+		c.t.Errorf("stop node %d: %v", id, err)
+	}
+	c.nodes[id] = nil
+}
+
+// crash ends a node without its goodbyes: its connections break, nothing is handed over.
+func (c *trio) crash(id int) {
+	c.t.Helper()
+	c.nodes[id].abrupt.Store(true)
+	c.stop(id)
+}
+
+func (c *trio) client(o ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers("127.0.0.1:"+c.ports[1], "127.0.0.1:"+c.ports[2], "127.0.0.1:"+c.ports[3]),
+		kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(30 * time.Second),
+	}, o...)...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(cl.Close)
+	return cl
+}
+
+// up are the nodes that run.
+func (c *trio) up() (list []*running) {
+	for _, n := range c.nodes {
+		if n != nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// active waits until those that run agree on the active controller.
+func (c *trio) active() (id int, epoch int32) {
+	c.t.Helper()
+	c.eventually("one active controller", func() bool {
+		first, e := c.up()[0].meta.Leader()
+		id, epoch = int(first), e
+		for _, n := range c.up() {
+			if other, e := n.meta.Leader(); other != first || e != epoch {
+				return false
+			}
+		}
+		return first > 0 && c.nodes[first] != nil
+	})
+	return id, epoch
+}
+
+// eventually waits for a condition.
+func (c *trio) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatalf("not within 30 s: %s", what)
+		}
+	}
+}
+
+// create creates a topic by way of one node, and holds that it is known there when that is answered.
+func (c *trio) create(by int, topic string) {
+	c.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 10_000
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 3, 2
+	req.Topics = append(req.Topics, t)
+	resp, err := client(c.t, c.nodes[by]).Broker(by).Request(deadline(c.t), req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if r := resp.(*kmsg.CreateTopicsResponse).Topics[0]; r.ErrorCode != 0 {
+		c.t.Fatalf("%s by way of node %d: error %d", topic, by, r.ErrorCode)
+	}
+	if c.nodes[by].image().Topic(topic) == nil {
+		c.t.Errorf("topic %s was answered and is not known to node %d", topic, by)
+	}
+}
+
+func (c *trio) everywhere(topic string) {
+	c.t.Helper()
+	c.eventually(topic+" on every node", func() bool {
+		for _, n := range c.up() {
+			if n.image().Topic(topic) == nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestQuorum has three nodes elect a controller, decide by it, lose it, and go on.
+func TestQuorum(t *testing.T) {
+	c := startTrio(t)
+	first, epoch := c.active()
+	for id := 1; id <= 3; id++ {
+		c.create(id, "by-"+strconv.Itoa(id))
+		c.everywhere("by-" + strconv.Itoa(id))
+		c.describe(id, first)
+	}
+
+	other := raftHeader(base.NewTopicID().String())
+	if err := c.nodes[first].receiveRaft(other); err == nil || !strings.Contains(err.Error(), "raft messages of cluster") {
+		t.Errorf("messages of another cluster: %v", err)
+	}
+
+	c.crash(first)
+	second, later := c.active()
+	if second == first || later <= epoch {
+		t.Errorf("node %d is active in epoch %d after node %d in epoch %d", second, later, first, epoch)
+	}
+	c.eventually("the lost broker fenced", func() bool { return c.nodes[second].image().Broker(int32(first)).Fenced })
+	c.create(6-first-second, "meanwhile")
+
+	c.startAll(first)
+	c.everywhere("meanwhile")
+	third, _ := c.active()
+	c.create(first, "again")
+	c.everywhere("again")
+	c.describe(first, third)
+}
+
+// describe asks a node for the quorum and the cluster.
+func (c *trio) describe(by, active int) {
+	c.t.Helper()
+	cl := client(c.t, c.nodes[by])
+	ctx := deadline(c.t)
+	quorum := kmsg.NewPtrDescribeQuorumRequest()
+	quorum.Topics = []kmsg.DescribeQuorumRequestTopic{{
+		Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}},
+	}}
+	resp, err := cl.Broker(by).Request(ctx, quorum)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	q, _ := resp.(*kmsg.DescribeQuorumResponse)
+	if q.ErrorCode != 0 || len(q.Nodes) != 3 {
+		c.t.Fatalf("quorum %+v", q)
+	}
+	p := q.Topics[0].Partitions[0]
+	if int(p.LeaderID) != active || len(p.CurrentVoters) != 3 || p.HighWatermark <= 0 {
+		c.t.Errorf("node %d says of the quorum: %+v; node %d is active", by, p, active)
+	}
+	for _, v := range p.CurrentVoters {
+		if v.LogEndOffset <= 0 || v.LastFetchTimestamp <= 0 || v.LastCaughtUpTimestamp <= 0 {
+			c.t.Errorf("voter %+v", v)
+		}
+	}
+	if resp, err = cl.Broker(by).Request(ctx, kmsg.NewPtrMetadataRequest()); err != nil {
+		c.t.Fatal(err)
+	}
+	md, _ := resp.(*kmsg.MetadataResponse)
+	if len(md.Brokers) != 3 || int(md.ControllerID) != active {
+		c.t.Errorf("node %d says of the cluster: %+v; node %d is active", by, md, active)
+	}
+	for _, b := range md.Brokers {
+		if want := c.ports[b.NodeID]; strconv.Itoa(int(b.Port)) != want {
+			c.t.Errorf("broker %d is said to be at port %d, want %s", b.NodeID, b.Port, want)
 		}
 	}
 }

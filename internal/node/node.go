@@ -59,6 +59,8 @@ type Options struct {
 	Memory bool
 	// NextFreePort takes the next free port where one is taken, and notes it.
 	NextFreePort bool
+	// unguarded lets tests start what is not offered to users yet.
+	unguarded bool
 }
 
 // Node is one broker.
@@ -82,6 +84,8 @@ type Node struct {
 	meta        controller.Metadata
 	uplink      *uplink.Uplink  // nil on a node alone
 	remote      *remote.Brokers // nil on a node alone
+	raft        *raftLines      // to the other controllers
+	abrupt      atomic.Bool     // of tests: stop without handing over
 	incarnation base.TopicID    // of this run of the broker
 	acted       progress
 	opened      bool // of publish: every topic of an image has been opened
@@ -123,7 +127,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
-	if b := cfg.broker; !b.Roles.Controller || !b.Roles.Broker || len(b.Quorum.Voters) > 1 || len(b.Quorum.BootstrapServers) > 1 {
+	if b := cfg.broker; !o.unguarded && (!b.Roles.Controller || !b.Roles.Broker || len(b.Quorum.Voters) > 1 || len(b.Quorum.BootstrapServers) > 1) {
 		return nil, fmt.Errorf("process.roles is %s with other controllers named: this version serves a cluster of one node, "+
 			"which is both", b.Roles)
 	}
@@ -326,7 +330,9 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 	if n.metaStore != nil {
 		store = n.metaStore
 	}
+	n.raft = newRaftLines(n)
 	ctl, err := controller.Open(ctx, controller.Options{
+		Quorum: n.quorum(cfg),
 		Config: controller.Config{NodeID: cfg.broker.NodeID, Static: n.o.Config},
 		Store:  store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
 		SnapshotBytes:    l.Long("metadata.log.max.record.bytes.between.snapshots"),
@@ -364,6 +370,8 @@ func (n *Node) compose(cfg *config) {
 	n.api = &api.Broker{
 		Logger: n.log, Clock: n.clock, NodeID: cfg.broker.NodeID, Parts: n.parts, Image: n.image,
 		Features: n.features, Advertised: n.advertised, Groups: n.groups,
+		ActiveController: n.activeController, Controllers: n.controllerNodes,
+		Private: map[int16]func([]byte) error{keyRaft: n.receiveRaft},
 		Admin: api.Admin{
 			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
 			Conf: func() *conf.Live { return n.live.Load().live },
@@ -424,6 +432,7 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 	}
 	start("http", func(ctx context.Context) error { return n.serveHTTP(ctx, n.httpListeners) })
+	start("quorum", n.raft.Run)
 	start("controller", n.ctl.Run)
 	start("producer ids", n.producerIDs.Run)
 	start("group coordinator", n.groups.Run)
@@ -444,9 +453,7 @@ func (n *Node) Run(ctx context.Context) error {
 		if n.metaStore != nil {
 			start("metadata storage", n.metaStore.Run)
 		}
-		start("server", func(ctx context.Context) error {
-			return n.server.Run(ctx, slices.Concat(n.listeners, n.controllerListeners))
-		})
+		start("server", func(ctx context.Context) error { return n.server.Run(ctx, n.listeners) })
 		n.ready()
 		select {
 		case <-ctx.Done():

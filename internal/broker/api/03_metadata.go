@@ -32,7 +32,7 @@ func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
 	}
 	im := b.Image()
 	clusterID := im.ClusterID
-	resp.ClusterId, resp.ControllerId = &clusterID, b.NodeID
+	resp.ClusterId, resp.ControllerId = &clusterID, b.activeController()
 	resp.Brokers = []kmsg.MetadataResponseMetadataResponseBroker{}
 	for _, n := range b.nodes(c.Conn) {
 		resp.Brokers = append(resp.Brokers, kmsg.MetadataResponseMetadataResponseBroker{

@@ -1,15 +1,19 @@
 package api
 
 import (
+	"errors"
+	"time"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
 // DescribeQuorum (key 55), versions 0 to 2.
 //
-// The quorum of one node is that node: it leads, is the only voter and has caught up with itself.
+// The active controller knows how far every voter is; a broker passes the request on to it, another
+// controller says that it does not lead.
 //
 //	v1  times of the last fetch
 //	v2  directory ids, the addresses of the nodes, errors with a text (KIP-853)
@@ -20,7 +24,25 @@ const metadataTopic = "__cluster_metadata"
 
 func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 	resp := kmsg.NewDescribeQuorumResponse()
-	im := b.Image()
+	st, err := b.quorumState()
+	if errors.Is(err, kerr.NotController) {
+		if c.notController() {
+			return
+		}
+		if c.mayForward() {
+			if err = c.forward(&resp); err == nil {
+				c.Reply(&resp)
+				return
+			}
+		} else {
+			err = refuse(kerr.NotLeaderForPartition, "node %d is not the active controller", b.NodeID)
+		}
+	}
+	if err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+		c.Reply(&resp)
+		return
+	}
 	for _, t := range req.Topics {
 		out := kmsg.DescribeQuorumResponseTopicData{TopicName: t.TopicName}
 		for _, p := range t.Partitions {
@@ -31,8 +53,8 @@ func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 					t.TopicName, p.PartitionIndex, metadataTopic)
 				res.ErrorCode, res.ErrorMessage = c.code(err), message(err)
 			} else {
-				b.fillQuorum(im, &res)
-				resp.Nodes = b.quorumNodes(c, im)
+				b.fillQuorum(st, &res)
+				resp.Nodes = b.quorumNodes(c)
 			}
 			out.Partitions = append(out.Partitions, res)
 		}
@@ -41,18 +63,43 @@ func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 	c.Reply(&resp)
 }
 
-func (b *Broker) fillQuorum(im *meta.Image, res *kmsg.DescribeQuorumResponsePartitionData) {
-	end, now := im.Offset+1, b.Clock.Now().UnixMilli()
-	res.LeaderId, res.LeaderEpoch, res.HighWatermark = b.NodeID, im.Epoch, end
-	res.CurrentVoters = []kmsg.DescribeQuorumResponseReplicaState{{
-		ReplicaId: b.NodeID, LogEndOffset: end, LastFetchTimestamp: now, LastCaughtUpTimestamp: now,
-	}}
+func (b *Broker) quorumState() (*controller.QuorumState, error) {
+	if b.Admin.Controller == nil {
+		return nil, kerr.NotController
+	}
+	return b.Admin.Controller.Quorum()
 }
 
-// quorumNodes tells where the voter is. It has no listener of its own for the quorum, so that is
-// the address by which the client came, under the name that the controllers' listener has.
-func (b *Broker) quorumNodes(c *Call, im *meta.Image) []kmsg.DescribeQuorumResponseNode {
-	br := im.Broker(b.NodeID)
+func (b *Broker) fillQuorum(st *controller.QuorumState, res *kmsg.DescribeQuorumResponsePartitionData) {
+	res.LeaderId, res.LeaderEpoch, res.HighWatermark = b.NodeID, st.Epoch, st.HighWatermark
+	for _, v := range st.Voters {
+		res.CurrentVoters = append(res.CurrentVoters, kmsg.DescribeQuorumResponseReplicaState{
+			ReplicaId: v.Voter.ID, ReplicaDirectoryId: v.Voter.DirectoryID, LogEndOffset: v.EndOffset,
+			LastFetchTimestamp: millis(v.LastHeard), LastCaughtUpTimestamp: millis(v.LastCaughtUp),
+		})
+	}
+}
+
+// millis is -1 for no time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return -1
+	}
+	return t.UnixMilli()
+}
+
+// quorumNodes tells where the voters are. One that has no listener of its own for the quorum is at the
+// address by which the client came, under the name that the controllers' listener has.
+func (b *Broker) quorumNodes(c *Call) (nodes []kmsg.DescribeQuorumResponseNode) {
+	if b.Controllers != nil {
+		for _, n := range b.Controllers() {
+			nodes = append(nodes, quorumNode(n))
+		}
+	}
+	if len(nodes) > 0 {
+		return nodes
+	}
+	br := b.Image().Broker(b.NodeID)
 	if br == nil {
 		return nil
 	}
@@ -61,8 +108,12 @@ func (b *Broker) quorumNodes(c *Call, im *meta.Image) []kmsg.DescribeQuorumRespo
 		name = names[0]
 	}
 	n := b.nodeFor(c.Conn, br)
-	return []kmsg.DescribeQuorumResponseNode{{
+	return []kmsg.DescribeQuorumResponseNode{quorumNode(ControllerNode{n.ID, name, n.Host, n.Port})}
+}
+
+func quorumNode(n ControllerNode) kmsg.DescribeQuorumResponseNode {
+	return kmsg.DescribeQuorumResponseNode{
 		NodeId:    n.ID,
-		Listeners: []kmsg.DescribeQuorumResponseListener{{Name: name, Host: n.Host, Port: uint16(n.Port)}},
-	}}
+		Listeners: []kmsg.DescribeQuorumResponseListener{{Name: n.Listener, Host: n.Host, Port: uint16(n.Port)}},
+	}
 }

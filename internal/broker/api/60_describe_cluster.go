@@ -21,13 +21,22 @@ const (
 func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 	resp := kmsg.NewDescribeClusterResponse()
 	resp.ErrorMessage = nil
-	if err := checkEndpointType(req.EndpointType); err != nil {
+	if err := checkEndpointType(c.Conn.Controller, req.EndpointType); err != nil {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
 		c.Reply(&resp)
 		return
 	}
 	im := b.Image()
-	resp.ClusterId, resp.ControllerId = im.ClusterID, b.NodeID
+	resp.ClusterId, resp.EndpointType = im.ClusterID, req.EndpointType
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations
+	}
+	if c.Conn.Controller {
+		b.describeControllers(&resp)
+		c.Reply(&resp)
+		return
+	}
+	resp.ControllerId = b.activeController()
 	for _, br := range im.Brokers() {
 		if br.Fenced && !req.IncludeFencedBrokers && br.ID != b.NodeID {
 			continue
@@ -37,18 +46,35 @@ func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 			BrokerId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack, IsFenced: br.Fenced && br.ID != b.NodeID,
 		})
 	}
-	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations
-	}
 	c.Reply(&resp)
 }
 
-func checkEndpointType(t int8) error {
-	switch t {
-	case endpointBrokers:
-		return nil
-	case endpointControllers:
-		return refuse(kerr.MismatchedEndpointType, "this is a broker's listener: ask a controller's for controllers")
+// describeControllers is the answer on the controllers' listener.
+func (b *Broker) describeControllers(resp *kmsg.DescribeClusterResponse) {
+	resp.ControllerId = b.NodeID
+	if b.ActiveController != nil {
+		resp.ControllerId = b.ActiveController()
 	}
-	return refuse(kerr.UnsupportedEndpointType, "endpoint type %d: want 1 (brokers)", t)
+	if b.Controllers == nil {
+		return
+	}
+	for _, n := range b.Controllers() {
+		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseDescribeClusterBroker{BrokerId: n.ID, Host: n.Host, Port: n.Port})
+	}
+}
+
+func checkEndpointType(controller bool, t int8) error {
+	want := endpointBrokers
+	if controller {
+		want = endpointControllers
+	}
+	switch {
+	case t == want:
+		return nil
+	case t == endpointControllers:
+		return refuse(kerr.MismatchedEndpointType, "this is a broker's listener: ask a controller's for controllers")
+	case t == endpointBrokers:
+		return refuse(kerr.MismatchedEndpointType, "this is a controller's listener: ask a broker's for brokers")
+	}
+	return refuse(kerr.UnsupportedEndpointType, "endpoint type %d: want %d", t, want)
 }

@@ -39,6 +39,11 @@ type Broker struct {
 	// Advertised is this broker's address for clients of a connection's listener.
 	Advertised func(*Conn) (host string, port int32, ok bool)
 
+	// ActiveController is the node that leads the quorum as this one knows it, -1 for none; Controllers
+	// are those that the configuration names. Both may be nil: this node is the only controller.
+	ActiveController func() int32
+	Controllers      func() []ControllerNode
+
 	Admin Admin
 	// Forwarder reaches the active controller where that is another node; nil where this is the only one.
 	Forwarder Forwarder

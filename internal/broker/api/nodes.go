@@ -45,6 +45,26 @@ func (b *Broker) nodeFor(conn *Conn, br *meta.Broker) node {
 	return n
 }
 
+// ControllerNode is one controller as clients are told of it.
+type ControllerNode struct {
+	ID             int32
+	Listener, Host string
+	Port           int32
+}
+
+// activeController is the node that a client is told to be the controller. A broker passes on what only
+// the active one can do, so where that is not known, or serves no clients, this broker is as good.
+func (b *Broker) activeController() int32 {
+	if b.ActiveController == nil {
+		return b.NodeID
+	}
+	id := b.ActiveController()
+	if br := b.Image().Broker(id); br == nil || br.Fenced {
+		return b.NodeID
+	}
+	return id
+}
+
 // wantsLeader says whether the current leader goes with an error (KIP-951).
 func wantsLeader(code int16) bool {
 	return code == kerr.NotLeaderForPartition.Code || code == kerr.FencedLeaderEpoch.Code

@@ -80,6 +80,7 @@ type Controller struct {
 	toWrite       chan *raft.Work
 	written       chan error
 	inbox         chan []*raft.Message
+	gone          chan int32 // nodes whose process is gone
 	builder       *batch.Builder
 	snapshotEnd   int64 // of the newest snapshot
 	sinceSnapshot int64 // bytes
@@ -111,7 +112,7 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 		opts: o, ops: make(chan operation, mailboxSize), stopped: make(chan struct{}),
 		builder: batch.NewBuilder(batch.Options{}), snapshotTime: o.Clock.Now(),
 		toWrite: make(chan *raft.Work, 1), written: make(chan error, 1), inbox: make(chan []*raft.Message, inboxSize),
-		began: -1, published: newPublisher(),
+		began: -1, published: newPublisher(), gone: make(chan int32, goneSize),
 	}
 	if err := c.openLog(); err != nil {
 		return nil, err

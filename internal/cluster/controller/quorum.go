@@ -22,13 +22,16 @@ const (
 	defaultElection  = time.Second
 	defaultHeartbeat = 100 * time.Millisecond
 	inboxSize        = 1024
+	goneSize         = 16
 )
 
 // Quorum is the controllers that this one is of; the zero value is this node alone.
 type Quorum struct {
 	// Voters are those that a new log begins with. DirectoryID is of this node's metadata
 	// directory; it is left out in a static quorum, where voters have none either.
-	Voters      []raft.Voter
+	Voters []raft.Voter
+	// Static says that the voters are always those.
+	Static      bool
 	DirectoryID base.TopicID
 	Transport   raft.Transport // nil for a quorum of one
 	// Election is controller.quorum.election.timeout.ms, Heartbeat at most a third of it.
@@ -75,6 +78,9 @@ func (c *Controller) openCore() error {
 	if err != nil {
 		return fmt.Errorf("join the quorum of the metadata log in %s: %w", c.dir, err)
 	}
+	if err := c.checkVoters(); err != nil {
+		return err
+	}
 	c.opts.Config.NextOffset = c.core.NextOffset
 	im, err := c.loadImage(c.core.AppliedEnd())
 	if err != nil {
@@ -88,6 +94,24 @@ func (c *Controller) openCore() error {
 		return err
 	}
 	return c.pump(true)
+}
+
+// checkVoters holds what a static quorum is configured to be against what the log says: two halves of a
+// cluster that count different voters could both have a majority.
+func (c *Controller) checkVoters() error {
+	q := &c.opts.Quorum
+	if !q.Static || slices.EqualFunc(q.Voters, c.core.Voters(), func(a, b raft.Voter) bool { return a.RaftID() == b.RaftID() }) {
+		return nil
+	}
+	return fmt.Errorf("controller.quorum.voters names nodes %v, and the metadata log in %s belongs to a quorum of nodes %v: "+
+		"name these", ids(q.Voters), c.dir, ids(c.core.Voters()))
+}
+
+func ids(voters []raft.Voter) (list []int32) {
+	for _, v := range voters {
+		list = append(list, v.ID)
+	}
+	return list
 }
 
 // forget has the machine go on from what is published.
@@ -297,6 +321,40 @@ func (c *Controller) Receive(list []*raft.Message) {
 	}
 }
 
+// Gone says that the process of another controller is gone: nothing listens where it was.
+func (c *Controller) Gone(node int32) {
+	select {
+	case c.gone <- node:
+	default:
+	}
+}
+
+// QuorumState is what the active controller knows of the quorum.
+type QuorumState struct {
+	Epoch         int32
+	HighWatermark int64
+	Voters        []raft.Progress
+}
+
+// Quorum describes the quorum; only the active controller can, others say NOT_CONTROLLER.
+func (c *Controller) Quorum() (*QuorumState, error) {
+	type answer struct {
+		state *QuorumState
+		err   error
+	}
+	result := make(chan answer, 1)
+	err := c.Submit(func(*Machine, time.Time) Outcome {
+		_, epoch := c.core.Leader()
+		st := &QuorumState{Epoch: epoch, HighWatermark: c.core.AppliedEnd(), Voters: c.core.Progress()}
+		return Outcome{Done: func(err error) { result <- answer{st, err} }}
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := <-result // whatever was submitted is answered
+	return a.state, a.err
+}
+
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.refuseRest()
@@ -348,6 +406,8 @@ func (c *Controller) turn(ctx context.Context, tick <-chan time.Time) error {
 				return err
 			}
 		}
+	case node := <-c.gone:
+		c.core.LeaderGone(node, c.opts.Clock.Now())
 	case failed := <-c.written:
 		err = c.finish(failed)
 	case <-tick:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +68,15 @@ type voterNode struct {
 
 func startVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.Voter) *voterNode {
 	t.Helper()
+	n, err := tryVoter(t, w, fsys, id, voters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func tryVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.Voter) (*voterNode, error) {
+	t.Helper()
 	store, err := storage.Open(t.Context(), storage.Options{
 		FS: fsys, Dirs: []string{"/data"}, NodeID: id, ClusterID: "AAAAAAAAAAAAAAAAAAAAAA", Journal: storage.JournalOptions{Disabled: true},
 	})
@@ -79,10 +89,12 @@ func startVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.V
 	}
 	c, err := Open(t.Context(), Options{
 		Config: Config{NodeID: id, Static: static}, Store: store, FS: fsys, ClusterID: store.ClusterID(),
-		Quorum: Quorum{Voters: slices.Clone(voters), Transport: w, Election: 400 * time.Millisecond, Heartbeat: 40 * time.Millisecond},
+		Quorum: Quorum{
+			Voters: slices.Clone(voters), Static: true, Transport: w, Election: 400 * time.Millisecond, Heartbeat: 40 * time.Millisecond,
+		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, errors.Join(err, store.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -94,7 +106,24 @@ func startVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.V
 		if err := errors.Join(<-ended, store.Close()); err != nil {
 			t.Error(err)
 		}
-	})}
+	})}, nil
+}
+
+// TestOtherVoters configures other voters than a log belongs to: two majorities could come of it.
+func TestOtherVoters(t *testing.T) {
+	w := &wires{t: t}
+	fsys := vfs.NewMem()
+	n := startVoter(t, w, fsys, 1, []raft.Voter{{ID: 1}})
+	createOn(t, []*voterNode{n}, "a")
+	n.stop()
+	n, err := tryVoter(t, w, fsys, 1, []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}})
+	if err == nil {
+		n.stop()
+		t.Fatal("a log of node 1 alone was opened for a quorum of three")
+	}
+	if want := "names nodes [1 2 3], and the metadata log in /data/__cluster_metadata-0 belongs to a quorum of nodes [1]"; !strings.Contains(err.Error(), want) {
+		t.Errorf("error %q, want it to say %q", err, want)
+	}
 }
 
 // eventually waits for a condition.

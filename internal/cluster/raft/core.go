@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	etcd "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
-	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/batch"
@@ -84,6 +83,8 @@ type Core struct {
 	out   map[uint64]*outgoing
 	in    *incoming
 	extra []*pb.Message
+
+	followers map[uint64]*contact // of a leader
 }
 
 // Committed is a batch that all agree on.
@@ -190,6 +191,7 @@ func (c *Core) AppliedIndex() uint64 { return c.applied }
 func (c *Core) observe() {
 	if st := c.status(); st.RaftState == etcd.StateLeader && c.ledTerm != st.GetTerm() {
 		c.ledTerm, c.leadFrom, c.nextBeat = st.GetTerm(), 0, c.now
+		c.followers = map[uint64]*contact{}
 	}
 }
 
@@ -219,6 +221,7 @@ func (c *Core) Step(m *pb.Message, now time.Time) error {
 func (c *Core) stepRaw(m *pb.Message) error {
 	err := c.node.Step(m)
 	c.observe()
+	c.note(m)
 	if st := c.status(); st.Lead == m.GetFrom() && st.Lead != etcd.None && st.RaftState == etcd.StateFollower {
 		c.lastHeard = c.now
 	}
@@ -547,32 +550,6 @@ func (c *Core) Compact(offset int64) error {
 		return ErrBusy
 	}
 	return c.store.compact(offset, c.voters)
-}
-
-// Progress is what the leader knows of a voter.
-type Progress struct {
-	Voter     Voter
-	EndOffset int64 // -1: below the log
-	Active    bool  // heard of within the election time-out
-}
-
-// Progress tells how far the voters are; nothing where this node does not lead.
-func (c *Core) Progress() (list []Progress) {
-	at := map[uint64]Progress{}
-	c.node.WithProgress(func(id uint64, _ etcd.ProgressType, pr tracker.Progress) {
-		c.store.mu.Lock()
-		defer c.store.mu.Unlock()
-		at[id] = Progress{EndOffset: c.store.endOf(min(pr.Match, c.store.lastIndex())), Active: pr.RecentActive || id == c.id}
-	})
-	if !c.IsLeader() {
-		return nil
-	}
-	for _, v := range c.voters {
-		p := at[v.RaftID()]
-		p.Voter = v
-		list = append(list, p)
-	}
-	return list
 }
 
 func sortedKeys[V any](m map[uint64]V) []uint64 { return slices.Sorted(maps.Keys(m)) }

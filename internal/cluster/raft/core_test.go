@@ -112,6 +112,41 @@ func TestStalledDiskMakesTheLeaderStepDown(t *testing.T) {
 	c.settle()
 }
 
+// TestLeaderGone hints that the leader's process is gone. Where it is, another leads before any patience
+// ends; where it is not, it stays.
+func TestLeaderGone(t *testing.T) {
+	c := newCluster(t, 8, 3)
+	c.run(5*time.Second, nil)
+	old := c.leader()
+	for _, m := range c.members {
+		if m != old {
+			m.core.LeaderGone(old.self.ID, c.clk.Now())
+			break
+		}
+	}
+	c.run(5*time.Second, nil)
+	if now := c.leader(); now != old {
+		t.Error("one false hint ended a leadership")
+	}
+	for _, p := range old.core.Progress() {
+		if p.LastCaughtUp.Before(c.clk.Now().Add(-testElection)) || p.EndOffset != old.core.AppliedEnd() {
+			t.Errorf("progress %+v at %v", p, c.clk.Now())
+		}
+	}
+	c.stop(old)
+	for _, m := range c.members {
+		if m != old {
+			m.core.LeaderGone(old.self.ID, c.clk.Now())
+		}
+	}
+	c.run(testElection-2*testTick, nil)
+	if c.leader() == nil {
+		t.Error("nobody leads")
+	}
+	c.start(old)
+	c.settle()
+}
+
 func TestStalledDiskOfASoleVoter(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.run(time.Second, nil)
