@@ -20,7 +20,7 @@ fuzz:             ## every fuzz target for half a minute
 interop:          ## real clients of seven languages against logstead
 	go run ./interop
 
-interop-long:     ## with MirrorMaker 2 and the Rust client
+interop-long:     ## with MirrorMaker 2, kaskade and the Rust client
 	go run ./interop -long
 
 diff:             ## every answer beside Apache Kafka's

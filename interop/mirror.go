@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -15,11 +15,14 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
+// mirroredRetention is the retention.ms of the topics that are mirrored: a value that no default has.
+const mirroredRetention = "5400000"
+
 // mirror runs MirrorMaker 2 between the target and an Apache Kafka of its own, both ways: topics with their configs,
-// records, and the committed offsets of groups.
+// records, and the committed offsets of groups, from which a member of the group then goes on at the other side.
 func mirror(ctx context.Context, r *Run) {
-	r.check(ctx, "mirrormaker2", "both ways with Apache Kafka", 6*time.Minute, func(ctx context.Context) error {
-		dir := filepath.Join(r.work, "mirror")
+	r.check(ctx, "mirrormaker2", "both ways with Apache Kafka", 4*time.Minute, func(ctx context.Context) error {
+		dir := filepath.Join(r.work, r.id+"-mirror")
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -36,33 +39,52 @@ func mirror(ctx context.Context, r *Run) {
 }
 
 func mirrorWith(ctx context.Context, r *Run, dir, other string) error {
-	a, b := r.id+"-mirror-a", r.id+"-mirror-b"
-	here, err := kgo.NewClient(kgo.SeedBrokers(r.target.addr))
-	if err != nil {
-		return err
-	}
-	defer here.Close()
-	there, err := kgo.NewClient(kgo.SeedBrokers(other))
-	if err != nil {
-		return err
-	}
-	defer there.Close()
-	retention := "5400000"
-	for topic, cl := range map[string]*kgo.Client{a: here, b: there} {
-		adm := kadm.NewClient(cl)
-		if _, err := adm.CreateTopic(ctx, 2, 1, map[string]*string{"retention.ms": &retention}, topic); err != nil {
-			return fmt.Errorf("create %s: %w", topic, err)
-		}
-		for i := range 500 {
-			if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Key: strconv.AppendInt(nil, int64(i), 10), Value: []byte("v")}).FirstErr(); err != nil {
-				return err
-			}
-		}
-		group := kadm.Offsets{topic: {0: {Topic: topic, Partition: 0, At: 100, LeaderEpoch: -1}}}
-		if _, err := adm.CommitOffsets(ctx, topic+"-group", group); err != nil {
+	clients := map[string]*kgo.Client{}
+	for alias, addr := range map[string]string{"here": r.target.addr, "there": other} {
+		cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
 			return err
 		}
+		defer cl.Close()
+		clients[alias] = cl
 	}
+	ways := []*way{
+		{from: clients["here"], to: clients["there"], toAddr: other, topic: r.id + "-mirror-a", remote: "here." + r.id + "-mirror-a"},
+		{from: clients["there"], to: clients["here"], toAddr: r.target.addr, topic: r.id + "-mirror-b", remote: "there." + r.id + "-mirror-b"},
+	}
+	for _, w := range ways {
+		w.values = map[string]string{}
+		if err := w.fill(ctx); err != nil {
+			return fmt.Errorf("%s: %w", w.topic, err)
+		}
+	}
+	m, err := startMirrorMaker(ctx, r, dir, other)
+	if err != nil {
+		return err
+	}
+	defer m.kill()
+	for _, step := range []func(*way) error{
+		func(w *way) error { return w.arrived(ctx, m) }, // what there was, for a group that is new at the other side
+		func(w *way) error { return errors.Join(w.produce(ctx, 100), w.commit(ctx)) },
+		func(w *way) error { return w.arrived(ctx, m) }, // a group that the other side knows by now
+		func(w *way) error { return w.produce(ctx, 10) },
+		func(w *way) error { return w.arrived(ctx, m) },
+		func(w *way) error { return w.goOn(ctx) },
+	} {
+		for _, w := range ways {
+			if err := step(w); err != nil {
+				return fmt.Errorf("%s: %w", w.topic, err)
+			}
+		}
+	}
+	return nil
+}
+
+// startMirrorMaker runs MirrorMaker 2 with both flows. It translates a group's position by the pairs of offsets that it has
+// noted in a topic. While ten notes are on their way, a newer one of a partition takes the place of one that waits, so a
+// position amid the records may never be translated, whatever the brokers do. Here a note is due for each record, and a
+// flush every second sends what waits: the end of a partition is always translated, and exactly.
+func startMirrorMaker(ctx context.Context, r *Run, dir, other string) (*member, error) {
 	file := filepath.Join(dir, "mm2.properties")
 	if err := properties(file, "clusters=here,there", "here.bootstrap.servers="+r.target.addr, "there.bootstrap.servers="+other,
 		"here->there.enabled=true", "there->here.enabled=true", "topics="+r.id+"-mirror-.*", "groups="+r.id+"-mirror-.*",
@@ -70,49 +92,118 @@ func mirrorWith(ctx context.Context, r *Run, dir, other string) error {
 		"offset-syncs.topic.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
 		"config.storage.replication.factor=1", "refresh.topics.interval.seconds=2", "refresh.groups.interval.seconds=2",
 		"emit.checkpoints.interval.seconds=2", "sync.group.offsets.enabled=true", "sync.group.offsets.interval.seconds=2",
-		"sync.topic.configs.enabled=true", "offset.lag.max=10"); err != nil {
-		return err
+		"sync.topic.configs.enabled=true", "offset.lag.max=0", "offset.flush.interval.ms=1000"); err != nil {
+		return nil, err
 	}
-	m, err := startMember(ctx, nil, func(string) {}, r.java("org.apache.kafka.connect.mirror.MirrorMaker", file)...)
-	if err != nil {
-		return err
-	}
-	defer m.kill()
-	return errors.Join(mirrored(ctx, m, there, "here."+a, a+"-group"), mirrored(ctx, m, here, "there."+b, b+"-group"))
+	return startMember(ctx, nil, func(string) {}, r.java("org.apache.kafka.connect.mirror.MirrorMaker", file)...)
 }
 
-// mirrored waits until a topic has arrived whole, with its config and its group's position.
-func mirrored(ctx context.Context, m *member, cl *kgo.Client, topic, group string) error {
-	adm := kadm.NewClient(cl)
-	var state string
+// way is one direction: a topic of one side, its mirror at the other, and the group that reads it.
+type way struct {
+	from, to              *kgo.Client
+	toAddr, topic, remote string
+	// ends and committed are by partition.
+	ends, committed [2]int64
+	// values are those of the records behind the committed positions, by "partition/offset".
+	values map[string]string
+}
+
+func (w *way) group() string { return w.topic + "-group" }
+
+// fill makes the topic, with records and with a group that has read them.
+func (w *way) fill(ctx context.Context) error {
+	retention := mirroredRetention
+	if _, err := kadm.NewClient(w.from).CreateTopic(ctx, int32(len(w.ends)), 1, map[string]*string{"retention.ms": &retention}, w.topic); err != nil {
+		return err
+	}
+	return errors.Join(w.produce(ctx, 250), w.commit(ctx))
+}
+
+// produce appends n records to each partition.
+func (w *way) produce(ctx context.Context, n int) error {
+	var rs []*kgo.Record
+	for p := range w.ends {
+		for range n {
+			at := fmt.Sprint(p, "/", w.ends[p])
+			w.values[at] = w.topic + " " + at
+			rs = append(rs, &kgo.Record{Topic: w.topic, Partition: int32(p), Value: []byte(w.values[at])})
+			w.ends[p]++
+		}
+	}
+	return w.from.ProduceSync(ctx, rs...).FirstErr()
+}
+
+// commit moves the group to the end of the topic.
+func (w *way) commit(ctx context.Context) error {
+	offsets := kadm.Offsets{}
+	for p, end := range w.ends {
+		offsets.Add(kadm.Offset{Topic: w.topic, Partition: int32(p), At: end, LeaderEpoch: -1})
+	}
+	w.committed = w.ends
+	clear(w.values)
+	return kadm.NewClient(w.from).CommitAllOffsets(ctx, w.group(), offsets)
+}
+
+// arrived waits until the topic is at the other side as it is here, with its config and its group's position.
+func (w *way) arrived(ctx context.Context, m *member) error {
 	for {
-		var records, committed int64
-		retention := ""
-		if ends, err := adm.ListEndOffsets(ctx, topic); err == nil && ends.Error() == nil {
-			ends.Each(func(o kadm.ListedOffset) { records += o.Offset })
-		}
-		if cfgs, err := adm.DescribeTopicConfigs(ctx, topic); err == nil && len(cfgs) == 1 {
-			for _, c := range cfgs[0].Configs {
-				if c.Key == "retention.ms" {
-					retention = c.MaybeValue()
-				}
-			}
-		}
-		if offs, err := adm.FetchOffsets(ctx, group); err == nil {
-			if o, ok := offs.Lookup(topic, 0); ok {
-				committed = o.At
-			}
-		}
-		state = fmt.Sprintf("%s: %d records, retention.ms %s, %s at %d", topic, records, retention, group, committed)
-		if records == 500 && retention == "5400000" && committed > 0 {
+		got := w.look(ctx)
+		expected := fmt.Sprintf("ends %v, retention.ms %s, group at %v", w.ends, mirroredRetention, w.committed)
+		if got == expected {
 			return nil
 		}
 		select {
 		case <-m.done:
-			return fmt.Errorf("%s; MirrorMaker ended: %v\nstderr: %s", state, m.err, tail(m.errs.String(), 3000))
+			return fmt.Errorf("%s has %s, expected %s; MirrorMaker ended: %v\nstderr: %s", w.remote, got, expected, m.err, tail(m.errs.String(), 3000))
 		case <-ctx.Done():
-			return fmt.Errorf("%s\nstderr: %s", state, tail(m.errs.String(), 3000))
+			return fmt.Errorf("%s has %s, expected %s\nstderr: %s", w.remote, got, expected, tail(m.errs.String(), 3000))
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
+}
+
+// look describes what the other side has. What cannot be told yet is left at its zero value.
+func (w *way) look(ctx context.Context) string {
+	adm := kadm.NewClient(w.to)
+	var ends, committed [2]int64
+	retention := ""
+	listed, listErr := adm.ListEndOffsets(ctx, w.remote)
+	offsets, offsetsErr := adm.FetchOffsets(ctx, w.group())
+	for p := range ends {
+		if o, ok := listed.Lookup(w.remote, int32(p)); ok && listErr == nil && o.Err == nil {
+			ends[p] = o.Offset
+		}
+		if o, ok := offsets.Lookup(w.remote, int32(p)); ok && offsetsErr == nil && o.Err == nil {
+			committed[p] = o.At
+		}
+	}
+	if cfgs, err := adm.DescribeTopicConfigs(ctx, w.remote); err == nil && len(cfgs) == 1 {
+		for _, c := range cfgs[0].Configs {
+			if c.Key == "retention.ms" {
+				retention = c.MaybeValue()
+			}
+		}
+	}
+	return fmt.Sprintf("ends %v, retention.ms %s, group at %v", ends, retention, committed)
+}
+
+// goOn joins the group at the other side: it reads what was not committed, and nothing else.
+func (w *way) goOn(ctx context.Context) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.toAddr), kgo.ConsumerGroup(w.group()), kgo.ConsumeTopics(w.remote))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	got := map[string]string{}
+	for len(got) < len(w.values) {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("the group at the other side has read %d of %d records: %w", len(got), len(w.values), err)
+		}
+		fetches.EachRecord(func(rec *kgo.Record) { got[fmt.Sprint(rec.Partition, "/", rec.Offset)] = string(rec.Value) })
+	}
+	if !maps.Equal(got, w.values) {
+		return fmt.Errorf("the group at the other side reads %v, expected %v", got, w.values)
+	}
+	return nil
 }
