@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +16,13 @@ import (
 )
 
 const (
-	longAgo    = 1_600_000_000_000
-	spanMillis = 10_000_000
+	// The records of a history are from before it, so that a marker, which a broker stamps with its clock, is later than all of
+	// them; but no day before: a broker that starts again forgets producers whose last record is older than
+	// producer.id.expiration.ms, and a marker a week after a segment's first record begins a new segment.
+	recordsBegin, markersBegin = 2 * time.Hour, time.Hour
+
+	fillers, fillerSize = 3, 600_000
+
 	keys       = 40
 	idempotent = 3 // producers 0 to 2
 	txnal      = 2 // producers 3 and 4
@@ -40,7 +47,9 @@ type history struct {
 	seqs map[int]map[string]int32 // next sequence, by producer and topic
 	old  map[int][]retry          // batches that can be sent again
 	open map[int]map[string]bool  // topics in the open transaction of a producer
-	now  int64                    // timestamps go on from here
+
+	first, now int64 // timestamps begin at first, and go on from now
+	markers    int64 // no record is as late, and no marker as early
 
 	deletes int  // the step from which records are deleted
 	deleted bool // they were
@@ -54,9 +63,11 @@ type retry struct {
 }
 
 func newHistory(seed uint64, sides ...*side) *history {
+	now := time.Now()
+	first := now.Add(-recordsBegin).UnixMilli()
 	return &history{
 		rng: rand.New(rand.NewPCG(seed, 9)), seed: seed, sides: sides, ends: map[string]int64{}, seqs: map[int]map[string]int32{},
-		old: map[int][]retry{}, open: map[int]map[string]bool{}, now: longAgo,
+		old: map[int][]retry{}, open: map[int]map[string]bool{}, first: first, now: first, markers: now.Add(-markersBegin).UnixMilli(),
 	}
 }
 
@@ -294,7 +305,7 @@ func (h *history) end(ctx context.Context, n int) error {
 // being compacted only what compaction does not change is asked for.
 func (h *history) find(ctx context.Context, topic string) error {
 	isolation := int8(h.rng.IntN(2))
-	ts := pick(h.rng, -1, -2, longAgo+h.rng.Int64N(max(1, h.now-longAgo)), longAgo+h.rng.Int64N(max(1, h.now-longAgo)), -3)
+	ts := pick(h.rng, -1, -2, h.someTime(), h.someTime(), -3)
 	if h.deleted && (ts == -3 || ts >= 0) {
 		ts = -2 // see deletesFrom
 	}
@@ -302,10 +313,12 @@ func (h *history) find(ctx context.Context, topic string) error {
 		ts = pick(h.rng, int64(-1), -2)
 	}
 	_, err := h.both(fmt.Sprintf("find %d in %s, isolation %d", ts, topic, isolation), func(s *side) (string, error) {
-		return s.listOffset(ctx, topic, ts, isolation)
+		return s.listOffset(ctx, topic, ts, isolation, h.markers)
 	})
 	return err
 }
+
+func (h *history) someTime() int64 { return h.first + h.rng.Int64N(max(1, h.now-h.first)) }
 
 func (h *history) delete(ctx context.Context, topic string) error {
 	start, end, err := h.sides[0].bounds(ctx, topic)
@@ -364,7 +377,8 @@ func (h *history) read(ctx context.Context, topic string) error {
 
 func (h *history) compare(topic string, a, b []string) error {
 	if len(a) != len(b) {
-		return fmt.Errorf("%s: %s has %d records, %s has %d", topic, h.sides[0].name, len(a), h.sides[1].name, len(b))
+		return fmt.Errorf("%s: %s has %d records, %s has %d; only in the first: %v, only in the second: %v", topic, h.sides[0].name,
+			len(a), h.sides[1].name, len(b), without(a, b), without(b, a))
 	}
 	for i := range a {
 		if a[i] != b[i] {
@@ -374,8 +388,18 @@ func (h *history) compare(topic string, a, b []string) error {
 	return nil
 }
 
-// dump reads a topic from its start to its end.
-func (h *history) dump(ctx context.Context, s *side, topic string) (lines []string, err error) {
+// without lists some lines of a that b lacks.
+func without(a, b []string) (some []string) {
+	for _, line := range a {
+		if !slices.Contains(b, line) && len(some) < 5 {
+			some = append(some, line[:min(len(line), 120)])
+		}
+	}
+	return some
+}
+
+// dump reads a topic from its start to its end, or to the offset end.
+func (h *history) dump(ctx context.Context, s *side, topic string, end int64) (lines []string, err error) {
 	at, _, err := s.bounds(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -388,12 +412,12 @@ func (h *history) dump(ctx context.Context, s *side, topic string) (lines []stri
 		if f.code != 0 {
 			return nil, fmt.Errorf("%s: read %s at %d: %w", s.name, topic, at, kerr.ErrorForCode(f.code))
 		}
-		if at >= f.hw {
+		if at >= min(f.hw, end) {
 			return lines, nil
 		}
 		next := at
 		if err := s.each(f.batches, func(o int64, line string) {
-			if o >= at {
+			if o >= at && o < end {
 				lines, next = append(lines, line), o+1
 			}
 		}); err != nil {
@@ -425,7 +449,7 @@ func (h *history) compareAll(ctx context.Context, topic string) error {
 	var all [2][]string
 	for i, s := range h.sides {
 		var err error
-		if all[i], err = h.dump(ctx, s, topic); err != nil {
+		if all[i], err = h.dump(ctx, s, topic, math.MaxInt64); err != nil {
 			return err
 		}
 	}
@@ -436,16 +460,43 @@ func (h *history) compareAll(ctx context.Context, topic string) error {
 	return h.compare(topic, all[0], all[1])
 }
 
+// seal fills the active segments, which no cleaner touches and which do not begin at the same offset everywhere, with records
+// from offset end on.
+func (h *history) seal(ctx context.Context, topic string) (end int64, err error) {
+	if _, end, err = h.sides[0].bounds(ctx, topic); err != nil {
+		return 0, err
+	}
+	for i := range fillers {
+		value := make([]byte, fillerSize)
+		for j := range value {
+			value[j] = byte(h.rng.Uint32())
+		}
+		now := time.Now().UnixMilli()
+		if err := h.send(ctx, "fill a segment", topic, -1, func(*side) (batch.Batch, error) {
+			b := batch.NewBuilder(batch.Options{LeaderEpoch: -1})
+			b.Append(now, fmt.Append(nil, "filler ", i), value)
+			return b.Build()
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return end, nil
+}
+
 // compareCompacted waits until both cleaners have done what they will do, and compares what they left.
 func (h *history) compareCompacted(ctx context.Context, topic string) error {
+	end, err := h.seal(ctx, topic)
+	if err != nil {
+		return err
+	}
 	var last error
 	steady, before := 0, ""
 	for began := time.Now(); time.Since(began) < settleTime && ctx.Err() == nil; time.Sleep(500 * time.Millisecond) {
-		ours, err := h.dump(ctx, h.sides[0], topic)
+		ours, err := h.dump(ctx, h.sides[0], topic, end)
 		if err != nil {
 			return err
 		}
-		theirs, err := h.dump(ctx, h.sides[1], topic)
+		theirs, err := h.dump(ctx, h.sides[1], topic, end)
 		if err != nil {
 			return err
 		}

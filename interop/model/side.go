@@ -203,8 +203,8 @@ func (s *side) endTxn(ctx context.Context, n int, txnID string, commit bool) (st
 	return text, fmt.Errorf("%s: the transaction of %s does not end", s.name, txnID)
 }
 
-// listOffset looks an offset up by time.
-func (s *side) listOffset(ctx context.Context, topic string, ts int64, isolation int8) (string, error) {
+// listOffset looks an offset up by time. What is as late as markers is one.
+func (s *side) listOffset(ctx context.Context, topic string, ts int64, isolation int8, markers int64) (string, error) {
 	return settled(ctx, func() (int16, string, error) {
 		req := kmsg.NewPtrListOffsetsRequest()
 		req.ReplicaID, req.IsolationLevel = -1, isolation
@@ -219,7 +219,7 @@ func (s *side) listOffset(ctx context.Context, topic string, ts int64, isolation
 		}
 		r := resp.Topics[0].Partitions[0]
 		when := fmt.Sprint(r.Timestamp)
-		if r.Timestamp > longAgo+10*spanMillis {
+		if r.Timestamp >= markers {
 			when = "a marker's time" // which the broker has from its clock
 		}
 		return r.ErrorCode, fmt.Sprintf("%s, offset %d of %s", codeText(r.ErrorCode), r.Offset, when), nil
