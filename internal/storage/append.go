@@ -31,6 +31,9 @@ type AppendOptions struct {
 	TxnVersion int16
 	// Guard is what StartVerification gave for the first batch of a transaction.
 	Guard Guard
+	// Waits says that the appender waits until the batch is stored, and calls Log.Settle where the
+	// append asks for it: that saves the journal two hand-overs to other goroutines.
+	Waits bool
 }
 
 // AppendInfo says where a batch is.
@@ -42,6 +45,8 @@ type AppendInfo struct {
 	SyncedOffset int64
 	// Duplicate: the batch was in the log already, at these offsets.
 	Duplicate bool
+	// Unsettled is the log whose Settle the appender must call, without any lock held; nil in most cases.
+	Unsettled *Log
 }
 
 // Append writes one whole batch at the end of the log in one write, after the producer rules. Base
@@ -89,8 +94,10 @@ func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) 
 		return AppendInfo{}, err
 	}
 	l.applyLocked(&h, m)
-	l.commitLocked(b, &h, l.active().size-h.size, cfg)
 	info := AppendInfo{BaseOffset: h.base, LastOffset: h.last, StartOffset: l.start.Load(), AppendTime: base.NoTimestamp}
+	if l.commitLocked(b, &h, l.active().size-h.size, cfg, o.Waits) {
+		info.Unsettled = l
+	}
 	if cfg.TimestampType == LogAppendTime {
 		info.AppendTime = h.maxTimestamp
 	}

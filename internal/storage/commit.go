@@ -8,7 +8,9 @@ import (
 
 // commitLocked makes an appended batch count as stored, or has it made so. What goes to the journal
 // must follow on something that is in the journal or synced, or else a replay would leave a hole.
-func (l *Log) commitLocked(b batch.Batch, h *header, pos int64, cfg *LogConfig) {
+// left says that the journal has it and nobody writes it until Settle is called; that only
+// happens where waits says that the appender waits.
+func (l *Log) commitLocked(b batch.Batch, h *header, pos int64, cfg *LogConfig, waits bool) (left bool) {
 	l.unflushed += int64(h.count)
 	j, end := l.dir.journal, h.last+1
 	switch {
@@ -22,12 +24,18 @@ func (l *Log) commitLocked(b batch.Batch, h *header, pos int64, cfg *LogConfig) 
 		l.direct = end
 		l.raiseSynced(end, l.cuts.Load())
 		l.store.notify.log(l)
-	case j != nil && len(b) < j.opts.DirectBytes && l.direct <= l.flushed && j.add(l, l.active().base, pos, h, b):
-		l.journaled = true
 	default:
+		if j != nil && len(b) < j.opts.DirectBytes && l.direct <= l.flushed {
+			added, left := j.add(l, l.active().base, pos, h, b, waits)
+			if added {
+				l.journaled = true
+				return left
+			}
+		}
 		l.direct = end
 		l.dir.commits.add(l)
 	}
+	return false
 }
 
 // commit syncs the segments of a log whose appends wait for that, and tells who waits.

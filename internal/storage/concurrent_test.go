@@ -88,9 +88,13 @@ func produce(t *testing.T, l *Log, pid int64, n int) {
 			size = 1000 // this one goes past the journal
 		}
 		b := makeBatch(spec{pid: pid, seq: seq, values: []string{string(make([]byte, size))}})
-		if _, err := l.Append(b, AppendOptions{Now: epoch0}); err != nil {
+		info, err := l.Append(b, AppendOptions{Now: epoch0, Waits: seq%3 != 0})
+		if err != nil {
 			t.Errorf("producer %d sequence %d: %v", pid, seq, err)
 			return
+		}
+		if info.Unsettled != nil {
+			info.Unsettled.Settle(int(seq) % 5)
 		}
 	}
 }

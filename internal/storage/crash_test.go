@@ -235,7 +235,10 @@ func (h *history) put(s *story, td told, b batch.Batch, origin Origin) {
 	td.base = l.EndOffset()
 	td.last = td.base + int64(b.LastOffsetDelta())
 	s.change(func() { s.batches = append(s.batches, td) })
-	info, err := l.Append(b, AppendOptions{Now: h.clock.Now(), LeaderEpoch: 1, Origin: origin})
+	info, err := l.Append(b, AppendOptions{Now: h.clock.Now(), LeaderEpoch: 1, Origin: origin, Waits: h.rng.IntN(2) == 0})
+	if info.Unsettled != nil {
+		info.Unsettled.Settle(h.rng.IntN(4))
+	}
 	if err != nil {
 		h.t.Fatalf("append to %s: %v", s.tp, err)
 	}

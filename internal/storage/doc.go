@@ -18,7 +18,7 @@
 // is the end of the log. With Fsync it rises when the bytes are on stable storage: small appends
 // through the directory's journal (journal.go), large ones and all of them where the journal is off
 // by a sync of the segment (commit.go), and at once where syncing is free (JournalOptions.Inline).
-// OnSynced callbacks run on the goroutines of the store, never inside Append.
+// OnSynced callbacks run on the goroutines of the store or inside Settle, never inside Append.
 //
 // # Compaction
 //

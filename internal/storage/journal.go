@@ -15,6 +15,9 @@ import (
 // system can, each time with whatever has queued while the last write was under way. A file is
 // recycled once the segments of every log that has entries in it are synced.
 //
+// A lone append costs no hand-over: while the writer has nothing to do, whoever waits for an append
+// takes its place for one unit (settle.go).
+//
 // Lock order: add may hold Log.mu. It waits for the device only, never for a segment's sync: while
 // no journal file is free it refuses, and the append is synced in its segment instead. Whoever
 // waits for a note holds no lock.
@@ -29,6 +32,8 @@ type journal struct {
 		spare   *unit
 		written uint64 // number of the last unit that is on stable storage
 		idle    bool   // the writer waits for work
+		last    int    // entries of the last unit: with many, a hand-over gathers more and is the cheaper way
+		settles bool   // an appender has the writer's place, and its fields, for one unit
 		stalled bool   // the writer waits for a file
 		closed  bool
 		failed  error
@@ -123,21 +128,25 @@ func (j *journal) start() {
 }
 
 // add queues an appended batch. It reports false if the segment must be synced instead. Log.mu is
-// held, which keeps a log's entries in order.
-func (j *journal) add(l *Log, segment, pos int64, h *header, data []byte) bool {
+// held, which keeps a log's entries in order. left says that nobody has been told of the entry: an
+// appender that waits must call settle.
+func (j *journal) add(l *Log, segment, pos int64, h *header, data []byte, waits bool) (added, left bool) {
 	need := entryHeadBytes + entryDataBytes + len(l.tp.Topic) + len(data)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.roomLocked(need) {
-		return false
+		return false, false
 	}
 	u := j.mu.fill
 	u.grow(need)
 	u.buf = appendData(u.buf, l, segment, pos, h, data)
 	u.entries++
 	u.commits(l, h.last+1)
+	if waits && j.mu.idle && len(u.buf) <= settleBytes {
+		return true, true
+	}
 	j.wakeLocked()
-	return true
+	return true, false
 }
 
 // commits notes that the unit carries l up to end.
@@ -160,6 +169,7 @@ func (j *journal) roomLocked(need int) bool {
 		case len(j.mu.fill.buf)+need <= j.maxUnit:
 			return true
 		}
+		j.wakeLocked() // what fills it may have been left to an appender
 		j.moved.Wait()
 	}
 }
@@ -192,6 +202,7 @@ func (j *journal) post(kind entryKind, l *Log, offset int64) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for len(j.mu.fill.buf)+need > j.maxUnit && j.mu.failed == nil && !j.mu.closed {
+		j.wakeLocked()
 		j.moved.Wait()
 	}
 	switch {
@@ -220,22 +231,30 @@ func (j *journal) write() {
 			j.fail(err)
 			return
 		}
-		j.complete(u)
+		j.complete(u, nil)
 	}
 }
 
-// take waits for a unit with entries; nil means that the journal is closed and empty.
+// take waits for a unit with entries; nil means that the journal is closed and empty, or has failed.
 func (j *journal) take() *unit {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for j.mu.fill.entries == 0 {
-		if j.mu.closed {
+	for j.mu.settles || j.mu.fill.entries == 0 {
+		if !j.mu.settles && (j.mu.closed || j.mu.failed != nil) {
 			return nil
 		}
-		j.mu.idle = true
+		j.mu.idle = !j.mu.settles
 		j.work.Wait()
 	}
+	if j.mu.failed != nil {
+		return nil
+	}
 	j.mu.idle = false
+	return j.swapLocked()
+}
+
+// swapLocked takes the unit that was filled.
+func (j *journal) swapLocked() *unit {
 	u := j.mu.fill
 	j.mu.fill, j.mu.spare = j.mu.spare, nil
 	j.mu.fill.reset(u.number + 1)
@@ -243,18 +262,24 @@ func (j *journal) take() *unit {
 	return u
 }
 
-// complete tells the logs of a written unit. Those who wait for a note go first: they may hold up a log.
-func (j *journal) complete(u *unit) {
+// complete notes that a unit is written. The logs that rose are appended to told as far as it has
+// room, for the caller to tell; the notifier tells the others.
+func (j *journal) complete(u *unit, told []*Log) []*Log {
 	for _, c := range u.logs {
-		if c.l.raiseSynced(c.end, c.cut) {
+		switch {
+		case !c.l.raiseSynced(c.end, c.cut):
+		case len(told) < cap(told):
+			told = append(told, c.l)
+		default:
 			j.d.store.notify.log(c.l)
 		}
 	}
 	j.mu.Lock()
-	j.mu.written = u.number
+	j.mu.written, j.mu.last = u.number, int(u.entries)
 	j.mu.spare = u
 	j.moved.Broadcast()
 	j.mu.Unlock()
+	return told
 }
 
 func (j *journal) fail(err error) {

@@ -184,8 +184,8 @@ func (l *Log) setUnstableLocked() {
 }
 
 // OnSynced sets the callback that hears of a rise of SyncedOffset that an append did not bring
-// about itself (AppendInfo.SyncedOffset). It runs on a goroutine of the store, one call at a time over
-// all logs, so it must not block.
+// about itself (AppendInfo.SyncedOffset). It runs on a goroutine of the store, or on that of an appender
+// in Settle, several at a time; it must not block.
 func (l *Log) OnSynced(fn func(synced int64)) {
 	if fn == nil {
 		l.onSynced.Store(nil)

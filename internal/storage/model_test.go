@@ -68,7 +68,10 @@ func (m *machine) append(rt *rapid.T) {
 		m.m.records = append(m.m.records, fmt.Sprintf("%d=%s", m.m.end(), v))
 		_ = i
 	}
-	info, err := l.Append(makeBatch(s), AppendOptions{Now: m.w.clock.Now(), LeaderEpoch: int32(m.serial / 20)})
+	info, err := l.Append(makeBatch(s), AppendOptions{Now: m.w.clock.Now(), LeaderEpoch: int32(m.serial / 20), Waits: m.serial%2 == 0})
+	if info.Unsettled != nil {
+		info.Unsettled.Settle(m.serial % 8)
+	}
 	if err != nil {
 		rt.Fatal(err)
 	}

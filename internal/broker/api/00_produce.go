@@ -13,6 +13,7 @@ import (
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // Produce (key 0), versions 3 to 13.
@@ -65,6 +66,8 @@ type produceWait struct {
 	p           *partition.Partition
 	until       int64
 	epoch       int32 // the leader epoch of the append
+	// unsettled is the log that waits for its appender to write the journal, or nil.
+	unsettled *storage.Log
 }
 
 func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
@@ -210,7 +213,7 @@ func (pc *produceCall) verify(txnID *string) {
 }
 
 func (pc *produceCall) append(it *produceItem) {
-	o := partition.AppendOptions{Now: pc.call.Start, Sampler: &pc.call.Conn.sampler, AllInSync: pc.acks == -1}
+	o := partition.AppendOptions{Now: pc.call.Start, Sampler: &pc.call.Conn.sampler, AllInSync: pc.acks == -1, Waits: pc.acks == -1}
 	if it.write != nil {
 		if it.write.err != nil {
 			pc.fail(it.res, it.write.err)
@@ -228,7 +231,7 @@ func (pc *produceCall) append(it *produceItem) {
 	}
 	it.res.BaseOffset, it.res.LogAppendTimeMs, it.res.LogStartOffset = info.BaseOffset, info.AppendTime, info.StartOffset
 	if pc.acks == -1 {
-		pc.waits = append(pc.waits, produceWait{pc, it.topic, it.part, it.p, info.LastOffset + 1, info.LeaderEpoch})
+		pc.waits = append(pc.waits, produceWait{pc, it.topic, it.part, it.p, info.LastOffset + 1, info.LeaderEpoch, info.Unsettled})
 	}
 }
 
@@ -333,7 +336,9 @@ func (pc *produceCall) hint(res *kmsg.ProduceResponsePartitionProduceResponse) {
 
 // await answers once every waiting partition is committed, or at the deadline.
 func (pc *produceCall) await(timeout time.Duration) {
-	// Most often everything is committed already: replicated durability on a lone node.
+	pc.settle()
+	// Most often everything is committed already: replicated durability on a lone node, or a lone
+	// request in fsync durability.
 	open := pc.waits[:0]
 	for _, w := range pc.waits {
 		// The epoch is read last: the watermark that was seen is one of the epoch of the append.
@@ -358,6 +363,23 @@ func (pc *produceCall) await(timeout time.Duration) {
 		open[k].p.AwaitEpoch(open[k].epoch, open[k].until, &open[k])
 	}
 	pc.done()
+}
+
+// settle brings to stable storage what was left to this request: by itself while nobody else has
+// anything to write and the client's next request has not come, which could be appended meanwhile.
+func (pc *produceCall) settle() {
+	own := len(pc.waits)
+	for k := range pc.waits {
+		w := &pc.waits[k]
+		if w.unsettled == nil {
+			continue
+		}
+		if pc.call.Conn.more() {
+			own = 0
+		}
+		w.unsettled.Settle(own)
+		w.unsettled = nil
+	}
 }
 
 // Reached is the partition's word that the high watermark is where it has to be, or never will be.

@@ -26,6 +26,10 @@ type Conn struct {
 	// metrics; nil until the client has said.
 	Software atomic.Pointer[Software]
 
+	// More tells a handler, on its goroutine, whether the client has sent more than the request that is
+	// being served; nil means that nobody knows.
+	More func() bool
+
 	heartbeat atomic.Pointer[heartbeatOf] // nil where no broker's heartbeats come over it
 
 	clientID string // the last one seen, so that equal ids share one string
@@ -65,6 +69,8 @@ func (c *Conn) internClientID(b []byte) string {
 	}
 	return c.clientID
 }
+
+func (c *Conn) more() bool { return c.More != nil && c.More() }
 
 // tailWaiter is the connection's one waiter for fetches: a connection has one fetch at a time.
 func (c *Conn) tailWaiter() *partition.TailWaiter {

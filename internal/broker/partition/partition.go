@@ -234,6 +234,9 @@ type AppendOptions struct {
 	Guard storage.Guard
 	// AllInSync refuses the append while the in-sync set is smaller than min.insync.replicas (acks=all).
 	AllInSync bool
+	// Waits says that the caller waits for the high watermark and settles the append where it is asked
+	// to (storage.AppendOptions.Waits).
+	Waits bool
 }
 
 // Append validates a producer's batch and writes it to the log. The batch's bytes are changed in
@@ -255,7 +258,7 @@ func (p *Partition) Append(b batch.Batch, o AppendOptions) (AppendResult, error)
 	if err != nil {
 		return AppendResult{}, err
 	}
-	return p.write(res.Batch, storage.AppendOptions{LeaderEpoch: epoch, Now: o.Now, Origin: storage.Client, Guard: o.Guard})
+	return p.write(res.Batch, storage.AppendOptions{LeaderEpoch: epoch, Now: o.Now, Origin: storage.Client, Guard: o.Guard, Waits: o.Waits})
 }
 
 // AppendInternal writes a batch that this broker made itself: coordinator records and transaction

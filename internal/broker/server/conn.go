@@ -69,6 +69,7 @@ func newConn(s *Server, listener string, nc net.Conn) *conn {
 		replied: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
 	c.api = api.NewConn(s.nextID.Add(1), listener, addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()), c.closing, c.flush)
+	c.api.More = c.in.hasMore
 	c.in.init(nc, s.o.MaxRequestBytes, s.budget, s.o.IdleTimeout, s.o.StallTimeout)
 	c.out.init(nc)
 	if t, ok := nc.(*net.TCPConn); ok {

@@ -163,6 +163,9 @@ func (fr *frameReader) drop() {
 	fr.r, fr.w = 0, 0
 }
 
+// hasMore says whether something has come behind the frame that is being served.
+func (fr *frameReader) hasMore() bool { return fr.w > fr.r }
+
 // hasFrame says whether a whole further request is in the buffer already.
 func (fr *frameReader) hasFrame() bool {
 	if fr.w-fr.r < wire.SizeBytes {
