@@ -1,0 +1,166 @@
+package replica
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/clock"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+// Leader is the way to one broker. A call that is given up leaves the way usable.
+type Leader interface {
+	Fetch(ctx context.Context, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error)
+	ListOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) (*kmsg.ListOffsetsResponse, error)
+	Close()
+}
+
+// Options are what New needs.
+type Options struct {
+	NodeID      int32
+	Logger      *slog.Logger
+	Clock       clock.Clock
+	BrokerEpoch func() int64
+	Limits      func() Limits
+	// Leader makes the way to a broker; whoever has it closes it.
+	Leader func(broker int32) Leader
+}
+
+// Fetchers are the loops of this broker: one for each leader and durability that something is followed with.
+type Fetchers struct {
+	o  Options
+	wg sync.WaitGroup
+	mu struct {
+		sync.Mutex
+		ctx    context.Context // of Run; nil before and after
+		loops  map[loopKey]*loop
+		follow map[*partition.Partition]following
+	}
+}
+
+type loopKey struct {
+	leader int32
+	fsync  bool
+}
+
+type following struct {
+	loop  *loop
+	epoch int32
+}
+
+// New returns fetchers that fetch nothing before Run.
+func New(o Options) *Fetchers {
+	f := &Fetchers{o: o}
+	f.mu.loops, f.mu.follow = map[loopKey]*loop{}, map[*partition.Partition]following{}
+	return f
+}
+
+// Follow has a partition that is a follower in a leader epoch fetched from a broker, and no longer from
+// another one. It is taken up with the next Wake.
+func (f *Fetchers) Follow(p *partition.Partition, leader, epoch int32) {
+	k := loopKey{leader, p.Settings().Durability == storage.Fsync}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was, ok := f.mu.follow[p]
+	if ok && was.loop.key == k && was.epoch == epoch {
+		return
+	}
+	f.unfollowLocked(p)
+	l := f.mu.loops[k]
+	if l == nil {
+		l = newLoop(f, k)
+		f.mu.loops[k] = l
+		f.startLocked(l)
+	}
+	f.mu.follow[p] = following{l, epoch}
+	l.members++
+	l.change(p, epoch)
+	if k.fsync {
+		p.OnStored(l.stored)
+	}
+}
+
+// Unfollow has a partition no longer fetched. The answer to a fetch that is under way may still reach it;
+// its leader epoch tells it apart.
+func (f *Fetchers) Unfollow(p *partition.Partition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unfollowLocked(p)
+}
+
+func (f *Fetchers) unfollowLocked(p *partition.Partition) {
+	was, ok := f.mu.follow[p]
+	if !ok {
+		return
+	}
+	delete(f.mu.follow, p)
+	p.OnStored(nil)
+	l := was.loop
+	l.change(p, noEpoch)
+	if l.members--; l.members == 0 {
+		delete(f.mu.loops, l.key)
+		l.end()
+	}
+}
+
+// Resettle moves a partition whose durability has changed to the loop for it.
+func (f *Fetchers) Resettle(p *partition.Partition) {
+	f.mu.Lock()
+	was, ok := f.mu.follow[p]
+	f.mu.Unlock()
+	if ok {
+		f.Follow(p, was.loop.key.leader, was.epoch)
+	}
+}
+
+// Wake has every loop take up what Follow and Unfollow have said since.
+func (f *Fetchers) Wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.mu.loops {
+		l.wakeChanged()
+	}
+}
+
+// startLocked runs a loop, once there is something to run it under.
+func (f *Fetchers) startLocked(l *loop) {
+	if ctx := f.mu.ctx; ctx != nil && ctx.Err() == nil {
+		f.wg.Go(func() { l.run(ctx) })
+	}
+}
+
+// Run fetches until ctx ends.
+func (f *Fetchers) Run(ctx context.Context) error {
+	f.mu.Lock()
+	f.mu.ctx = ctx
+	for _, l := range f.mu.loops {
+		f.startLocked(l)
+	}
+	f.mu.Unlock()
+	<-ctx.Done()
+	f.mu.Lock()
+	f.mu.ctx = nil
+	f.mu.Unlock()
+	f.wg.Wait()
+	return nil
+}
+
+// Following is how many partitions are fetched, and by how many loops.
+func (f *Fetchers) Following() (partitions, loops int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.mu.follow), len(f.mu.loops)
+}
+
+func (f *Fetchers) failed(leader int32) func(tp base.TopicPartition, err error, times int) {
+	return func(tp base.TopicPartition, err error, times int) {
+		if times&(times-1) == 0 { // the first, and ever fewer of those that follow
+			f.o.Logger.Info("a follower cannot go on", "topic", tp.Topic, "partition", tp.Partition,
+				"leader", leader, "times", times, "err", err)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+package replica
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// giveUpAfter is how long a fetch is left to wait at the leader once other partitions have come to follow
+// it: longer than an answer takes that is on its way, shorter than anybody's patience.
+const giveUpAfter = 10 * time.Millisecond
+
+// noEpoch stands for "no longer fetched".
+const noEpoch int32 = -1
+
+// loop fetches from one leader. Its goroutine is the only one that uses the fetcher.
+type loop struct {
+	f       *Fetchers
+	key     loopKey
+	members int // guarded by Fetchers.mu
+	synced  chan struct{}
+	changed chan struct{}
+	ended   chan struct{}
+	mu      struct {
+		sync.Mutex
+		changes map[*partition.Partition]int32 // the leader epoch to follow in, or noEpoch
+		urgent  bool                           // one of them waits to be fetched
+	}
+}
+
+func newLoop(f *Fetchers, k loopKey) *loop {
+	l := &loop{f: f, key: k, synced: make(chan struct{}, 1), changed: make(chan struct{}, 1), ended: make(chan struct{})}
+	l.mu.changes = map[*partition.Partition]int32{}
+	return l
+}
+
+func (l *loop) change(p *partition.Partition, epoch int32) {
+	l.mu.Lock()
+	l.mu.changes[p] = epoch
+	l.mu.urgent = l.mu.urgent || epoch != noEpoch
+	l.mu.Unlock()
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// stored hears that more of a follower is synced.
+func (l *loop) stored() { poke(l.synced) }
+
+func (l *loop) wakeChanged() {
+	l.mu.Lock()
+	urgent := l.mu.urgent
+	l.mu.Unlock()
+	if urgent {
+		poke(l.changed)
+	}
+}
+
+func (l *loop) end() { close(l.ended) }
+
+// take has the fetcher follow what has changed.
+func (l *loop) take(f *Fetcher) {
+	l.mu.Lock()
+	changes := l.mu.changes
+	l.mu.changes, l.mu.urgent = map[*partition.Partition]int32{}, false
+	l.mu.Unlock()
+	for p, epoch := range changes {
+		if epoch == noEpoch {
+			f.Remove(p.TopicID, p.TP.Partition)
+			continue
+		}
+		f.Add(p.TP, p.TopicID, p, epoch)
+	}
+}
+
+func (l *loop) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	leader := l.f.o.Leader(l.key.leader)
+	defer leader.Close()
+	f := NewFetcher(FetcherOptions{
+		NodeID: l.f.o.NodeID, BrokerEpoch: l.f.o.BrokerEpoch, Limits: l.f.o.Limits, Failed: l.f.failed(l.key.leader),
+	})
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-l.changed: // what it was about is taken up now
+		default:
+		}
+		l.take(f)
+		now := l.f.o.Clock.Now()
+		req, again := f.Next(now)
+		if req != nil {
+			if !l.exchange(ctx, f, leader, req) {
+				return
+			}
+			continue
+		}
+		wait := time.Hour
+		if !again.IsZero() {
+			wait = max(again.Sub(now), 0)
+		}
+		timer.Reset(wait)
+		select {
+		case <-l.synced:
+		case <-l.changed:
+		case <-timer.C:
+		case <-l.ended:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type answer struct {
+	resp kmsg.Response
+	err  error
+}
+
+// exchange sends a request and hands its answer over; false ends the loop. A fetch that waits at the leader
+// is given up once there is more to fetch.
+func (l *loop) exchange(ctx context.Context, f *Fetcher, leader Leader, req kmsg.Request) bool {
+	call, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	got := make(chan answer, 1)
+	go func() { got <- send(call, leader, req) }()
+	changed, ended, gaveUp := l.changed, l.ended, false
+	var late <-chan time.Time
+	for {
+		select {
+		case a := <-got:
+			l.settle(f, a, gaveUp)
+			return ctx.Err() == nil && ended != nil
+		case <-changed:
+			changed, late = nil, time.After(giveUpAfter)
+		case <-late:
+			gaveUp = true
+			giveUp()
+		case <-ended:
+			ended = nil
+			giveUp()
+		}
+	}
+}
+
+// settle tells the fetcher how its request went.
+func (l *loop) settle(f *Fetcher, a answer, gaveUp bool) {
+	switch now := l.f.o.Clock.Now(); {
+	case a.err == nil:
+		f.Answer(now, a.resp)
+	case gaveUp:
+		f.Cancelled()
+	default:
+		l.f.o.Logger.Debug("no answer from a leader", "leader", l.key.leader, "err", a.err)
+		f.Unreachable(now)
+	}
+}
+
+func send(ctx context.Context, leader Leader, req kmsg.Request) answer {
+	switch r := req.(type) {
+	case *kmsg.FetchRequest:
+		resp, err := leader.Fetch(ctx, r)
+		return answer{resp, err}
+	case *kmsg.ListOffsetsRequest:
+		resp, err := leader.ListOffsets(ctx, r)
+		return answer{resp, err}
+	}
+	return answer{nil, errNoAnswer}
+}
