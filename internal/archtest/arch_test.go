@@ -43,6 +43,7 @@ var floors = []struct {
 // within are the rules inside a floor: what the first may never import of the others.
 var within = map[string][]string{
 	"internal/broker/partition": {"internal/broker/api", "internal/broker/server", "internal/broker/coord", "internal/cluster"},
+	"internal/broker/replica":   {"internal/broker/api", "internal/broker/server", "internal/broker/coord", "internal/cluster"},
 	"internal/broker/coord":     {"internal/broker/api", "internal/broker/server", "internal/broker/group", "internal/broker/txn"},
 	"internal/broker/group":     {"internal/broker/api", "internal/broker/server", "internal/broker/partition", "internal/storage"},
 	"internal/broker/txn":       {"internal/broker/api", "internal/broker/server", "internal/broker/partition", "internal/storage"},
