@@ -52,14 +52,14 @@ func TestNodeThatReportsToItself(t *testing.T) {
 	}
 }
 
-// trio is three nodes, each broker and controller.
+// trio is three nodes, each broker and controller; or up to five with other roles.
 type trio struct {
 	t     *testing.T
 	set   []string
-	dirs  [4]string // by node id
-	ports [4]string
-	ctl   [4]string
-	nodes [4]*running // nil for one that is stopped
+	dirs  [6]string // by node id
+	ports [6]string
+	ctl   [6]string
+	nodes [6]*running // nil for one that is stopped
 }
 
 // startTrio starts three nodes on directories and ports that they keep over restarts.
@@ -76,12 +76,15 @@ func startTrio(t *testing.T, set ...string) *trio {
 		}
 	}
 	c.startAll(1, 2, 3)
-	t.Cleanup(func() {
-		for _, n := range c.up() { // the last one would wait for a majority
-			n.abrupt.Store(true)
-		}
-	})
+	t.Cleanup(c.abandon)
 	return c
+}
+
+// abandon has the nodes that run stop without handing over: the last one would wait for a majority.
+func (c *trio) abandon() {
+	for _, n := range c.up() {
+		n.abrupt.Store(true)
+	}
 }
 
 func (c *trio) config(id int) []string {
@@ -170,12 +173,12 @@ func (c *trio) eventually(what string, ok func() bool) {
 }
 
 // create creates a topic by way of one node, and holds that it is known there when that is answered.
-func (c *trio) create(by int, topic string) {
+func (c *trio) create(by int, topic string, replicas int16) {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 10_000
 	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 3, 2
+	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 3, replicas
 	req.Topics = append(req.Topics, t)
 	resp, err := client(c.t, c.nodes[by]).Broker(by).Request(deadline(c.t), req)
 	if err != nil {
@@ -206,7 +209,7 @@ func TestQuorum(t *testing.T) {
 	c := startTrio(t)
 	first, epoch := c.active()
 	for id := 1; id <= 3; id++ {
-		c.create(id, "by-"+strconv.Itoa(id))
+		c.create(id, "by-"+strconv.Itoa(id), 3)
 		c.everywhere("by-" + strconv.Itoa(id))
 		c.describe(id, first)
 	}
@@ -222,12 +225,12 @@ func TestQuorum(t *testing.T) {
 		t.Errorf("node %d is active in epoch %d after node %d in epoch %d", second, later, first, epoch)
 	}
 	c.eventually("the lost broker fenced", func() bool { return c.nodes[second].image().Broker(int32(first)).Fenced })
-	c.create(6-first-second, "meanwhile")
+	c.create(6-first-second, "meanwhile", 2)
 
 	c.startAll(first)
 	c.everywhere("meanwhile")
 	third, _ := c.active()
-	c.create(first, "again")
+	c.create(first, "again", 3)
 	c.everywhere("again")
 	c.describe(first, third)
 }
@@ -268,6 +271,91 @@ func (c *trio) describe(by, active int) {
 	for _, b := range md.Brokers {
 		if want := c.ports[b.NodeID]; strconv.Itoa(int(b.Port)) != want {
 			c.t.Errorf("broker %d is said to be at port %d, want %s", b.NodeID, b.Port, want)
+		}
+	}
+}
+
+// TestRoles runs brokers outside the quorum beside controllers without a broker.
+func TestRoles(t *testing.T) {
+	c := &trio{t: t, set: []string{"metadata.log.max.record.bytes.between.snapshots=2000"}}
+	cluster := base.NewTopicID().String()
+	roles := map[int]string{1: "controller", 2: "controller", 3: "controller", 4: "broker", 5: "broker"}
+	var voters []string
+	for id := 1; id <= 5; id++ {
+		c.dirs[id], c.ports[id], c.ctl[id] = t.TempDir(), freePort(t), freePort(t)
+		if id <= 3 {
+			voters = append(voters, strconv.Itoa(id)+"@127.0.0.1:"+c.ctl[id])
+		}
+		if _, err := controller.Format(vfs.OS{}, controller.FormatOptions{
+			Dirs: []string{c.dirs[id]}, ClusterID: cluster, NodeID: int32(id),
+		}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(ids ...int) {
+		var wg sync.WaitGroup
+		for _, id := range ids {
+			listeners := "CONTROLLER://127.0.0.1:" + c.ctl[id]
+			if roles[id] == "broker" {
+				listeners = "PLAINTEXT://127.0.0.1:" + c.ports[id]
+			}
+			wg.Go(func() {
+				c.nodes[id] = start(t, c.dirs[id], append([]string{
+					"process.roles=" + roles[id], "node.id=" + strconv.Itoa(id), "listeners=" + listeners,
+					"controller.quorum.voters=" + strings.Join(voters, ","), "controller.listener.names=CONTROLLER",
+					"broker.heartbeat.interval.ms=200",
+				}, c.set...)...)
+			})
+		}
+		wg.Wait()
+	}
+	run(1, 2, 3, 4)
+	t.Cleanup(c.abandon)
+	for i := range 40 { // enough for snapshots
+		c.create(4, "t-"+strconv.Itoa(i), 1)
+	}
+	// A broker that comes late begins with a snapshot.
+	run(5)
+	c.everywhere("t-39")
+	active, _ := c.active()
+	if c.nodes[active].ctl.LogStart() == 0 {
+		t.Error("no snapshot was taken: the test shows nothing of them")
+	}
+	for _, id := range []int{4, 5} {
+		if got, want := c.nodes[id].image().TopicCount(), c.nodes[active].image().TopicCount(); got != want {
+			t.Errorf("broker %d knows %d topics, the active controller %d", id, got, want)
+		}
+	}
+	c.observers(5, active)
+
+	// The active controller goes, and comes back.
+	c.crash(active)
+	c.active()
+	c.create(4, "meanwhile", 1)
+	c.everywhere("meanwhile")
+	run(active)
+	c.create(5, "again", 2)
+	c.everywhere("again")
+}
+
+// observers asks a broker who follows the quorum.
+func (c *trio) observers(by, active int) {
+	c.t.Helper()
+	quorum := kmsg.NewPtrDescribeQuorumRequest()
+	quorum.Topics = []kmsg.DescribeQuorumRequestTopic{{
+		Topic: "__cluster_metadata", Partitions: []kmsg.DescribeQuorumRequestTopicPartition{{Partition: 0}},
+	}}
+	resp, err := client(c.t, c.nodes[by]).Broker(by).Request(deadline(c.t), quorum)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p := resp.(*kmsg.DescribeQuorumResponse).Topics[0].Partitions[0]
+	if int(p.LeaderID) != active || len(p.CurrentVoters) != 3 || len(p.Observers) != 2 {
+		c.t.Fatalf("node %d says of the quorum: %+v", by, p)
+	}
+	for i, o := range p.Observers {
+		if int(o.ReplicaID) != i+4 || o.LogEndOffset <= 0 || o.LastFetchTimestamp <= 0 || o.LastCaughtUpTimestamp <= 0 {
+			c.t.Errorf("observer %+v", o)
 		}
 	}
 }

@@ -45,6 +45,7 @@ import (
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
 	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/storage"
 )
 
@@ -81,6 +82,7 @@ type Node struct {
 	store       *storage.Store
 	metaStore   *storage.Store         // where metadata.log.dir is none of log.dirs; else nil
 	ctl         *controller.Controller // nil where the node has no controller
+	observer    *controller.Observer   // nil where it has one
 	meta        controller.Metadata
 	uplink      *uplink.Uplink  // nil on a node alone
 	remote      *remote.Brokers // nil on a node alone
@@ -150,7 +152,23 @@ func (n *Node) open(ctx context.Context, cfg *config) error {
 	if err := n.openStore(ctx, cfg); err != nil {
 		return err
 	}
+	if !cfg.broker.Roles.Controller {
+		n.openObserver(cfg)
+		return nil
+	}
 	return n.openController(ctx, cfg)
+}
+
+// openObserver is the metadata of a node outside the quorum.
+func (n *Node) openObserver(cfg *config) {
+	n.observer = controller.NewObserver(controller.ObserverOptions{
+		NodeID: cfg.broker.NodeID, DirectoryID: n.store.Dirs()[0].DirectoryID, ClusterID: n.store.ClusterID(), Logger: n.log,
+		Ask: func(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
+			return n.uplink.Pull(ctx, req, resp)
+		},
+		FetchTimeout: cfg.live.Duration("controller.quorum.fetch.timeout.ms"),
+	})
+	n.meta = n.observer
 }
 
 // announce is the first line of the log.
@@ -432,20 +450,30 @@ func (n *Node) Run(ctx context.Context) error {
 		})
 	}
 	start("http", func(ctx context.Context) error { return n.serveHTTP(ctx, n.httpListeners) })
-	start("quorum", n.raft.Run)
-	start("controller", n.ctl.Run)
-	start("producer ids", n.producerIDs.Run)
-	start("group coordinator", n.groups.Run)
-	start("transaction coordinator", n.txns.Run)
-	start("transaction markers", n.markers.Run)
-	start("controllers' listeners", func(ctx context.Context) error { return n.controlled.Run(ctx, n.controllerListeners) })
 	n.meta.Subscribe(n.publish)
+	if n.ctl != nil {
+		start("quorum", n.raft.Run)
+		start("controller", n.ctl.Run)
+	} else {
+		start("metadata", n.observer.Run)
+	}
+	roles := n.live.Load().broker.Roles
+	if roles.Broker {
+		start("producer ids", n.producerIDs.Run)
+		start("group coordinator", n.groups.Run)
+		start("transaction coordinator", n.txns.Run)
+		start("transaction markers", n.markers.Run)
+	}
+	start("controllers' listeners", func(ctx context.Context) error { return n.controlled.Run(ctx, n.controllerListeners) })
 	var err error
-	if n.uplink != nil {
+	switch {
+	case n.uplink != nil:
 		start("uplink", n.uplink.Run)
 		err = n.enter(ctx, fail)
-	} else {
+	case roles.Broker:
 		err = n.register(ctx)
+	default:
+		n.registered.Store(true) // there is no broker to be registered
 	}
 	if err == nil && ctx.Err() == nil {
 		// Retention and compaction begin only now, when every log has its topic's settings.

@@ -17,8 +17,8 @@ import (
 	"github.com/logstead/logstead/internal/storage"
 )
 
-// publish makes the broker act on new metadata. It runs on the controller's goroutine, in order,
-// before whoever asked for the change is answered.
+// publish makes the node act on new metadata. It runs on the publisher's goroutine, in order, before
+// whoever asked for the change is answered. A controller without a broker has its settings only.
 func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 	defer n.acted.reached(im.Offset + 1)
 	if !n.opened {
@@ -31,6 +31,9 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 	}
 	if d.Quotas {
 		n.setQuotas(im)
+	}
+	if !n.live.Load().broker.Roles.Broker {
+		return
 	}
 	for _, t := range d.Deleted {
 		n.deleteTopic(t)
@@ -54,6 +57,9 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 // openAll begins with all of an image, of which nobody has said what is new.
 func (n *Node) openAll(im *meta.Image) {
 	n.reconfigure(im)
+	if !n.live.Load().broker.Roles.Broker {
+		return
+	}
 	for t := range im.Topics() {
 		n.openTopic(im, t)
 	}

@@ -61,6 +61,10 @@ func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPart
 }
 
 func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
+	if c.Conn.Controller {
+		b.fetchMetadata(c, req)
+		return
+	}
 	f, _ := fetchCalls.Get().(*fetchCall)
 	defer f.recycle()
 	f.b, f.c, f.isolation, f.replica = b, c, partition.Isolation(req.IsolationLevel), req.ReplicaId

@@ -78,6 +78,12 @@ func (b *Broker) fillQuorum(st *controller.QuorumState, res *kmsg.DescribeQuorum
 			LastFetchTimestamp: millis(v.LastHeard), LastCaughtUpTimestamp: millis(v.LastCaughtUp),
 		})
 	}
+	for _, o := range st.Observers {
+		res.Observers = append(res.Observers, kmsg.DescribeQuorumResponseReplicaState{
+			ReplicaId: o.ID, ReplicaDirectoryId: o.Directory, LogEndOffset: o.EndOffset,
+			LastFetchTimestamp: millis(o.Fetched), LastCaughtUpTimestamp: millis(o.LastCaughtUp),
+		})
+	}
 }
 
 // millis is -1 for no time.

@@ -29,19 +29,8 @@ func (c *Call) mayForward() bool { return c.broker.Forwarder != nil && !c.Conn.C
 // forward has the active controller answer the call and reads the answer into resp.
 func (c *Call) forward(resp kmsg.Response) error {
 	c.parked()
-	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
+	ctx, cancel := c.within(forwardTimeout)
 	defer cancel()
-	if closing := c.Conn.Closing(); closing != nil {
-		stop := make(chan struct{})
-		defer close(stop)
-		go func() { // ends with the call
-			select {
-			case <-closing:
-				cancel()
-			case <-stop:
-			}
-		}()
-	}
 	w := &kmsg.Writer{}
 	appendHeader(w, c.Key, c.Version, c.Corr, c.ClientID)
 	w.Buf = append(w.Buf, c.Body...)

@@ -69,6 +69,8 @@ type Controller struct {
 	submits sync.RWMutex // held for reading by who may be putting an operation into the mailbox
 
 	published *publisher
+	news      news // the end has moved, or the leader changed
+	observers observers
 
 	// What follows belongs to the goroutine of Run (to Open, before that).
 	machine       *Machine
@@ -382,8 +384,7 @@ func (c *Controller) Epoch() int32 {
 
 // Leader is the active controller and its epoch; the id is -1 where none is known.
 func (c *Controller) Leader() (id, epoch int32) {
-	packed := c.leader.Load()
-	return int32(uint32(packed >> 32)), int32(uint32(packed))
+	return unpackLeader(c.leader.Load())
 }
 
 // EndOffset is the offset after the last published record.

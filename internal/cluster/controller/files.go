@@ -130,9 +130,14 @@ func readSnapshot(fsys vfs.FS, name string, apply func(kmsg.Record) error) error
 	if err != nil {
 		return err
 	}
+	return eachSnapshotRecord(name, data, apply)
+}
+
+func eachSnapshotRecord(name string, data []byte, apply func(kmsg.Record) error) error {
 	complete := false
 	for rest := data; len(rest) > 0; {
 		var b batch.Batch
+		var err error
 		if b, rest, err = batch.Next(rest); err != nil {
 			return fmt.Errorf("%s: at byte %d of %d: %w", name, len(data)-len(rest), len(data), err)
 		}

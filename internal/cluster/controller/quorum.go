@@ -219,6 +219,7 @@ func (c *Controller) installed(id snapshotID) error {
 	c.image.Store(im)
 	c.end.Store(id.end)
 	c.forget()
+	c.news.tell()
 	c.published.put(publication{old: old, now: im, delta: meta.Difference(old, im)})
 	return nil
 }
@@ -278,6 +279,7 @@ func (c *Controller) publish(done []func(error)) {
 	im, delta := c.machine.Cut(end-1, c.lastEpoch)
 	c.image.Store(im)
 	c.end.Store(end)
+	c.news.tell()
 	c.published.put(publication{old: old, now: im, delta: delta, done: done})
 }
 
@@ -288,11 +290,14 @@ func (c *Controller) settleRole() (more bool, err error) {
 		return false, err
 	}
 	id, epoch := c.core.Leader()
-	c.leader.Store(uint64(uint32(id))<<32 | uint64(uint32(epoch)))
+	if now := packLeader(id, epoch); c.leader.Swap(now) != now {
+		c.news.tell()
+	}
 	if !c.core.Ruling() || c.began == epoch || c.round != nil {
 		return false, nil
 	}
 	c.began = epoch
+	c.observers.forget()
 	if len(c.core.Voters()) == 1 { // Apache Kafka may start on the directory of a single node
 		if err := writeQuorumState(c.opts.FS, c.dir, c.opts.Config.NodeID, epoch); err != nil {
 			return false, err
@@ -334,6 +339,7 @@ type QuorumState struct {
 	Epoch         int32
 	HighWatermark int64
 	Voters        []raft.Progress
+	Observers     []Observed
 }
 
 // Quorum describes the quorum; only the active controller can, others say NOT_CONTROLLER.
@@ -346,6 +352,9 @@ func (c *Controller) Quorum() (*QuorumState, error) {
 	err := c.Submit(func(*Machine, time.Time) Outcome {
 		_, epoch := c.core.Leader()
 		st := &QuorumState{Epoch: epoch, HighWatermark: c.core.AppliedEnd(), Voters: c.core.Progress()}
+		st.Observers = c.observers.list(c.opts.Clock.Now(), func(id int32) bool {
+			return slices.ContainsFunc(st.Voters, func(v raft.Progress) bool { return v.Voter.ID == id })
+		})
 		return Outcome{Done: func(err error) { result <- answer{st, err} }}
 	})
 	if err != nil {

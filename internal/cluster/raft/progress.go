@@ -46,7 +46,17 @@ func (c *Core) LeaderGone(node int32, now time.Time) {
 	}
 	c.now, c.lastHeard = now, now
 	_ = c.node.ForgetLeader() // it cannot fail on a follower
-	c.patience = time.Duration(c.opts.Rand.Int64N(int64(2 * c.opts.Heartbeat)))
+	// Everybody gets the hint at about the same time: one after the other, they do not split the votes.
+	rank := 0
+	for _, v := range c.voters {
+		if v.RaftID() == c.id {
+			break
+		}
+		if v.RaftID() != st.Lead {
+			rank++
+		}
+	}
+	c.patience = time.Duration(2*rank)*c.opts.Heartbeat + time.Duration(c.opts.Rand.Int64N(int64(c.opts.Heartbeat)))
 }
 
 // Progress is what the leader knows of a voter.

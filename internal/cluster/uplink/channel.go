@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,6 +23,7 @@ type channel struct {
 		closed  bool
 		clients map[string]*peer.Client // by address
 		found   string                  // the address that answered last as the active controller
+		silent  string                  // the one that did not answer last
 	}
 }
 
@@ -64,12 +66,14 @@ func (c *channel) client(address string) *peer.Client {
 // candidates are the addresses to try, the most likely first.
 func (c *channel) candidates() []string {
 	c.mu.Lock()
-	found := c.mu.found
+	found, silent := c.mu.found, c.mu.silent
 	c.mu.Unlock()
 	leader := c.u.o.Leader()
-	var first, rest []string
+	var first, rest, last []string
 	for _, ctl := range c.u.o.Controllers() {
 		switch {
+		case ctl.Address == silent: // whoever it is to the others: one that hangs would hold everything up
+			last = append(last, ctl.Address)
 		case leader >= 0 && ctl.ID == leader:
 			first = append([]string{ctl.Address}, first...)
 		case ctl.Address == found:
@@ -78,7 +82,7 @@ func (c *channel) candidates() []string {
 			rest = append(rest, ctl.Address)
 		}
 	}
-	return append(first, rest...)
+	return slices.Concat(first, rest, last)
 }
 
 type responsePtr[T any] interface {
@@ -122,7 +126,15 @@ func (c *channel) ask(ctx context.Context, req kmsg.Request, resp kmsg.Response)
 
 // once asks one controller.
 func (c *channel) once(ctx context.Context, address string, req kmsg.Request, resp kmsg.Response) error {
-	if err := c.client(address).Do(ctx, req, resp); err != nil {
+	err := c.client(address).Do(ctx, req, resp)
+	c.mu.Lock()
+	if err != nil {
+		c.mu.silent = address
+	} else if c.mu.silent == address {
+		c.mu.silent = ""
+	}
+	c.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	if err := kerr.ErrorForCode(errorOf(resp)); err != nil {
@@ -151,6 +163,25 @@ func errorOf(resp kmsg.Response) int16 {
 		return r.ErrorCode
 	case *peer.EnvelopeResponse:
 		return r.ErrorCode
+	case *kmsg.FetchResponse:
+		if r.ErrorCode == 0 && len(r.Responses) == 1 && len(r.Responses[0].Partitions) == 1 {
+			return notLeading(r.Responses[0].Partitions[0].ErrorCode)
+		}
+		return r.ErrorCode
+	case *kmsg.FetchSnapshotResponse:
+		if r.ErrorCode == 0 && len(r.Topics) == 1 && len(r.Topics[0].Partitions) == 1 {
+			return notLeading(r.Topics[0].Partitions[0].ErrorCode)
+		}
+		return r.ErrorCode
+	}
+	return 0
+}
+
+// notLeading says in one way that another controller is to be asked. Every other error of a partition is
+// for who asked.
+func notLeading(code int16) int16 {
+	if code == kerr.NotLeaderForPartition.Code {
+		return kerr.NotController.Code
 	}
 	return 0
 }

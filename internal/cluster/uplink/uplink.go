@@ -75,8 +75,8 @@ type Uplink struct {
 	released             chan struct{} // closed when it may
 	once                 struct{ registered, unfenced, shutdown, released sync.Once }
 
-	beats, asks, passes *channel
-	isr                 *proposals
+	beats, asks, passes, pulls *channel
+	isr                        *proposals
 }
 
 // New returns an uplink that has not registered yet.
@@ -91,6 +91,7 @@ func New(o Options) *Uplink {
 	u.epoch.Store(-1)
 	u.fenced.Store(true)
 	u.beats, u.asks, u.passes = u.channel("heartbeat"), u.channel("broker"), u.channel("forward")
+	u.pulls = u.channel("metadata")
 	u.isr = newProposals(u)
 	return u
 }
@@ -100,6 +101,7 @@ func (u *Uplink) Close() {
 	u.beats.close()
 	u.asks.close()
 	u.passes.close()
+	u.pulls.close()
 }
 
 // Epoch is the broker epoch, -1 before the first registration.
@@ -346,6 +348,12 @@ func (u *Uplink) Forward(ctx context.Context, frame, host []byte) ([]byte, error
 // Ask sends any request to the active controller.
 func (u *Uplink) Ask(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
 	return u.asks.ask(ctx, req, resp)
+}
+
+// Pull sends a fetch of the metadata log to the active controller, over a connection of its own, for the
+// answer may take its time.
+func (u *Uplink) Pull(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
+	return u.pulls.ask(ctx, req, resp)
 }
 
 func pause(ctx context.Context, d time.Duration) {
