@@ -43,6 +43,7 @@ func (n *Node) composeCluster(cfg *config) {
 		RequestTimeout: l.Duration("request.timeout.ms"),
 	})
 	n.api.Forwarder, n.api.Remote = n.uplink, n.remote
+	n.composeReplicas()
 }
 
 // controllers are those that the configuration names. Those of a dynamic quorum are asked until one

@@ -82,30 +82,23 @@ func scanSome(log *storage.Log, at, end int64, fn func(b batch.Batch) error) (ne
 	return next, nil
 }
 
-// loadShards makes this broker the coordinator of the partitions of an internal topic.
-func (n *Node) loadShards(topic *partition.Topic, from int) {
-	for i := from; i < len(topic.Parts); i++ {
-		p := topic.Parts[i]
-		if p == nil {
-			continue
-		}
-		switch topic.Name {
-		case offsetsTopic:
-			n.groups.Load(int32(i), shardPartition{p}, n.newGroupMachine)
-		case transactionsTopic:
-			n.txns.Load(int32(i), shardPartition{p}, func() *txn.Machine { return n.newTxnMachine(int32(i), p) })
-		}
+// loadShard makes this broker the coordinator of a partition that it has begun to lead.
+func (n *Node) loadShard(p *partition.Partition) {
+	switch i := p.TP.Partition; p.TP.Topic {
+	case offsetsTopic:
+		n.groups.Load(i, shardPartition{p}, n.newGroupMachine)
+	case transactionsTopic:
+		n.txns.Load(i, shardPartition{p}, func() *txn.Machine { return n.newTxnMachine(i, p) })
 	}
 }
 
-func (n *Node) unloadShards(topic *partition.Topic) {
-	for i := range topic.Parts {
-		switch topic.Name {
-		case offsetsTopic:
-			n.groups.Unload(int32(i))
-		case transactionsTopic:
-			n.txns.Unload(int32(i))
-		}
+// unloadShard gives a partition's coordinator up.
+func (n *Node) unloadShard(tp base.TopicPartition) {
+	switch tp.Topic {
+	case offsetsTopic:
+		n.groups.Unload(tp.Partition)
+	case transactionsTopic:
+		n.txns.Unload(tp.Partition)
 	}
 }
 

@@ -36,6 +36,7 @@ import (
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/broker/remote"
+	"github.com/logstead/logstead/internal/broker/replica"
 	"github.com/logstead/logstead/internal/broker/server"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/cluster/controller"
@@ -84,11 +85,13 @@ type Node struct {
 	ctl         *controller.Controller // nil where the node has no controller
 	observer    *controller.Observer   // nil where it has one
 	meta        controller.Metadata
-	uplink      *uplink.Uplink  // nil on a node alone
-	remote      *remote.Brokers // nil on a node alone
-	raft        *raftLines      // to the other controllers
-	abrupt      atomic.Bool     // of tests: stop without handing over
-	incarnation base.TopicID    // of this run of the broker
+	uplink      *uplink.Uplink     // nil on a node alone
+	remote      *remote.Brokers    // nil on a node alone
+	fetchers    *replica.Fetchers  // nil on a node alone
+	replication *partition.Cluster // nil on a node alone
+	raft        *raftLines         // to the other controllers
+	abrupt      atomic.Bool        // of tests: stop without handing over
+	incarnation base.TopicID       // of this run of the broker
 	acted       progress
 	opened      bool // of publish: every topic of an image has been opened
 	parts       *partition.Table
@@ -469,6 +472,8 @@ func (n *Node) Run(ctx context.Context) error {
 	switch {
 	case n.uplink != nil:
 		start("uplink", n.uplink.Run)
+		start("replica fetchers", n.fetchers.Run)
+		start("in-sync sets", n.watchISR)
 		err = n.enter(ctx, fail)
 	case roles.Broker:
 		err = n.register(ctx)

@@ -19,8 +19,11 @@ import (
 
 // publish makes the node act on new metadata. It runs on the publisher's goroutine, in order, before
 // whoever asked for the change is answered. A controller without a broker has its settings only.
-func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
+func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	defer n.acted.reached(im.Offset + 1)
+	if n.fetchers != nil {
+		defer n.fetchers.Wake()
+	}
 	if !n.opened {
 		n.opened = true
 		n.openAll(im)
@@ -42,10 +45,10 @@ func (n *Node) publish(_, im *meta.Image, d meta.Delta) {
 		n.forgetOffsets(d.Deleted)
 	}
 	for _, t := range d.Created {
-		n.openTopic(im, t)
+		n.openTopic(im, t, nil)
 	}
 	for _, t := range d.Changed {
-		n.openTopic(im, t)
+		n.openTopic(im, t, old.TopicByID(t.ID))
 	}
 	for _, r := range d.Configs {
 		if r.Type == meta.ResourceTopic {
@@ -61,7 +64,7 @@ func (n *Node) openAll(im *meta.Image) {
 		return
 	}
 	for t := range im.Topics() {
-		n.openTopic(im, t)
+		n.openTopic(im, t, nil)
 	}
 	n.reportStrays(im)
 }
@@ -105,37 +108,11 @@ func (n *Node) applySettings(im *meta.Image, topic *partition.Topic) {
 		if p != nil {
 			p.Log().SetConfig(lc)
 			p.SetSettings(ps)
+			if n.fetchers != nil {
+				n.fetchers.Resettle(p)
+			}
 		}
 	}
-}
-
-// openTopic makes the partitions of a topic that are to be here and are not yet, and starts new
-// leader epochs on those that are.
-func (n *Node) openTopic(im *meta.Image, t *meta.Topic) {
-	old := n.parts.Topic(t.Name)
-	topic := &partition.Topic{Name: t.Name, ID: t.ID, Parts: make([]*partition.Partition, len(t.Partitions))}
-	have := 0
-	if old != nil && old.ID == t.ID {
-		have = copy(topic.Parts, old.Parts)
-	}
-	c := n.live.Load()
-	tc := c.topicConfig(im, t.Name)
-	lc, ps := c.logConfig(t.Name, tc), c.partitionSettings(t.Name, tc)
-	for i, mp := range t.Partitions {
-		if p := topic.Parts[i]; p != nil {
-			p.SetLeaderEpoch(mp.LeaderEpoch)
-			continue
-		}
-		tp := base.TopicPartition{Topic: t.Name, Partition: int32(i)}
-		log, err := n.openLog(tp, t.ID, lc)
-		if err != nil {
-			n.log.Error("partition cannot be opened", "topic", t.Name, "partition", i, "err", err)
-			continue
-		}
-		topic.Parts[i] = partition.Open(tp, t.ID, log, mp.LeaderEpoch, ps)
-	}
-	n.parts.Put(topic)
-	n.loadShards(topic, have)
 }
 
 // openLog finds or makes the log of a partition.
@@ -168,11 +145,12 @@ func (n *Node) deleteTopic(t *meta.Topic) {
 		return
 	}
 	n.parts.Remove(t.Name)
-	n.unloadShards(topic)
 	for _, p := range topic.Parts {
 		if p == nil {
 			continue
 		}
+		n.unfollow(p)
+		n.unloadShard(p.TP)
 		p.Close(kerr.UnknownTopicOrPartition)
 		if err := n.store.Delete(p.TP); err != nil {
 			n.log.Error("log of a deleted topic cannot be removed", "topic", t.Name, "partition", p.TP.Partition, "err", err)

@@ -191,7 +191,10 @@ func (b *txnBroker) openTopic(t *meta.Topic) {
 	topic := &partition.Topic{Name: t.Name, ID: t.ID}
 	if old := b.parts.Topic(t.Name); old != nil {
 		for i, p := range old.Parts {
-			p.SetLeaderEpoch(t.Partitions[i].LeaderEpoch)
+			mp := t.Partitions[i]
+			p.MakeLeader(mp.Leader, partition.State{
+				Replicas: mp.Replicas, ISR: mp.ISR, Leader: mp.Leader, LeaderEpoch: mp.LeaderEpoch, PartitionEpoch: mp.PartitionEpoch,
+			}, time.Now())
 		}
 		topic.Parts = slices.Clone(old.Parts)
 	}

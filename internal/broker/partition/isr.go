@@ -239,6 +239,15 @@ func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	p.advance()
 }
 
+// Proposes says whether a change that was proposed still waits for what the controller makes of it.
+func (p *Partition) Proposes(c ISRChange) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &p.mu.repl
+	return !p.closed.Load() && p.leads.Load() && r.proposed != nil &&
+		r.state.LeaderEpoch == c.LeaderEpoch && r.state.PartitionEpoch == c.PartitionEpoch
+}
+
 // decided takes in the set that the controller has settled on.
 func (r *replication) decided(isr []int32, partitionEpoch int32) {
 	switch {

@@ -117,15 +117,6 @@ func (p *Partition) SetSettings(s *Settings) {
 	p.advance()
 }
 
-// SetLeaderEpoch starts a new epoch at the end of the log.
-func (p *Partition) SetLeaderEpoch(epoch int32) {
-	if epoch <= p.epoch.Load() {
-		return
-	}
-	p.Log().Lead(epoch)
-	p.epoch.Store(epoch)
-}
-
 // CheckEpoch compares a client's view of the leader epoch with ours; -1 means it has none.
 func (p *Partition) CheckEpoch(client int32) error {
 	switch own := p.epoch.Load(); {
