@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/internal/broker/coord"
 )
 
 func (c *trio) leader(topic string, partition int) int {
@@ -76,4 +78,90 @@ func TestClusterFailsOver(t *testing.T) {
 	c.startAll(active)
 	c.inSync("orders", 3)
 	readAll(t, deadline(t), c.client(kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 300)
+}
+
+// coordinator is the broker that leads the shard of a key.
+func (c *trio) coordinator(topic, key string) int {
+	return c.leader(topic, int(coord.ShardFor(key, int32(len(c.up()[0].image().Topic(topic).Partitions)))))
+}
+
+// TestClusterMovesCoordinators kills the broker that coordinates a transaction in the middle of it, then the
+// one that coordinates a group: neither loses what it was told.
+func TestClusterMovesCoordinators(t *testing.T) {
+	c := startTrio(t)
+	c.replicated("orders", 1)
+	ctx := deadline(t)
+	p := c.client(kgo.TransactionalID("till"))
+	for round := range 4 {
+		if err := p.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.ProduceSync(ctx, &kgo.Record{Topic: "orders", Value: fmt.Append(nil, round)}).FirstErr(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if round == 1 {
+			lost := c.coordinator(transactionsTopic, "till")
+			c.crash(lost)
+			c.eventually("another coordinator", func() bool {
+				now := c.coordinator(transactionsTopic, "till")
+				return now > 0 && now != lost
+			})
+			c.startAll(lost)
+		}
+		if err := p.EndTransaction(ctx, kgo.TransactionEndTry(round != 2)); err != nil {
+			t.Fatalf("end of round %d: %v", round, err)
+		}
+	}
+	group := func() *kgo.Client {
+		return c.client(kgo.ConsumerGroup("shipping"), kgo.ConsumeTopics("orders"), kgo.DisableAutoCommit(),
+			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	g := group()
+	readAll(t, ctx, g, 3) // one of the four was aborted
+	if err := g.CommitUncommittedOffsets(ctx); err != nil {
+		t.Fatal(err)
+	}
+	lost := c.coordinator(offsetsTopic, "shipping")
+	c.crash(lost)
+	if err := p.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.ProduceSync(ctx, &kgo.Record{Topic: "orders", Value: []byte("last")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, ctx, g, 1)
+	if err := g.CommitUncommittedOffsets(ctx); err != nil {
+		t.Fatal(err)
+	}
+	g.Close()
+	c.startAll(lost)
+	offsets, err := kadm.NewClient(c.client()).FetchOffsets(ctx, "shipping")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := offsets.Lookup("orders", 0); !ok || at.At < 9 { // five records, four markers before the last
+		t.Errorf("committed offset %+v", at)
+	}
+}
+
+// TestClusterRollingRestart stops and starts every node in order while a producer and a group run; no
+// error reaches them.
+func TestClusterRollingRestart(t *testing.T) {
+	c := startTrio(t)
+	c.replicated("orders", 3)
+	p := c.client()
+	g := c.client(kgo.ConsumerGroup("shipping"), kgo.ConsumeTopics("orders"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	produceNumbers(t, p, "orders", 0, 50)
+	for id := 1; id <= 3; id++ {
+		c.stop(id)
+		produceNumbers(t, p, "orders", id*50, id*50+50)
+		c.startAll(id)
+		c.inSync("orders", 3)
+		c.inSync(offsetsTopic, 3)
+	}
+	readAll(t, deadline(t), g, 200)
 }
