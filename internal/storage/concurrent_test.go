@@ -18,6 +18,7 @@ func TestConcurrent(t *testing.T) {
 	w := newWorld(t, func(o *Options) {
 		o.MaxOpenFiles = 4
 		o.Journal.FileBytes, o.Journal.Files, o.Journal.DirectBytes = 64<<10, 2, 700
+		o.Journal.TogetherLogs = 1
 	})
 	cfg := smallSegments()
 	cfg.RetentionBytes = 20_000

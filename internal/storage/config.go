@@ -99,6 +99,9 @@ type JournalOptions struct {
 	// DirectBytes is the size from which an append is synced in its segment and not journaled: there
 	// the second copy, its checksum and the second write cost more than a sync (docs/performance.md).
 	DirectBytes int
+	// TogetherLogs is from how many logs behind one journal file on the whole volume is synced
+	// instead of each log's segments, where the file system can (together.go).
+	TogetherLogs int
 }
 
 // Options are what Open needs. Zero fields take the defaults named.
@@ -161,6 +164,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.Journal.FileBytes, 64<<20)
 	setDefault(&o.Journal.Files, 4)
 	setDefault(&o.Journal.DirectBytes, 256<<10)
+	setDefault(&o.Journal.TogetherLogs, 128)
 	if o.Defaults.SegmentBytes == 0 {
 		o.Defaults = DefaultLogConfig()
 	}

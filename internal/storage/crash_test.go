@@ -105,7 +105,7 @@ func newHistory(t *testing.T, seed uint64, change func(*Options)) *history {
 	h.fault = vfs.NewFault(h.mem)
 	h.opts = Options{
 		FS: h.fault, Clock: h.clock, Dirs: []string{"/data"}, NodeID: 1, ClusterID: "crash", RecoveryThreads: 1,
-		Journal: JournalOptions{FileBytes: 32 << 10, Files: 2, DirectBytes: 6000},
+		Journal: JournalOptions{FileBytes: 32 << 10, Files: 2, DirectBytes: 6000, TogetherLogs: 1 + 3*int(seed%2)},
 	}
 	h.opts.Defaults = crashConfig()
 	if change != nil {

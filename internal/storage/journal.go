@@ -50,6 +50,7 @@ type journal struct {
 	sealed chan *journalFile // to the goroutine that syncs behind
 	free   chan *journalFile
 	broken chan struct{} // closed when a segment could not be synced
+	volume vfs.Volume    // nil: segments are synced one by one; of the goroutine that syncs behind
 	done   sync.WaitGroup
 }
 
@@ -410,10 +411,20 @@ func (j *journal) newFile() (*journalFile, error) {
 // syncBehind is the goroutine that syncs the segments behind full files and frees them.
 func (j *journal) syncBehind() {
 	defer close(j.free)
+	if err := j.openVolume(); err != nil {
+		j.d.store.log.Warn("cannot sync the volume as a whole; segments are synced one by one", "dir", j.d.path, "err", err)
+	}
+	defer func() {
+		if j.volume != nil {
+			_ = j.volume.Close() // nothing was written through it
+		}
+	}()
 	down := false
 	for f := range j.sealed {
-		for l := range f.logs {
-			l.commit()
+		if !j.syncTogether(f.logs) {
+			for l := range f.logs {
+				l.commit()
+			}
 		}
 		if j.d.startsMoved.Swap(false) {
 			if err := j.d.writeStarts(); err != nil {

@@ -40,6 +40,7 @@ func newMachine(t *testing.T, rt *rapid.T) *machine {
 	m.w = newWorld(t, func(o *Options) {
 		o.Journal.FileBytes, o.Journal.Files = 64<<10, 2
 		o.Journal.DirectBytes = 1000
+		o.Journal.TogetherLogs = 1
 		o.Journal.Disabled = rapid.IntRange(0, 4).Draw(rt, "journal off") == 0
 		o.MaxOpenFiles = 3
 		o.Defaults = m.cfg

@@ -249,6 +249,32 @@ func (f *Fault) SyncDir(name string) error {
 	return f.under.SyncDir(name)
 }
 
+// OpenVolume opens a volume; its Sync is an OpSync of dir.
+func (f *Fault) OpenVolume(dir string) (Volume, error) {
+	if err := f.fail(OpOpen, dir); err != nil {
+		return nil, err
+	}
+	v, err := f.under.OpenVolume(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &faultVolume{v, f, dir}, nil
+}
+
+type faultVolume struct {
+	Volume
+	fs  *Fault
+	dir string
+}
+
+// Sync makes the volume durable.
+func (v *faultVolume) Sync() error {
+	if err := v.fs.fail(OpSync, v.dir); err != nil {
+		return err
+	}
+	return v.Volume.Sync()
+}
+
 // Lock takes an exclusive lock.
 func (f *Fault) Lock(name string) (io.Closer, error) {
 	if err := f.fail(OpLock, name); err != nil {

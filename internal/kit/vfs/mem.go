@@ -411,6 +411,54 @@ func (m *Mem) SyncDir(name string) error {
 	return nil
 }
 
+// OpenVolume gives a handle on all files: they are one volume.
+func (m *Mem) OpenVolume(dir string) (Volume, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.lookupLocked("open", dir)
+	if err != nil {
+		return nil, err
+	}
+	if n.file != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: errNotDir}
+	}
+	return memVolume{m}, nil
+}
+
+type memVolume struct{ m *Mem }
+
+// Sync makes all names and files durable.
+func (v memVolume) Sync() error {
+	m := v.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.tracked {
+		return nil
+	}
+	for _, c := range m.mu.pending {
+		for _, e := range c.edits {
+			apply(e.dir.synced, e)
+		}
+	}
+	m.mu.pending = nil
+	m.mu.root.syncAll()
+	return nil
+}
+
+// Close does nothing.
+func (v memVolume) Close() error { return nil }
+
+// syncAll makes the files below a node durable.
+func (n *memNode) syncAll() {
+	if n.file != nil {
+		n.file.sync()
+		return
+	}
+	for _, e := range n.entries {
+		e.syncAll()
+	}
+}
+
 // touches reports whether one of the edits is in dir.
 func (c *nameChange) touches(dir *memNode) bool {
 	return slices.ContainsFunc(c.edits, func(e nameEdit) bool { return e.dir == dir })

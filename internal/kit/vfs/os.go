@@ -71,6 +71,9 @@ func (OS) Stat(name string) (fs.FileInfo, error) { return os.Stat(filepath.FromS
 // SyncDir makes the names in the directory durable.
 func (OS) SyncDir(name string) error { return syncDir(filepath.FromSlash(name)) }
 
+// OpenVolume gives a handle on the volume that holds the directory.
+func (OS) OpenVolume(dir string) (Volume, error) { return openVolume(filepath.FromSlash(dir)) }
+
 // Lock takes an exclusive lock on the file.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(filepath.FromSlash(name), os.O_RDWR|os.O_CREATE, 0o644)

@@ -39,6 +39,10 @@ type FS interface {
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes creations, removals and renames in the directory durable.
 	SyncDir(name string) error
+	// OpenVolume gives a handle on the volume that holds the directory, for syncing all of it at once.
+	// The error is errors.ErrUnsupported where that cannot be done, or where it might not tell of a
+	// failed write.
+	OpenVolume(dir string) (Volume, error)
 	// Lock takes an exclusive lock on the file, creating it; Close releases it. A lock that
 	// somebody else holds is an error at once.
 	Lock(name string) (io.Closer, error)
@@ -63,6 +67,14 @@ type File interface {
 	WriteBack(offset, length int64) error
 	// Fd is the descriptor for sendfile; ok is false where the file has none.
 	Fd() (fd uintptr, ok bool)
+}
+
+// Volume is an open volume.
+type Volume interface {
+	// Sync makes everything that was written to the volume before it durable, with all names, whoever
+	// wrote it. It tells of any write to the volume that has failed since OpenVolume.
+	Sync() error
+	io.Closer
 }
 
 // Usage is the size of a volume and what is free on it, in bytes.

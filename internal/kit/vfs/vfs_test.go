@@ -367,6 +367,45 @@ func TestCrashNames(t *testing.T) {
 	}
 }
 
+// TestVolume: a sync of the volume covers every file and every name, and what comes after is not covered.
+func TestVolume(t *testing.T) {
+	m := vfs.NewMem()
+	fault := vfs.NewFault(m)
+	must(t, fault.MkdirAll("/d/e"))
+	f := create(t, fault, "/d/e/a")
+	write(t, f, []byte("first"), 0)
+	v, err := fault.OpenVolume("/d")
+	must(t, err)
+	must(t, v.Sync())
+	write(t, f, []byte("after"), 5)
+	must(t, fault.Rename("/d/e/a", "/d/e/b"))
+	left := m.CrashClone(vfs.CrashOptions{})
+	if got := content(t, left, "/d/e/a"); string(got) != "first" {
+		t.Fatalf("left %q, want %q", got, "first")
+	}
+	fault.Inject(vfs.Rule{Kind: vfs.OpSync, Path: "/d", Err: syscall.EIO})
+	if err := v.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("a sync that fails says %v", err)
+	}
+	must(t, v.Close())
+}
+
+// TestOSVolume: where the system can, it syncs; else it says that it cannot.
+func TestOSVolume(t *testing.T) {
+	dir := t.TempDir()
+	v, err := vfs.OS{}.OpenVolume(dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		t.Skip("the volume of the temporary directory cannot be synced as a whole")
+	}
+	must(t, err)
+	write(t, create(t, vfs.OS{}, path.Join(dir, "a")), []byte("a"), 0)
+	must(t, v.Sync())
+	must(t, v.Close())
+	if _, err := (vfs.OS{}).OpenVolume(path.Join(dir, "none")); err == nil {
+		t.Fatal("the volume of a directory that is not there was opened")
+	}
+}
+
 func TestWriteFileSurvives(t *testing.T) {
 	m := vfs.NewMem()
 	must(t, m.MkdirAll("/d"))
