@@ -20,9 +20,7 @@ const (
 	// fewAnswers are too few for a p99: their worst is a single hiccup of the machine, so they are judged together.
 	fewAnswers = 1000
 	// p99Floor is what the scheduler of a machine that clients, attackers and broker share takes now and then.
-	p99Floor = 15 * time.Millisecond
-	// mostAdded is what an attack may add at any rate.
-	mostAdded = 100 * time.Millisecond
+	p99Floor = 10 * time.Millisecond
 )
 
 // valid is a producer and a consumer that behave, and what they saw.
@@ -209,7 +207,7 @@ func (h *hostile) busyBaseline(ctx context.Context) error {
 
 // bound is what the p99 during an attack may be.
 func (v *valid) bound() time.Duration {
-	return min(2*max(v.quiet, v.busy)+p99Floor, 2*v.quiet+mostAdded)
+	return 2*max(v.quiet, v.busy) + p99Floor
 }
 
 func (h *hostile) checkValid(during string, mark int) {
