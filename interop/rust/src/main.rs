@@ -1,17 +1,19 @@
 //! The driver of rdkafka for Rust, as interop/drivers.go describes them.
 
-use std::collections::{BTreeSet, HashMap};
+mod checks;
+mod member;
+
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Message, ToBytes};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 type Res<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -70,6 +72,9 @@ fn producer(more: &[(&str, &str)]) -> Res<BaseProducer<Deliveries>> {
 
 fn consumer(group: &str, more: &[(&str, &str)]) -> Res<BaseConsumer> {
     let mut c = config(&[("auto.offset.reset", "earliest"), ("group.id", group), ("topic.metadata.refresh.interval.ms", "1000")]);
+    if !more.contains(&("group.protocol", "consumer")) {
+        c.set("heartbeat.interval.ms", "500");
+    }
     for (k, v) in more {
         c.set(*k, *v);
     }
@@ -77,7 +82,11 @@ fn consumer(group: &str, more: &[(&str, &str)]) -> Res<BaseConsumer> {
 }
 
 fn send(p: &BaseProducer<Deliveries>, topic: &str, key: &str, value: &str) -> Res<()> {
-    let mut record = BaseRecord::to(topic).key(key).payload(value);
+    enqueue(p, BaseRecord::to(topic).key(key).payload(value))
+}
+
+/// Hands a record to the client, waiting for room in its queue.
+fn enqueue<V: ToBytes + ?Sized>(p: &BaseProducer<Deliveries>, mut record: BaseRecord<str, V>) -> Res<()> {
     loop {
         match p.send(record) {
             Ok(()) => return Ok(()),
@@ -139,173 +148,6 @@ fn consume(args: &Args) -> Res<()> {
     Ok(())
 }
 
-/// Reads partition 0 of a topic until n values came.
-fn read(topic: &str, n: usize, isolation: &str) -> Res<Vec<String>> {
-    let c = consumer("unused", &[("isolation.level", isolation), ("enable.auto.commit", "false")])?;
-    let mut at = TopicPartitionList::new();
-    at.add_partition_offset(topic, 0, Offset::Beginning)?;
-    c.assign(&at)?;
-    let (mut out, end) = (Vec::new(), Instant::now() + WAIT);
-    while out.len() < n {
-        if Instant::now() > end {
-            return Err(format!("{} of {} records of {}", out.len(), n, topic).into());
-        }
-        if let Some(m) = c.poll(Duration::from_millis(100)) {
-            out.push(String::from_utf8_lossy(m?.payload().unwrap_or_default()).into_owned());
-        }
-    }
-    Ok(out)
-}
-
-fn expect<T: PartialEq + std::fmt::Debug>(what: &str, got: T, want: T) -> Res<()> {
-    if got == want {
-        return Ok(());
-    }
-    Err(format!("{what}: expected {want:.300?}, got {got:.300?}").into())
-}
-
-fn numbers(n: usize) -> Vec<String> {
-    (0..n).map(|i| i.to_string()).collect()
-}
-
-/// Topics are made by asking for them: the broker creates what it is asked for.
-fn topic(args: &Args, name: &str) -> Res<String> {
-    let t = format!("{}-{}", args.get("prefix", ""), name);
-    let p = producer(&[("allow.auto.create.topics", "true")])?;
-    let end = Instant::now() + WAIT;
-    while Instant::now() < end {
-        let meta = p.client().fetch_metadata(Some(&t), WAIT)?;
-        if meta.topics().iter().any(|m| m.name() == t && m.error().is_none() && !m.partitions().is_empty())
-            && p.client().fetch_watermarks(&t, 0, WAIT).is_ok()
-        {
-            return Ok(t);
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Err(format!("topic {t} is not served").into())
-}
-
-fn codecs(args: &Args) -> Res<()> {
-    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-        let t = topic(args, &format!("codec-{codec}"))?;
-        let p = producer(&[("compression.type", codec)])?;
-        for v in numbers(500) {
-            send(&p, &t, "k", &v)?;
-        }
-        flush(&p)?;
-        expect(codec, read(&t, 500, "read_uncommitted")?, numbers(500))?;
-    }
-    Ok(())
-}
-
-fn idempotence(args: &Args) -> Res<()> {
-    let t = topic(args, "idempotent")?;
-    let p = producer(&[("enable.idempotence", "true"), ("batch.num.messages", "10")])?;
-    for v in numbers(2000) {
-        send(&p, &t, "k", &v)?;
-    }
-    flush(&p)?;
-    expect("values", read(&t, 2000, "read_uncommitted")?, numbers(2000))
-}
-
-fn transactions(args: &Args) -> Res<()> {
-    let t = topic(args, "txn")?;
-    let p = producer(&[("transactional.id", &format!("{t}-id"))])?;
-    p.init_transactions(WAIT)?;
-    let mut committed = Vec::new();
-    for n in 0..6 {
-        p.begin_transaction()?;
-        for i in 0..10 {
-            send(&p, &t, "k", &format!("{n}-{i}"))?;
-        }
-        if n % 3 == 1 {
-            flush(&p)?;
-            p.abort_transaction(WAIT)?;
-        } else {
-            p.commit_transaction(WAIT)?;
-            committed.extend((0..10).map(|i| format!("{n}-{i}")));
-        }
-    }
-    expect("committed values", read(&t, 40, "read_committed")?, committed)?;
-    expect("uncommitted values", read(&t, 60, "read_uncommitted")?.len(), 60)
-}
-
-fn fencing(args: &Args) -> Res<()> {
-    let t = topic(args, "fence")?;
-    let id = format!("{t}-id");
-    let zombie = producer(&[("transactional.id", &id)])?;
-    zombie.init_transactions(WAIT)?;
-    zombie.begin_transaction()?;
-    send(&zombie, &t, "k", "zombie")?;
-    flush(&zombie)?;
-    let alive = producer(&[("transactional.id", &id)])?;
-    alive.init_transactions(WAIT)?;
-    alive.begin_transaction()?;
-    send(&alive, &t, "k", "alive")?;
-    alive.commit_transaction(WAIT)?;
-    if zombie.commit_transaction(WAIT).is_ok() {
-        return Err("a fenced producer could commit".into());
-    }
-    expect("committed values", read(&t, 1, "read_committed")?, vec!["alive".to_string()])
-}
-
-/// Members of a group come and go; each record is seen.
-fn group(args: &Args, protocol: &'static str) -> Res<()> {
-    let t = topic(args, &format!("group-{protocol}"))?;
-    let name = format!("{t}-group");
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let p = producer(&[])?;
-    let mut sent = 0;
-    for _ in 0..2 {
-        let end = Arc::new(AtomicBool::new(false));
-        let mut members = Vec::new();
-        for _ in 0..2 {
-            let (c, seen, end, t) = (consumer(&name, &[("group.protocol", protocol)])?, seen.clone(), end.clone(), t.clone());
-            members.push(std::thread::spawn(move || -> Result<(), String> {
-                c.subscribe(&[&t]).map_err(|e| e.to_string())?;
-                while !end.load(Ordering::SeqCst) {
-                    if let Some(m) = c.poll(Duration::from_millis(50)) {
-                        let m = m.map_err(|e| e.to_string())?;
-                        seen.lock().unwrap().insert((m.partition(), m.offset()));
-                    }
-                }
-                Ok(())
-            }));
-        }
-        for v in numbers(300) {
-            send(&p, &t, &v, &v)?;
-        }
-        flush(&p)?;
-        sent += 300;
-        let limit = Instant::now() + WAIT;
-        while seen.lock().unwrap().len() < sent && Instant::now() < limit {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        end.store(true, Ordering::SeqCst);
-        for m in members {
-            m.join().map_err(|_| "a member panicked")??;
-        }
-        expect("records seen", seen.lock().unwrap().len(), sent)?;
-    }
-    Ok(())
-}
-
-fn check(args: &Args, failed: &mut bool, name: &str, body: impl FnOnce(&Args) -> Res<()>) {
-    if args.get("only", name) != name {
-        return;
-    }
-    let start = Instant::now();
-    let result = body(args);
-    let took = start.elapsed().as_secs_f64();
-    match result {
-        Ok(()) => println!("PASS\t{name}\t{took:.1}"),
-        Err(e) => {
-            *failed = true;
-            println!("FAIL\t{name}\t{took:.1}\t{}", e.to_string().replace(['\n', '\t'], " "));
-        }
-    }
-}
-
 fn main() {
     let mut argv = std::env::args().skip(1);
     let command = argv.next().unwrap_or_default();
@@ -315,12 +157,7 @@ fn main() {
         "produce" => produce(&args),
         "consume" => consume(&args),
         "smoke" => {
-            check(&args, &mut failed, "codecs", codecs);
-            check(&args, &mut failed, "idempotence", idempotence);
-            check(&args, &mut failed, "transactions", transactions);
-            check(&args, &mut failed, "transaction-fencing", fencing);
-            check(&args, &mut failed, "group-classic", |a| group(a, "classic"));
-            check(&args, &mut failed, "group-kip848", |a| group(a, "consumer"));
+            failed = !checks::smoke(&args);
             Ok(())
         }
         _ => Err(format!("unknown command {command}").into()),
