@@ -254,6 +254,7 @@ func (f franz) smoke() {
 	check("group-cooperative", func(ctx context.Context) { f.group(ctx, "cooperative", kgo.Balancers(kgo.CooperativeStickyBalancer())) })
 	check("group-kip848", func(ctx context.Context) { f.group(ctx, "kip848", kip848()) })
 	check("group-static", f.static)
+	check("group-live-migration", f.migration)
 }
 
 func (franz) transactions(ctx context.Context) {
@@ -531,4 +532,22 @@ func (franz) static(ctx context.Context) {
 	adm := kadm.NewClient(kgoClient())
 	defer adm.Close()
 	must(must1(adm.LeaveGroup(ctx, kadm.LeaveGroup(g).InstanceIDs("one", "two"))).Error())
+}
+
+// migration rolls a classic group, member by member, to the consumer protocol and back, without a stop.
+func (franz) migration(ctx context.Context) {
+	t, g := kgoTopic(ctx, "migrate", 6, nil), args["prefix"]+"-migrate"
+	classic := kgo.Balancers(kgo.RangeBalancer())
+	a, b := newKgoMember(g, t, classic), newKgoMember(g, t, classic)
+	kgoBalanced(6, a, b)
+	c := newKgoMember(g, t, kip848())
+	kgoBalanced(6, a, b, c)
+	a.close()
+	b.close()
+	kgoBalanced(6, c)
+	d := newKgoMember(g, t, classic)
+	kgoBalanced(6, c, d)
+	c.close()
+	kgoBalanced(6, d)
+	d.close()
 }

@@ -281,12 +281,84 @@ func (s saramaClient) smoke() {
 		saramaSend(t, []string{string(big)}, func(c *sarama.Config) { c.Producer.MaxMessageBytes = 20_000_000 })
 		want("value", string(saramaRead(t, 1)[0].Value) == string(big), true)
 	})
+	check("many-partitions", s.many)
+	check("pause-resume", s.pause)
 	check("admin", s.admin)
 	check("group-classic", func(ctx context.Context) { s.group(ctx, "classic", nil) })
 	check("group-static", func(ctx context.Context) {
 		n := 0
 		s.group(ctx, "static", func(c *sarama.Config) { n++; c.Consumer.Group.InstanceId = "i" + strconv.Itoa(n) })
 	})
+}
+
+// saramaSpread sends n records, each to the next of the partitions, which begin at first.
+func saramaSpread(t string, first, partitions int32, n int) {
+	p := must1(sarama.NewSyncProducer([]string{bootstrap}, saramaConfig(func(c *sarama.Config) { c.Producer.Partitioner = sarama.NewManualPartitioner })))
+	defer p.Close()
+	var ms []*sarama.ProducerMessage
+	for i := range int32(n) {
+		ms = append(ms, &sarama.ProducerMessage{Topic: t, Partition: first + i%partitions, Value: sarama.StringEncoder("v")})
+	}
+	must(p.SendMessages(ms))
+}
+
+func (saramaClient) many(ctx context.Context) {
+	t := saramaTopic("many", 200, nil)
+	saramaSpread(t, 0, 200, 2000)
+	c := must1(sarama.NewConsumer([]string{bootstrap}, saramaConfig()))
+	defer c.Close()
+	all := make(chan string, 2000)
+	for p := range int32(200) {
+		pc := must1(c.ConsumePartition(t, p, sarama.OffsetOldest))
+		defer pc.AsyncClose()
+		go func() {
+			for m := range pc.Messages() {
+				all <- fmt.Sprint(m.Partition, "/", m.Offset)
+			}
+		}()
+	}
+	seen := map[string]bool{}
+	for len(seen) < 2000 {
+		select {
+		case r := <-all:
+			seen[r] = true
+		case <-ctx.Done():
+			panic(fmt.Sprintf("%d of 2000 records", len(seen)))
+		}
+	}
+}
+
+func (saramaClient) pause(ctx context.Context) {
+	t := saramaTopic("pause", 2, nil)
+	c := must1(sarama.NewConsumer([]string{bootstrap}, saramaConfig()))
+	defer c.Close()
+	p0, p1 := must1(c.ConsumePartition(t, 0, sarama.OffsetOldest)), must1(c.ConsumePartition(t, 1, sarama.OffsetOldest))
+	defer p0.AsyncClose()
+	defer p1.AsyncClose()
+	saramaSpread(t, 0, 2, 2)
+	drain := func(pc sarama.PartitionConsumer, n int) {
+		for range n {
+			select {
+			case <-pc.Messages():
+			case <-ctx.Done():
+				panic("the records of a partition that is not paused did not come")
+			}
+		}
+	}
+	drain(p0, 1)
+	drain(p1, 1)
+	c.Pause(map[string][]int32{t: {0}})
+	want("paused", p0.IsPaused(), true)
+	// Both partitions of one broker share its fetches: one that was under way when partition 0 was paused still asks
+	// for it, and has ended once partition 1 brought something after the pause.
+	saramaSpread(t, 1, 1, 1)
+	drain(p1, 1)
+	saramaSpread(t, 0, 2, 200)
+	drain(p1, 100)
+	want("high watermark of the paused partition", p0.HighWaterMarkOffset(), 1)
+	want("records of the paused partition", len(p0.Messages()), 0)
+	c.Resume(map[string][]int32{t: {0}})
+	drain(p0, 100)
 }
 
 func (saramaClient) admin(context.Context) {

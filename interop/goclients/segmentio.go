@@ -132,6 +132,25 @@ func (s segmentio) smoke() {
 		must(r.SetOffsetAt(ctx, time.UnixMilli(1_600_000_041_001)))
 		want("first record", string(must1(r.ReadMessage(ctx)).Value), "42")
 	})
+	check("many-partitions", func(ctx context.Context) {
+		t := segmentioTopic(ctx, "many", 200)
+		w := segmentioWriter(t, "none")
+		w.Balancer = &kafka.RoundRobin{}
+		var ms []kafka.Message
+		for _, v := range numbers(2000) {
+			ms = append(ms, kafka.Message{Value: []byte(v)})
+		}
+		must(w.WriteMessages(ctx, ms...))
+		must(w.Close())
+		r := segmentioGroup(args["prefix"]+"-many", t)
+		seen := map[string]bool{}
+		for len(seen) < 2000 {
+			seen[string(must1(r.ReadMessage(ctx)).Value)] = true
+		}
+		must(r.Close())
+	})
+	check("transaction-offsets", s.offsets)
+	check("transaction-fencing", s.fencing)
 	check("admin", func(ctx context.Context) {
 		t := segmentioTopic(ctx, "admin", 2)
 		cl := &kafka.Client{Addr: kafka.TCP(bootstrap)}
@@ -196,4 +215,106 @@ func (segmentio) group(ctx context.Context) {
 	segmentioSend(ctx, t, "none", numbers(600))
 	collect(1800)
 	leave(b, bDone)
+}
+
+// segmentioTxn is a transaction as far as this client has them: it writes no records in one, but offers the requests
+// of the coordinator.
+type segmentioTxn struct {
+	cl *kafka.Client
+	id string
+	*kafka.ProducerSession
+}
+
+// segmentioBegin takes over a transactional id, as soon as what was open under it is aborted.
+func segmentioBegin(ctx context.Context, id string) segmentioTxn {
+	x := segmentioTxn{cl: &kafka.Client{Addr: kafka.TCP(bootstrap)}, id: id}
+	until("the producer id of "+id, func() bool {
+		// Zero is a producer id like any other; -1 asks as a new producer does.
+		resp := must1(x.cl.InitProducerID(ctx, &kafka.InitProducerIDRequest{
+			TransactionalID: id, TransactionTimeoutMs: 60_000, ProducerID: -1, ProducerEpoch: -1,
+		}))
+		x.ProducerSession = resp.Producer
+		return begun(resp.Error)
+	})
+	return x
+}
+
+// begun tells whether the transaction before has ended; any other error is a failure.
+func begun(err error) bool {
+	if errors.Is(err, kafka.ConcurrentTransactions) {
+		return false
+	}
+	must(err)
+	return true
+}
+
+func (x segmentioTxn) add(ctx context.Context, t string) error {
+	resp := must1(x.cl.AddPartitionsToTxn(ctx, &kafka.AddPartitionsToTxnRequest{
+		TransactionalID: x.id, ProducerID: x.ProducerID, ProducerEpoch: x.ProducerEpoch,
+		Topics: map[string][]kafka.AddPartitionToTxn{t: {{Partition: 0}}},
+	}))
+	return resp.Topics[t][0].Error
+}
+
+func (x segmentioTxn) commit(ctx context.Context, group, t string, offset int64) {
+	added := must1(x.cl.AddOffsetsToTxn(ctx, &kafka.AddOffsetsToTxnRequest{
+		TransactionalID: x.id, ProducerID: x.ProducerID, ProducerEpoch: x.ProducerEpoch, GroupID: group,
+	}))
+	must(added.Error)
+	resp := must1(x.cl.TxnOffsetCommit(ctx, &kafka.TxnOffsetCommitRequest{
+		TransactionalID: x.id, ProducerID: x.ProducerID, ProducerEpoch: x.ProducerEpoch, GroupID: group, GenerationID: -1,
+		Topics: map[string][]kafka.TxnOffsetCommit{t: {{Partition: 0, Offset: offset}}},
+	}))
+	must(resp.Topics[t][0].Error)
+}
+
+func (x segmentioTxn) end(ctx context.Context, commit bool) error {
+	return must1(x.cl.EndTxn(ctx, &kafka.EndTxnRequest{
+		TransactionalID: x.id, ProducerID: x.ProducerID, ProducerEpoch: x.ProducerEpoch, Committed: commit,
+	})).Error
+}
+
+// offsets commits offsets in transactions, and reads the records around their markers.
+func (segmentio) offsets(ctx context.Context) {
+	t, group := segmentioTopic(ctx, "txn-offsets", 1), args["prefix"]+"-txn-offsets"
+	segmentioSend(ctx, t, "none", []string{"before"})
+	stored := func(x segmentioTxn) int64 {
+		resp := must1(x.cl.OffsetFetch(ctx, &kafka.OffsetFetchRequest{GroupID: group, Topics: map[string][]int{t: {0}}}))
+		must(resp.Error)
+		return resp.Topics[t][0].CommittedOffset
+	}
+	x := segmentioBegin(ctx, group)
+	for _, commit := range []bool{false, true} {
+		until("a transaction to begin", func() bool { return begun(x.add(ctx, t)) })
+		x.commit(ctx, group, t, 7)
+		must(x.end(ctx, commit))
+		if !commit {
+			want("offset after an abort", stored(x), -1)
+		}
+	}
+	until("the committed offset", func() bool { return stored(x) == 7 })
+	segmentioSend(ctx, t, "none", []string{"after"})
+	r := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{bootstrap}, Topic: t, MaxWait: 200 * time.Millisecond, IsolationLevel: kafka.ReadCommitted})
+	defer r.Close()
+	// This client hands out the markers, too.
+	for i, value := range map[int64]string{0: "before", 3: "after"} {
+		must(r.SetOffset(i))
+		m := must1(r.ReadMessage(ctx))
+		want("offset", m.Offset, i)
+		want("value", string(m.Value), value)
+	}
+}
+
+func (segmentio) fencing(ctx context.Context) {
+	t, id := segmentioTopic(ctx, "fence", 1), args["prefix"]+"-fence"
+	zombie := segmentioBegin(ctx, id)
+	must(zombie.add(ctx, t))
+	alive := segmentioBegin(ctx, id)
+	for name, err := range map[string]error{"add of a partition": zombie.add(ctx, t), "commit": zombie.end(ctx, true)} {
+		if !errors.Is(err, kafka.InvalidProducerEpoch) && !errors.Is(err, kafka.ProducerFenced) {
+			panic(fmt.Sprintf("the zombie's %s: expected a fencing error, got %v", name, err))
+		}
+	}
+	must(alive.add(ctx, t))
+	must(alive.end(ctx, true))
 }

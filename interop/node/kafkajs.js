@@ -143,6 +143,21 @@ async function smoke () {
     expect(committed, strings(await read(t, 40)), 'committed values')
     expect(60, (await read(t, 60, { readUncommitted: true })).length, 'uncommitted values')
   })
+  await check('transaction-fencing', async () => {
+    const t = await topic('fence')
+    const conf = { transactionalId: `${args.prefix}-fence`, idempotent: true, maxInFlightRequests: 1, retry: { retries: 2 } }
+    const zombie = await producer(conf)
+    const old = await zombie.transaction()
+    await old.send({ topic: t, messages: [{ value: 'zombie' }] })
+    const p = await producer(conf)
+    const txn = await p.transaction()
+    await txn.send({ topic: t, messages: [{ value: 'alive' }] })
+    await txn.commit()
+    await fails(() => old.commit(), 'INVALID_PRODUCER_EPOCH', 'PRODUCER_FENCED')
+    expect(['alive'], strings(await read(t, 1)), 'committed values')
+    await p.disconnect()
+    await zombie.disconnect()
+  })
   await check('transaction-offsets', async () => {
     const t = await topic('txn-offsets')
     const group = `${args.prefix}-txn-group`
@@ -197,6 +212,13 @@ async function smoke () {
     const t = await topic('large', 1, [{ name: 'max.message.bytes', value: '10000000' }])
     await send(t, [Buffer.alloc(5_000_000, 'abcdefg')])
     expect(5_000_000, (await read(t, 1, { maxBytesPerPartition: 1000, maxBytes: 1000 }))[0].value.length, 'size')
+  })
+  await check('many-partitions', async () => {
+    const t = await topic('many', 200)
+    const p = await producer()
+    await p.send({ topic: t, messages: numbers(2000).map((value, i) => ({ value, partition: i % 200 })) })
+    await p.disconnect()
+    expect(2000, new Set(strings(await read(t, 2000))).size, 'records')
   })
   await check('pause-resume', async () => {
     const t = await topic('pause', 2)

@@ -1,4 +1,5 @@
 // The driver of @platformatic/kafka.
+import { spawn } from 'node:child_process'
 import { Admin, Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
 import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, murmur2, stdinEnds, until } from './checks.js'
 
@@ -15,6 +16,8 @@ const consumer = (groupId, conf = {}) => kept(new Consumer({
   ...base, groupId, deserializers: stringDeserializers, maxWaitTime: 200, heartbeatInterval: 500, sessionTimeout: 10_000, rebalanceTimeout: 10_000, autocommit: 200, ...conf
 }))
 const admin = kept(new Admin(base))
+/** What makes a member join by the consumer protocol. */
+const asked = { groupProtocol: 'consumer', rebalanceTimeout: 60_000 }
 
 async function topic (name, partitions = 1, configs = []) {
   const t = `${args.prefix}-${name}`
@@ -61,7 +64,7 @@ async function produce () {
 }
 
 async function consume () {
-  const c = consumer(args.group, args.protocol === 'consumer' ? { groupProtocol: 'consumer', rebalanceTimeout: 60_000 } : {})
+  const c = consumer(args.group, { ...(args.protocol === 'consumer' ? asked : {}), ...(args.instance ? { groupInstanceId: args.instance } : {}) })
   const stream = await c.consume({ topics: [args.topic], mode: 'committed', fallbackMode: 'earliest', isolationLevel: args.isolation === 'read_committed' ? 1 : 0 })
   stream.on('data', m => process.stdout.write(`${m.partition}\t${m.offset}\t${m.key}\t${m.value}\n`))
   await stdinEnds()
@@ -71,7 +74,9 @@ async function consume () {
 
 async function member (group, t, conf) {
   const c = consumer(group, conf)
-  const m = { seen: new Set() }
+  const m = { c, seen: new Set(), joins: 0 }
+  c.on('consumer:group:join', () => m.joins++)
+  c.on('error', e => { m.error = e })
   const stream = await c.consume({ topics: [t], mode: 'committed', fallbackMode: 'earliest' })
   stream.on('data', r => m.seen.add(`${r.partition}/${r.offset}`))
   stream.on('error', e => { m.error = e })
@@ -99,6 +104,101 @@ async function group (name, conf) {
   await until('600 records', () => new Set([a, b, c].flatMap(m => [...m.seen])).size === 600)
   await a.close()
   await c.close()
+}
+
+/**
+ * A static member that is killed and started again gets what it held, and the others keep still. It is a process of its
+ * own: the client leaves the group when it is closed, and one that is fenced joins anew, so that twins would fence each
+ * other for ever.
+ */
+async function staticMembers () {
+  const t = await topic('static', 4)
+  const g = `${args.prefix}-static`
+  const members = async () => Array.from((await admin.describeGroups({ groups: [g] })).get(g).members.values())
+  const two = async () => (await members()).find(m => m.groupInstanceId === 'two')
+  const start = () => spawn(process.execPath, [process.argv[1], 'consume', `topic=${t}`, `group=${g}`, 'instance=two'], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const a = await member(g, t, { groupInstanceId: 'one' })
+  await balanced(4, a)
+  let child = start()
+  try {
+    await until('half of the partitions for the second member', async () => a.own.length === 2 && (await two())?.assignments?.get(t)?.partitions.length === 2)
+    const [joins, before] = [a.joins, await two()]
+    child.kill('SIGKILL')
+    child = start()
+    await until('the restarted member', async () => (await two())?.id !== before.id)
+    await send(t, numbers(100))
+    const seen = new Set()
+    child.stdout.setEncoding('utf8').on('data', lines => lines.split('\n').filter(Boolean).forEach(l => seen.add(Number(l.split('\t')[0]))))
+    await until('records in both partitions of the restarted member', () => seen.size === 2)
+    const held = before.assignments.get(t).partitions.toSorted()
+    expect(held, [...seen].toSorted(), 'partitions after the restart of a static member')
+    expect(held, (await two()).assignments.get(t).partitions.toSorted(), 'its assignment')
+    expect(joins, a.joins, 'rebalances of the other member')
+  } finally {
+    child.kill('SIGKILL')
+  }
+  await admin.removeMembersFromConsumerGroup({ groupId: g, members: [{ memberId: (await two()).id, reason: 'the check is over' }] })
+  await balanced(4, a)
+  await a.close()
+}
+
+/**
+ * An empty group changes its protocol and keeps its offsets. While it has members this client cannot take part: as a
+ * classic member of a group that has changed it asks for offsets in epoch -1, which the broker refuses.
+ */
+async function migration () {
+  const t = await topic('migrate', 6)
+  const g = `${args.prefix}-migrate`
+  let sent = 0
+  for (const conf of [{}, asked, {}]) {
+    const m = await member(g, t, conf)
+    await balanced(6, m)
+    await send(t, numbers(300))
+    await until(`the records from ${sent} on`, () => m.seen.size >= 300)
+    expect(300, m.seen.size, `records seen after ${sent} were committed`)
+    sent += 300
+    await until(`the commit of ${sent}`, async () => {
+      const all = await m.c.listCommittedOffsets({ topics: [{ topic: t, partitions: [0, 1, 2, 3, 4, 5] }] })
+      return all.get(t).reduce((sum, o) => sum + (o > 0n ? o : 0n), 0n) === BigInt(sent)
+    })
+    await m.close()
+  }
+}
+
+/** A paused stream brings nothing while its member stays in the group, and goes on where it stopped. */
+async function pause () {
+  const t = await topic('pause', 2)
+  await send(t, numbers(10))
+  const c = consumer(`${args.prefix}-pause`)
+  const stream = await c.consume({ topics: [t], mode: 'committed', fallbackMode: 'earliest' })
+  const got = []
+  stream.on('data', m => got.push(m.value))
+  await until('10 records', () => got.length === 10)
+  stream.pause()
+  let beats = 0
+  c.on('consumer:heartbeat:end', () => beats++)
+  await send(t, numbers(100))
+  await until('two heartbeats', () => beats >= 2)
+  expect(10, got.length, 'records while the stream is paused')
+  stream.resume()
+  await until('110 records', () => got.length === 110)
+  await c.close(true)
+}
+
+async function fencing () {
+  const t = await topic('fence')
+  // The client asks for producer id 0 by default, as one that it had before; -1 asks as a new producer does.
+  const conf = { transactionalId: `${args.prefix}-fence`, idempotent: true, producerId: -1n, producerEpoch: -1 }
+  const [zombie, alive] = [producer(conf), producer(conf)]
+  const old = await zombie.beginTransaction()
+  await old.send({ messages: [{ topic: t, value: 'zombie' }] })
+  const txn = await alive.beginTransaction()
+  await txn.send({ messages: [{ topic: t, value: 'alive' }] })
+  await txn.commit()
+  await fails(() => old.commit(), 'INVALID_PRODUCER_EPOCH', 'PRODUCER_FENCED')
+  expect(['alive'], await values(t, 1, { isolationLevel: 1 }), 'committed values')
+  await alive.close()
+  await zombie.close(true)
 }
 
 async function smoke () {
@@ -132,6 +232,7 @@ async function smoke () {
     expect(committed, await values(t, 50, { isolationLevel: 1 }), 'committed values')
     expect(60, (await read(t, 60, { isolationLevel: 0 })).length, 'uncommitted values')
   })
+  await check('transaction-fencing', fencing)
   await check('seek-by-time', async () => {
     const t = await topic('times')
     const p = producer()
@@ -158,8 +259,19 @@ async function smoke () {
     await send(t, ['abcdefg'.repeat(700_000)])
     expect(4_900_000, (await read(t, 1, { maxBytes: 1000, maxBytesPerPartition: 1000 }))[0].value.length, 'size')
   })
+  await check('many-partitions', async () => {
+    const t = await topic('many', 200)
+    const p = producer()
+    await p.send({ acks: -1, messages: numbers(2000).map((value, i) => ({ topic: t, value, partition: i % 200 })) })
+    await p.close()
+    expect(2000, new Set(await values(t, 2000)).size, 'records')
+  })
+  await check('pause-resume', pause)
   await check('group-classic', () => group('classic'))
-  await check('group-kip848', () => group('kip848', { groupProtocol: 'consumer', rebalanceTimeout: 60_000 }))
+  await check('group-cooperative', () => group('cooperative', { protocols: [{ name: 'cooperative-sticky', version: 1 }] }))
+  await check('group-static', staticMembers)
+  await check('group-kip848', () => group('kip848', asked))
+  await check('group-offline-migration', migration)
   finish()
 }
 

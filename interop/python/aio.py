@@ -206,6 +206,36 @@ async def large():
     expect(True, (await read(t, max_partition_fetch_bytes=1000))[0].value == big, "the same bytes")
 
 
+async def many():
+    t = await topic("many", 200)
+    p = await producer()
+    for f in [await p.send(t, str(i).encode(), partition=i % 200) for i in range(2000)]:
+        await f
+    await p.stop()
+    expect(2000, len({(m.partition, m.offset) for m in await read(t, partitions=200)}), "records")
+
+
+async def regex():
+    t1, t2 = f"{PREFIX}-regex-1", f"{PREFIX}-regex-22"
+    await topic("regex-1")
+    await topic("regex-no")
+    await send(t1, ["one"])
+    c = await consumer(group_id=PREFIX + "-regex")
+    c.subscribe(pattern=f"^{PREFIX}-regex-[0-9]+$")
+    seen = set()
+
+    async def sees(t):
+        while t not in seen:
+            seen.update(tp.topic for tp in await c.getmany(timeout_ms=200))
+
+    await sees(t1)
+    await topic("regex-22")
+    await send(t2, ["two"])
+    await sees(t2)
+    expect({t1, t2}, {tp.topic for tp in c.assignment()}, "topics assigned")
+    await c.stop()
+
+
 async def pause():
     t = await topic("pause", 2)
     p = await producer()
@@ -285,7 +315,9 @@ async def smoke():
     await acheck("seek-by-time", times)
     await acheck("admin", admin)
     await acheck("large-messages", large)
+    await acheck("many-partitions", many)
     await acheck("pause-resume", pause)
+    await acheck("regex-subscription", regex)
     await acheck("group-classic", group)
     await acheck("group-static", lambda: group(static=True))
     finish()

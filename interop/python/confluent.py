@@ -367,6 +367,17 @@ def large():
     fails(lambda: send(t, [os.urandom(11000000)], message_max_bytes=20000000), "MSG_SIZE_TOO_LARGE")
 
 
+def many():
+    t = topic("many", 200)
+    p = producer()
+    errors = []
+    for i in range(2000):
+        p.produce(t, value=str(i), partition=i % 200, on_delivery=lambda e, m: errors.append(e) if e else None)
+    p.flush(30)
+    expect([], errors, "failed deliveries")
+    expect(2000, len({(m.partition(), m.offset()) for m in read(t, partitions=200)}), "records")
+
+
 def pause_resume():
     t = topic("pause", 2)
     p = producer()
@@ -465,6 +476,7 @@ def smoke():
     check("seek-by-time", seek_by_time)
     check("admin", admin_check)
     check("large-messages", large)
+    check("many-partitions", many)
     check("pause-resume", pause_resume)
     check("group-classic", lambda: group("classic"))
     check("group-cooperative", lambda: group("classic", partition_assignment_strategy="cooperative-sticky"))

@@ -228,6 +228,15 @@ def large():
     fails(lambda: send(t, [big * 3], max_request_size=20000000), "MessageSizeTooLarge", "RecordTooLarge")
 
 
+def many():
+    t = topic("many", 200)
+    p = producer()
+    for f in [p.send(t, b"v", partition=i % 200) for i in range(2000)]:
+        f.get(20)
+    p.close()
+    expect(2000, len({(m.partition, m.offset) for m in read(t, partitions=200)}), "records")
+
+
 def pause():
     t = topic("pause", 2)
     p = producer()
@@ -339,6 +348,7 @@ def smoke():
     check("seek-by-time", times)
     check("admin", admin_check)
     check("large-messages", large)
+    check("many-partitions", many)
     check("pause-resume", pause)
     check("group-classic", group)
     check("group-static", static)
