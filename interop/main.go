@@ -68,6 +68,7 @@ func run() int {
 	targetFlag := flag.String("target", os.Getenv("INTEROP_BOOTSTRAP"), "logstead (built and started), kafka, or HOST:PORT")
 	long := flag.Bool("long", false, "run the long suites too")
 	list := flag.Bool("list", false, "list the suites")
+	table := flag.Bool("matrix", false, "print which client does what, as docs/testing.md has it")
 	keep := flag.Bool("keep", false, "keep the data directory and the logs")
 	again := flag.Bool("again", false, "run suites in which something failed once more; what fails twice fails")
 	flag.Usage = func() {
@@ -80,6 +81,10 @@ func run() int {
 		for _, s := range suites() {
 			fmt.Println(s.name)
 		}
+		return 0
+	}
+	if *table {
+		fmt.Print(matrix())
 		return 0
 	}
 	if len(chosen) == 0 {

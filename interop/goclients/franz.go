@@ -252,9 +252,12 @@ func (f franz) smoke() {
 	check("regex-subscription", f.regex)
 	check("group-classic", func(ctx context.Context) { f.group(ctx, "classic", kgo.Balancers(kgo.RangeBalancer())) })
 	check("group-cooperative", func(ctx context.Context) { f.group(ctx, "cooperative", kgo.Balancers(kgo.CooperativeStickyBalancer())) })
-	check("group-kip848", func(ctx context.Context) { f.group(ctx, "kip848", kip848()) })
 	check("group-static", f.static)
-	check("group-live-migration", f.migration)
+	// These wait for the heartbeats of the consumer protocol, whose interval is the broker's: they wait side by side.
+	var wg sync.WaitGroup
+	wg.Go(func() { check("group-kip848", func(ctx context.Context) { f.group(ctx, "kip848", kip848()) }) })
+	wg.Go(func() { check("group-live-migration", f.migration) })
+	wg.Wait()
 }
 
 func (franz) transactions(ctx context.Context) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -69,7 +70,7 @@ func main() {
 		err = m.move(context.Background())
 	case "smoke":
 		c.smoke()
-		if failed {
+		if failed.Load() {
 			os.Exit(1)
 		}
 	default:
@@ -114,7 +115,7 @@ func input() ([][2]string, error) {
 }
 
 var (
-	failed bool
+	failed atomic.Bool
 	stdout = bufio.NewWriterSize(os.Stdout, 1<<20)
 	outMu  sync.Mutex
 )
@@ -162,7 +163,7 @@ func check(name string, body func(ctx context.Context)) {
 		fmt.Printf("PASS\t%s\t%.1f\n", name, took)
 		return
 	}
-	failed = true
+	failed.Store(true)
 	fmt.Printf("FAIL\t%s\t%.1f\t%s\n", name, took, strings.NewReplacer("\n", " ", "\t", " ").Replace(problem))
 }
 

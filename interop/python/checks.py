@@ -41,10 +41,11 @@ def _report(name, start, error):
     global failed
     took = f"{time.monotonic() - start:.1f}"
     if error is None:
-        print("PASS", name, took, sep="\t", flush=True)
+        print(f"PASS\t{name}\t{took}\n", end="", flush=True)
     else:
         failed = True
-        print("FAIL", name, took, error.replace("\n", " ").replace("\t", " "), sep="\t", flush=True)
+        error = error.replace("\n", " ").replace("\t", " ")
+        print(f"FAIL\t{name}\t{took}\t{error}\n", end="", flush=True)
 
 
 def _wanted(name):
@@ -73,6 +74,16 @@ def check(name, body):
     t.start()
     t.join(LIMIT)
     _report(name, start, f"no end within {LIMIT} s" if t.is_alive() else out.get("error"))
+
+
+def side_by_side(*checks):
+    """Runs checks, each a name and a body, in the time of the longest: they wait for the heartbeats of the consumer
+    protocol, whose interval is the broker's."""
+    threads = [threading.Thread(target=check, args=c) for c in checks]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
 
 
 async def acheck(name, body):

@@ -11,7 +11,7 @@ from confluent_kafka import (Consumer, ConsumerGroupTopicPartitions, KafkaError,
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    OffsetSpec, ResourceType)
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, check, expect, fails, finish, lines, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -53,7 +53,7 @@ def served(t, partitions):
         return True
     except KafkaException as e:
         if e.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART,
-                                KafkaError.LEADER_NOT_AVAILABLE):
+                                KafkaError.LEADER_NOT_AVAILABLE, KafkaError._NOENT):
             return False
         raise
 
@@ -481,10 +481,9 @@ def smoke():
     check("group-classic", lambda: group("classic"))
     check("group-cooperative", lambda: group("classic", partition_assignment_strategy="cooperative-sticky"))
     check("group-static", static)
-    check("group-kip848", lambda: group("consumer"))
     check("regex-subscription", lambda: regex("classic"))
-    check("group-kip848-regex", lambda: regex("consumer"))
-    check("group-live-migration", migration)
+    side_by_side(("group-kip848", lambda: group("consumer")), ("group-kip848-regex", lambda: regex("consumer")),
+                 ("group-live-migration", migration))
     finish()
 
 
