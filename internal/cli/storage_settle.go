@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/storage"
 )
@@ -49,6 +52,10 @@ func (a *App) settleStorage(ctx context.Context, dirs []string) error {
 	if err != nil {
 		return asFault("cannot recover", err)
 	}
+	nameless, err := dropNameless(s)
+	if err != nil {
+		return errors.Join(asFault("cannot settle", err), s.Close())
+	}
 	status := s.Dirs()
 	var damaged []storage.Damage
 	for _, l := range s.Logs() {
@@ -61,9 +68,38 @@ func (a *App) settleStorage(ctx context.Context, dirs []string) error {
 	for i, d := range status {
 		settled[i] = settledDir{Dir: d.Path, Logs: d.Logs}
 	}
-	if err := a.emit(settled); err != nil || len(damaged) == 0 {
+	if err := a.emit(settled); err != nil {
 		return err
+	}
+	if len(nameless) > 0 {
+		f := &Fault{What: "the topic ids of logs are lost", Exit: exitConflict,
+			Why: fmt.Sprintf("%d have records and no partition.metadata, the first %s: Apache Kafka would set them aside", len(nameless), nameless[0])}
+		return f.try("start logstead once and stop it: it knows the ids from the cluster's metadata")
+	}
+	if len(damaged) == 0 {
+		return nil
 	}
 	f := &Fault{What: "damage was found", Why: damaged[0].String(), Exit: exitConflict}
 	return f.try("logstead debug dump-log --verify on the copies that were kept")
+}
+
+// dropNameless removes the logs that hold nothing and whose topic id the crash has torn: Kafka does not start on a torn
+// partition.metadata, not even in a directory that is to be deleted, and makes a log again that is not there. It returns
+// those that hold records.
+func dropNameless(s *storage.Store) (kept []base.TopicPartition, err error) {
+	cfg := storage.DefaultLogConfig()
+	cfg.FileDeleteDelay = 0 // gone when the store is closed
+	for _, l := range s.Logs() {
+		switch tp := l.TopicPartition(); {
+		case !l.TopicID().IsZero():
+		case l.EndOffset() > 0:
+			kept = append(kept, tp)
+		default:
+			l.SetConfig(cfg)
+			if err := s.Delete(tp); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return kept, nil
 }

@@ -54,6 +54,18 @@ func TestStorageSettle(t *testing.T) {
 	if err := os.Truncate(filepath.Join(crashed, segment), int64(len(want)/2)); err != nil {
 		t.Fatal(err)
 	}
+	// A power cut leaves the names of logs that nothing was written to, and of their files nothing.
+	for topic, end := range map[string]int{"empty": 0, "torn": 20} {
+		if _, err := s.Create(base.TopicPartition{Topic: topic}, base.NewTopicID(), storage.DefaultLogConfig(), ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(crashed, topic+"-0"), os.DirFS(filepath.Join(live, topic+"-0"))); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filepath.Join(crashed, topic+"-0", "partition.metadata"), int64(end)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var out bytes.Buffer
 	app := &App{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }, Now: time.Now}
 	if code := app.Run(context.Background(), []string{"storage", "settle", crashed}); code != exitOK {
@@ -65,6 +77,23 @@ func TestStorageSettle(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(crashed, ".kafka_cleanshutdown")); err != nil {
 		t.Fatal(err)
+	}
+	for _, topic := range []string{"empty", "torn"} {
+		if left, _ := filepath.Glob(filepath.Join(crashed, topic+"-*")); len(left) > 0 {
+			t.Fatalf("%v is left and no file says whose it is: Apache Kafka does not start on it", left)
+		}
+	}
+	if err := os.Remove(filepath.Join(crashed, "t-0", "partition.metadata")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(crashed, ".kafka_cleanshutdown")); err != nil {
+		t.Fatal(err)
+	}
+	if code := app.Run(context.Background(), []string{"storage", "settle", crashed}); code != exitConflict {
+		t.Fatalf("exit code %d for a log of records whose topic id is lost", code)
+	}
+	if got, err := os.ReadFile(filepath.Join(crashed, segment)); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("the segment has %d of %d bytes, %v", len(got), len(want), err)
 	}
 	if code := app.Run(context.Background(), []string{"storage", "settle", t.TempDir()}); code != exitConflict {
 		t.Fatalf("exit code %d for a directory that is not formatted", code)

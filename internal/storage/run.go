@@ -224,6 +224,7 @@ func (s *Store) Close() error {
 	s.closing.Store(true)
 	close(s.stop)
 	s.commits.Wait()
+	s.emptyTrash(s.opts.Clock.Now())
 	var errs []error
 	for _, d := range s.dirs {
 		if err := d.close(); err != nil {
