@@ -3,6 +3,7 @@
 #
 #   kafka.sh start DIR PORT     format DIR, start a node that listens on 127.0.0.1:PORT, wait until it answers
 #   kafka.sh restart DIR PORT   start it again on what DIR holds
+#   kafka.sh adopt DIR PORT     start a node on what another broker left in DIR/data
 #   kafka.sh stop DIR           stop it cleanly
 #   kafka.sh kill DIR           kill -9
 #   kafka.sh tool CLASS ARG...  run one of Kafka's Java tools
@@ -69,10 +70,14 @@ case ${1:-} in
     run "$2" "$3"
     ;;
   restart) run "$2" "$3" ;;
+  adopt)
+    write_properties "$2" "$3"
+    run "$2" "$3"
+    ;;
   stop) end "$2" TERM ;;
   kill) end "$2" KILL ;;
   tool) shift; exec java $quiet -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$classpath" "$@" ;;
   exec) exec java -Xms256m -Xmx768m -XX:+UseG1GC $quiet -cp "$classpath" kafka.Kafka "$2" ;;
   classpath) echo "$classpath" ;;
-  *) sed -n '2,12p' "${BASH_SOURCE[0]}" | cut -c3-; exit 2 ;;
+  *) sed -n '2,13p' "${BASH_SOURCE[0]}" | cut -c3-; exit 2 ;;
 esac

@@ -165,6 +165,8 @@ func (l *load) transaction(ctx context.Context, cl *kgo.Client) bool {
 	// In time: an answer that does not come leaves the fate unknown.
 	each, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	// What has been sent outlives its context where no broker answers any more, but not its client.
+	defer context.AfterFunc(each, cl.Close)()
 	var errs []error
 	for i := range txnRecords {
 		rec := &kgo.Record{Partition: int32(i % partitions), Value: value(fmt.Sprint("t", i), n)}

@@ -1,11 +1,12 @@
 // Command fault breaks what a broker stands on, and checks that its promises hold nevertheless: it kills the process
-// under load, cuts the power of its volume, flips bits in each kind of file, and fills or breaks its volume.
+// under load, cuts the power of its volume, flips bits in each kind of file, and fills or breaks its volume; and it hands
+// the directory of a broker that lost its power to Apache Kafka and back.
 //
 //	go run ./interop/fault [-rounds N] [-only PART,...] [-keep]
 //
 // It owns the faults, the load beside them and the checkers of what was acknowledged. It must not know the broker's
 // insides beyond the names of its files. The volumes need Linux, root and a loop device; without them those parts
-// are counted as not run.
+// are counted as not run. Apache Kafka needs Java, which kafka.sh installs where it can.
 //
 // Concurrency: the parts run one after another; producers, a transaction and a group run beside each fault.
 //
@@ -39,7 +40,7 @@ type fault struct {
 func main() {
 	f := &fault{report: &local.Report{}}
 	flag.IntVar(&f.rounds, "rounds", 10, "kills and power cuts, each")
-	only := flag.String("only", "", "run only these parts, with commas between: kill, power, flip, full")
+	only := flag.String("only", "", "run only these parts, with commas between: kill, power, flip, full, settle")
 	keep := flag.Bool("keep", false, "keep the directories")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -65,7 +66,7 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	for _, p := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}, {"full", f.full}} {
+	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}, {"full", f.full}, {"settle", f.settle}} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), p.name) {
 			continue
 		}

@@ -22,19 +22,22 @@ func (f *fault) power(ctx context.Context) error {
 	}
 	defer func() { f.report.Check("power: volume can be unmounted", errors.Join(n.Kill(), v.Down())) }()
 	n.Data = filepath.Join(v.Mount, "data")
-	return f.repeat(ctx, "power cut", n, func(ctx context.Context) error {
-		// The process may end by itself once nothing can be written: that is no error here.
-		if err := v.Cut(); err != nil {
+	return f.repeat(ctx, "power cut", n, func(ctx context.Context) error { return cutPower(ctx, n, v) })
+}
+
+// cutPower takes the power from the volume of a broker, which ends, and mounts what is left.
+func cutPower(ctx context.Context, n *local.Node, v *local.Volume) error {
+	// The process may end by itself once nothing can be written: that is no error here.
+	if err := v.Cut(); err != nil {
+		return err
+	}
+	if !n.Exited() {
+		if err := n.Kill(); err != nil && !n.Exited() {
 			return err
 		}
-		if !n.Exited() {
-			if err := n.Kill(); err != nil && !n.Exited() {
-				return err
-			}
-		}
-		if err := v.Down(); err != nil {
-			return err
-		}
-		return v.Up(ctx)
-	})
+	}
+	if err := v.Down(); err != nil {
+		return err
+	}
+	return v.Up(ctx)
 }

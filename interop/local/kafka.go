@@ -17,6 +17,8 @@ type Kafka struct {
 	Dir, Addr string
 
 	script, port string
+	// held keeps the controller's port from others until the node is started for the first time.
+	held net.Listener
 }
 
 // NewKafka picks ports for a node; its artifacts are fetched when they are not there.
@@ -28,31 +30,30 @@ func NewKafka(ctx context.Context, dir string) (*Kafka, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	port, err := freePorts()
+	port, held, err := freePorts()
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{Dir: dir, script: filepath.Join(root, "interop", "kafka.sh"), port: strconv.Itoa(port)}
+	k := &Kafka{Dir: dir, script: filepath.Join(root, "interop", "kafka.sh"), port: strconv.Itoa(port), held: held}
 	k.Addr = net.JoinHostPort("127.0.0.1", k.port)
 	return k, nil
 }
 
-// freePorts returns a port that is free, with a free one after it for the controller.
-func freePorts() (int, error) {
+// freePorts returns a port that is free, with one after it for the controller, which it holds.
+func freePorts() (int, net.Listener, error) {
 	for range 50 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		port := l.Addr().(*net.TCPAddr).Port
 		next, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
 		l.Close()
 		if err == nil {
-			next.Close()
-			return port, nil
+			return port, next, nil
 		}
 	}
-	return 0, errors.New("no two free ports side by side")
+	return 0, nil, errors.New("no two free ports side by side")
 }
 
 // Data is where its log directories are.
@@ -67,6 +68,9 @@ func (k *Kafka) Start(ctx context.Context) error {
 	return k.run(ctx, verb, k.Dir, k.port)
 }
 
+// Adopt runs the node on the files that a logstead left in Data, and waits until its port answers.
+func (k *Kafka) Adopt(ctx context.Context) error { return k.run(ctx, "adopt", k.Dir, k.port) }
+
 // Kill ends the node at once, as kill -9 does.
 func (k *Kafka) Kill() error { return k.run(context.Background(), "kill", k.Dir) }
 
@@ -75,6 +79,10 @@ func (k *Kafka) Stop() error { return k.run(context.Background(), "stop", k.Dir)
 
 // run calls the script with its output in a file: the node that it starts would hold a pipe open.
 func (k *Kafka) run(ctx context.Context, args ...string) error {
+	if k.held != nil {
+		k.held.Close()
+		k.held = nil
+	}
 	log, err := os.OpenFile(filepath.Join(k.Dir, "script.log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o644)
 	if err != nil {
 		return err

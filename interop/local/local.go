@@ -131,6 +131,15 @@ func (n *Node) Start(ctx context.Context) error {
 	return n.await(ctx, mark)
 }
 
+// Command runs a command of the binary to its end and returns what it printed.
+func (n *Node) Command(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, n.bin, args...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("logstead %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
 // Ended is a broker that ended at its start.
 type Ended struct {
 	Err error
