@@ -44,6 +44,7 @@ BROKERS=HOST:PORT, for scripts.`,
 		Example: examples(
 			"a broker in memory, until ctrl-c", "logstead dev",
 			"keep the data, and have something to look at", "logstead dev --data ./data --demo",
+			"three nodes that replicate, one to be killed", "logstead dev --nodes 3",
 			"run tests against a fresh broker", "logstead dev -- go test ./...",
 		),
 		Args: devArgs,
@@ -52,7 +53,6 @@ BROKERS=HOST:PORT, for scripts.`,
 	c.AddCommand(devOrderCmds(a)...)
 	fl := c.Flags()
 	fl.IntVar(&f.nodes, "nodes", 1, "number of nodes; more than one are processes of their own")
-	_ = fl.MarkHidden("nodes") // while a node refuses to be one of several
 	fl.StringVar(&f.data, "data", "", "keep the data in `DIR` (default: in memory, gone when it stops)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on")
 	fl.IntVarP(&f.port, "port", "p", 9092, "port for Kafka clients; the next free one if it is taken")

@@ -61,8 +61,6 @@ type Options struct {
 	Memory bool
 	// NextFreePort takes the next free port where one is taken, and notes it.
 	NextFreePort bool
-	// unguarded lets tests start what is not offered to users yet.
-	unguarded bool
 }
 
 // Node is one broker.
@@ -132,9 +130,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
-	if b := cfg.broker; !o.unguarded && (!b.Roles.Controller || !b.Roles.Broker || len(b.Quorum.Voters) > 1 || len(b.Quorum.BootstrapServers) > 1) {
-		return nil, fmt.Errorf("process.roles is %s with other controllers named: this version serves a cluster of one node, "+
-			"which is both", b.Roles)
+	if b := cfg.broker; b.Roles.Controller && len(b.Quorum.Voters) == 0 && len(b.Quorum.BootstrapServers) > 1 {
+		return nil, fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers: this version forms a quorum of several "+
+			"only of those that controller.quorum.voters lists; set that instead, the same on every node", len(b.Quorum.BootstrapServers))
 	}
 	if err := n.open(ctx, cfg); err != nil {
 		n.closeListeners()

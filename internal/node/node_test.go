@@ -50,7 +50,7 @@ func start(t *testing.T, dir string, set ...string) *running {
 	var level slog.LevelVar
 	level.Set(slog.LevelWarn)
 	n, err := Open(t.Context(), Options{
-		Config: static, Version: "test", Level: &level, Memory: dir == "", unguarded: true,
+		Config: static, Version: "test", Level: &level, Memory: dir == "",
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: &level})),
 	})
 	if err != nil {
