@@ -38,6 +38,9 @@ func devCmd(a *App) *cobra.Command {
 		Long: `Starts a whole broker in this process: in memory unless --data says where to keep it, on
 127.0.0.1:9092 or the next free port.
 
+With --nodes each node is a process of its own, and topics have three copies. In another terminal
+"logstead dev nodes" lists them, and "logstead dev kill 2", "stop 2" and "start 2" do that to one.
+
 With a command after --, the broker lives as long as the command runs: KAFKA_BOOTSTRAP_SERVERS is
 set in its environment, and its exit code is returned. Off a terminal the first line of output is
 BROKERS=HOST:PORT, for scripts.`,

@@ -145,7 +145,7 @@ func devOrderCmds(a *App) []*cobra.Command {
 	port := 9092
 	order := func(verb, use, short, example, what string, args cobra.PositionalArgs) *cobra.Command {
 		c := &cobra.Command{
-			Use: use, Short: short, Example: examples(what, example), Args: args,
+			Use: use, Short: short, Example: examples(what, example), Args: args, Hidden: true,
 			RunE: func(_ *cobra.Command, args []string) error { return a.devOrder(port, verb, args) },
 		}
 		c.Flags().IntVarP(&port, "port", "p", 9092, "port of the cluster's first node")

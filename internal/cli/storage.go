@@ -73,7 +73,7 @@ func storageFormatCmd(a *App) *cobra.Command {
 	f.add(c)
 	c.Flags().StringVarP(&cluster, "cluster-id", "t", "", "cluster `ID`: 22 characters as storage random-uuid prints (default: a new one)")
 	c.Flags().BoolVarP(&ignore, "ignore-formatted", "g", false, "leave directories alone that are formatted already")
-	c.Flags().BoolVar(&standalone, "standalone", false, "one node; the only kind of cluster there is yet")
+	c.Flags().BoolVar(&standalone, "standalone", false, "a quorum of this node alone")
 	return c
 }
 

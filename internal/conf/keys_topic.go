@@ -70,6 +70,6 @@ var topicKeys = []row{
 		"Time that rolling is spread over."},
 	{"segment.ms", Long, "604800000", atLeast(1), ClusterWide, Medium, Honoured,
 		"Time after which a new segment begins."},
-	{"unclean.leader.election.enable", Boolean, "false", anyValue, ClusterWide, Medium, LaterCluster,
+	{"unclean.leader.election.enable", Boolean, "false", anyValue, ClusterWide, Medium, Honoured,
 		"Let a replica that may miss records become leader."},
 }
