@@ -26,13 +26,16 @@ func setCork(c *net.TCPConn, on bool) {
 }
 
 // sendFile sends n bytes of a file from off. It gives its own offset, so that fetches of the same
-// file do not disturb each other.
+// file do not disturb each other. Once the socket's buffer is full the cork comes off: it has held
+// header and data together, and from there on it would only hold back what the buffer ends with, for
+// which the client would have to be woken once more.
 func sendFile(c *net.TCPConn, src uintptr, off int64, n int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sendErr error
+	corked := true
 	err = raw.Write(func(fd uintptr) bool {
 		for n > 0 {
 			k, err := unix.Sendfile(int(fd), int(src), &off, min(n, maxSendFile))
@@ -40,6 +43,10 @@ func sendFile(c *net.TCPConn, src uintptr, off int64, n int) error {
 			case err == unix.EINTR:
 				continue
 			case err == unix.EAGAIN:
+				if corked {
+					corked = false
+					_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_CORK, 0) // a failure only costs time
+				}
 				return false
 			case err != nil:
 				sendErr = fmt.Errorf("sendfile: %w", err)
