@@ -180,9 +180,21 @@ public class Driver {
             // second batch taken and its first refused for ever, so wait until every partition answers.
             Map<TopicPartition, OffsetSpec> all = new HashMap<>();
             for (int i = 0; i < partitions; i++) all.put(new TopicPartition(t, i), OffsetSpec.latest());
-            a.listOffsets(all).all().get();
+            until(t + " to be served", () -> served(a, all), () -> sleep(20));
         }
         return t;
+    }
+
+    static boolean served(Admin a, Map<TopicPartition, OffsetSpec> partitions) {
+        try {
+            a.listOffsets(partitions).all().get();
+            return true;
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof UnknownTopicOrPartitionException || e.getCause() instanceof LeaderNotAvailableException) return false;
+            throw new IllegalStateException(e.getCause());
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
     }
 
     static Map<String, String> pairs(String... kv) {

@@ -47,8 +47,10 @@ def topic(name, partitions=1, **config):
 
 
 def served(t, partitions):
+    # A client of its own: one that did not find a topic once remembers that for minutes.
+    a = AdminClient({"bootstrap.servers": BOOTSTRAP})
     try:
-        for f in admin().list_offsets({TopicPartition(t, p): OffsetSpec.latest() for p in range(partitions)}).values():
+        for f in a.list_offsets({TopicPartition(t, p): OffsetSpec.latest() for p in range(partitions)}).values():
             f.result(20)
         return True
     except KafkaException as e:
