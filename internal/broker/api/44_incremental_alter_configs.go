@@ -1,10 +1,13 @@
 package api
 
 import (
+	"strconv"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -31,13 +34,17 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 	}
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		if !isLogger(r) {
+		var err error
+		switch {
+		case isLogger(r) && loggers == 1:
+			err = b.alterLoggers(r, req.ValidateOnly)
+		case isLogger(r):
+			err = refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
+		case !c.Conn.Controller && b.isOther(r):
+			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
+		default:
 			rest.Resources = append(rest.Resources, *r)
 			continue
-		}
-		err := refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
-		if loggers == 1 {
-			err = b.alterLoggers(r, req.ValidateOnly)
 		}
 		own = append(own, alterResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
@@ -63,6 +70,15 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 	}, failed, func(resp *kmsg.IncrementalAlterConfigsResponse) {
 		resp.Responses = append(resp.Responses, own...)
 	})
+}
+
+// isOther says whether a resource is another broker than this one: clients ask the broker that is meant.
+func (b *Broker) isOther(r *alterResource) bool {
+	if meta.ResourceType(r.ResourceType) != meta.ResourceBroker {
+		return false
+	}
+	id, err := strconv.ParseInt(r.ResourceName, 10, 32)
+	return err == nil && int32(id) != b.NodeID && b.Image().Broker(int32(id)) != nil
 }
 
 func isLogger(r *alterResource) bool {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -118,6 +119,9 @@ func (m *Machine) target(res meta.Resource) (conf.Target, error) {
 		}
 	case meta.ResourceBroker:
 		t.Scope = conf.ScopeBroker
+		if id, err := strconv.ParseInt(res.Name, 10, 32); err == nil && m.image().Broker(int32(id)) != nil {
+			return t, nil // the broker that was asked has checked that it is meant
+		}
 		return t, conf.CheckBrokerName(res.Name, m.cfg.NodeID)
 	case meta.ResourceClientMetrics:
 		t.Scope = conf.ScopeClientMetrics
