@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -364,11 +365,17 @@ func (l *load) watchClock(ctx context.Context) {
 }
 
 // javaProducer runs Apache Kafka's VerifiableProducer: idempotent, acks=all, one line for each record.
+// By itself the tool tries nothing again.
 func (l *load) javaProducer(ctx context.Context) {
+	settings := filepath.Join(l.dir, "java.properties")
+	if err := os.WriteFile(settings, []byte("retries=2147483647\nenable.idempotence=true\n"), 0o600); err != nil {
+		l.h.Anomaly("client-error", "settings of the Java producer: %v", err)
+		return
+	}
 	cmd := exec.Command("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", l.java, "org.apache.kafka.tools.VerifiableProducer",
 		"--bootstrap-server", strings.Join(l.c.bootstrap(), ","), "--topic", javaTopic, "--acks", "-1",
-		"--throughput", "100", "--value-prefix", fmt.Sprint(javaWriter))
+		"--throughput", "100", "--value-prefix", fmt.Sprint(javaWriter), "--command-config", settings)
 	cmd.Stderr, _ = os.Create(l.dir + "/java.log")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
