@@ -69,6 +69,7 @@ type Core struct {
 	end      int64 // the offset after what is applied
 	ledTerm  uint64
 	leadFrom uint64            // the index that began the term that this node leads
+	changing uint64            // the index of the newest change of the voters that was handed out
 	last     uint64            // the newest index that was handed out
 	formEnd  int64             // the offset after the newest entry that was handed out
 	unformed int64             // records proposed since
@@ -269,7 +270,7 @@ func (c *Core) Tick(now time.Time) error {
 	if quiet >= c.opts.Election && c.status().Lead != etcd.None {
 		_ = c.node.ForgetLeader() // it cannot fail on a follower, and others do nothing
 	}
-	if quiet >= c.patience && !c.busy {
+	if quiet >= c.patience && !c.busy && c.IsVoter() {
 		c.lastHeard = now
 		c.drawPatience()
 		err := c.node.Campaign()
@@ -420,6 +421,9 @@ func (c *Core) form(entries []*pb.Entry, now time.Time) ([]*pb.Entry, error) {
 			}
 			c.formed[e.GetIndex()] = b
 		}
+		if e.GetType() == pb.EntryConfChangeV2 {
+			c.changing = e.GetIndex()
+		}
 		next = b.LastOffset() + 1
 		list = append(list, &pb.Entry{Term: e.Term, Index: e.Index, Type: e.Type, Data: b})
 	}
@@ -481,13 +485,26 @@ func (c *Core) Write(w *Work, now time.Time) error {
 			return fmt.Errorf("install a snapshot: %w", err)
 		}
 	}
-	if len(w.entries) == 0 {
-		return nil
+	if len(w.entries) > 0 {
+		if err := c.store.write(w.entries, now); err != nil {
+			return fmt.Errorf("write to the metadata log: %w", err)
+		}
+		if err := c.store.log.Sync(); err != nil {
+			return err
+		}
 	}
-	if err := c.store.write(w.entries, now); err != nil {
-		return fmt.Errorf("write to the metadata log: %w", err)
+	for _, e := range slices.Backward(w.ready.CommittedEntries) {
+		if e.GetType() != pb.EntryConfChangeV2 {
+			continue
+		}
+		// Nobody may act on a change of the voters that a restart would not know of: among those of
+		// before, it could find a majority that is none.
+		if err := c.store.saveCommit(e.GetIndex()); err != nil {
+			return fmt.Errorf("write that the voters changed: %w", err)
+		}
+		break
 	}
-	return c.store.log.Sync()
+	return nil
 }
 
 // Advance ends the work of a Ready after its Write and fills in what it has committed.
@@ -530,12 +547,15 @@ func (c *Core) committed(e *pb.Entry) (batch.Batch, error) {
 		return nil, err
 	}
 	joint := len(c.conf.GetVotersOutgoing()) > 0
-	if changes := difference(c.voters, voters); joint || len(changes) > 0 {
-		cc := &pb.ConfChangeV2{Changes: changes}
-		if joint {
-			cc = &pb.ConfChangeV2{}
+	switch changes := difference(c.voters, voters); {
+	case joint:
+		c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{})
+	case len(c.conf.GetVoters()) == 0: // it does not know who was there before it
+		for _, one := range changes {
+			c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{one}})
 		}
-		c.conf = c.node.ApplyConfChange(cc)
+	case len(changes) > 0:
+		c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{Changes: changes})
 	}
 	c.voters = voters
 	return b, nil

@@ -202,6 +202,41 @@ func TestVotersChange(t *testing.T) {
 	}
 }
 
+// TestGrownQuorumRestarts crashes every node after a quorum of one has grown to three: the first one alone,
+// which the beginning of its log says is all of the quorum, does not lead.
+func TestGrownQuorumRestarts(t *testing.T) {
+	c := newCluster(t, 6, 1)
+	c.run(time.Second, nil)
+	for id := int32(2); id <= 3; id++ {
+		added := &member{self: c.voter(id), disk: vfs.NewMem()}
+		c.members = append(c.members, added)
+		c.start(added)
+		lead := c.leader()
+		if err := lead.core.ProposeVoters(append(lead.core.Voters(), added.self), c.clk.Now()); err != nil {
+			t.Fatal(err)
+		}
+		c.pump(lead)
+		c.run(2*time.Second, func() { c.propose() })
+	}
+	first := c.members[0]
+	for _, m := range c.members {
+		c.stop(m)
+	}
+	before := len(c.leaders)
+	c.start(first)
+	c.run(10*time.Second, nil)
+	if len(c.leaders) != before || len(first.core.Voters()) != 3 {
+		t.Fatalf("it led alone in one of the terms %v, voters %+v", c.leaders, first.core.Voters())
+	}
+	c.start(c.members[1])
+	c.run(10*time.Second, nil)
+	if c.leader() == nil {
+		t.Fatal("two of three do not elect a leader")
+	}
+	c.start(c.members[2])
+	c.settle()
+}
+
 func TestStateFile(t *testing.T) {
 	s := state{term: 5, vote: 7, commit: 9, installing: true, anchors: []anchor{
 		{index: 3, term: 2, offset: 40, voters: []Voter{{ID: 1}, {ID: 2, DirectoryID: [16]byte{1, 2}}}},

@@ -308,6 +308,16 @@ func (s *store) saveHard(hs *pb.HardState, first uint64) error {
 	return writeState(s.fs, s.dir, &keep)
 }
 
+// saveCommit makes it durable that an index, which is in the log, is committed.
+func (s *store) saveCommit(index uint64) error {
+	s.mu.Lock()
+	s.mu.state.commit = max(s.mu.state.commit, index)
+	keep := s.mu.state
+	keep.commit = min(keep.commit, s.lastIndex())
+	s.mu.Unlock()
+	return writeState(s.fs, s.dir, &keep)
+}
+
 // write puts entries into the log, in place of what it has at their indexes.
 func (s *store) write(entries []*pb.Entry, now time.Time) error {
 	s.mu.Lock()

@@ -67,13 +67,7 @@ func difference(old, now []Voter) []*pb.ConfChangeSingle {
 
 // appendVoters appends the VotersRecord of the set.
 func appendVoters(buf []byte, voters []Voter) []byte {
-	rec := kmsg.VotersRecord{}
-	for _, v := range voters {
-		rec.Voters = append(rec.Voters, kmsg.VotersRecordVoter{
-			VoterId: v.ID, VoterDirectoryId: v.DirectoryID, Endpoints: v.Endpoints,
-			KRaftVersionFeature: kmsg.VotersRecordKRaftVersionFeature{MaxSupportedVersion: 1},
-		})
-	}
+	rec := Record(voters)
 	w := kmsg.Writer{}
 	rec.Append(&w, 0)
 	return append(buf, w.Buf...)
