@@ -25,10 +25,10 @@ func clustered(b *conf.Broker) bool { return !b.Roles.Controller || !b.Quorum.Al
 // composeCluster makes what reaches the other nodes.
 func (n *Node) composeCluster(cfg *config) {
 	b, l := cfg.broker, cfg.live
-	if !clustered(b) || !b.Roles.Broker {
+	if !clustered(b) {
 		return
 	}
-	n.uplink = uplink.New(uplink.Options{
+	n.puller = uplink.New(uplink.Options{
 		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Controllers: n.controllers,
 		Leader:       func() int32 { id, _ := n.meta.Leader(); return id },
 		Registration: n.registration, MetadataOffset: func() int64 { return n.acted.offset() },
@@ -38,12 +38,19 @@ func (n *Node) composeCluster(cfg *config) {
 		RegistrationTimeout: l.Duration("initial.broker.registration.timeout.ms"),
 		PreviousEpoch:       -1,
 	})
+	if !b.Roles.Broker {
+		return
+	}
+	n.uplink = n.puller
 	n.remote = remote.New(remote.Options{
 		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Address: n.brokerAddress,
 		RequestTimeout: l.Duration("request.timeout.ms"),
 	})
 	n.api.Forwarder, n.api.Remote = n.uplink, n.remote
 	n.composeReplicas()
+	if n.observer != nil {
+		n.api.AwaitMetadata = n.acted.await
+	}
 }
 
 // controllers are those that the configuration names. Those of a dynamic quorum are asked until one

@@ -214,7 +214,7 @@ func TestQuorum(t *testing.T) {
 		c.describe(id, first)
 	}
 
-	other := raftHeader(base.NewTopicID().String())
+	other := raftHeader(base.NewTopicID().String(), "")
 	if err := c.nodes[first].receiveRaft(other); err == nil || !strings.Contains(err.Error(), "raft messages of cluster") {
 		t.Errorf("messages of another cluster: %v", err)
 	}

@@ -123,20 +123,30 @@ func (n *Node) registeredAddress(listener string) (host string, port int32, ok b
 		}
 	}
 	for _, l := range n.listeners {
-		if l.Name != listener {
-			continue
+		if l.Name == listener {
+			return addressOf(l, nil)
 		}
-		addr, err := netip.ParseAddrPort(l.Addr().String())
-		if err != nil {
-			continue
-		}
-		host := addr.Addr().Unmap().String()
-		if addr.Addr().IsUnspecified() {
-			host = hostName()
-		}
-		return host, int32(addr.Port()), true
 	}
 	return "", 0, false
+}
+
+// addressOf is where others find a listener: what is advertised for it, or the address it listens on,
+// with the host's name in place of "any address".
+func addressOf(l server.Listener, advertised []conf.Listener) (host string, port int32, ok bool) {
+	for _, a := range advertised {
+		if a.Name == l.Name {
+			return a.Host, a.Port, true
+		}
+	}
+	addr, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		return "", 0, false
+	}
+	host = addr.Addr().Unmap().String()
+	if addr.Addr().IsUnspecified() {
+		host = hostName()
+	}
+	return host, int32(addr.Port()), true
 }
 
 func hostName() string {

@@ -81,9 +81,10 @@ type Node struct {
 	store       *storage.Store
 	metaStore   *storage.Store         // where metadata.log.dir is none of log.dirs; else nil
 	ctl         *controller.Controller // nil where the node has no controller
-	observer    *controller.Observer   // nil where it has one
+	observer    *controller.Observer   // nil where the controller tells the metadata
 	meta        controller.Metadata
-	uplink      *uplink.Uplink     // nil on a node alone
+	uplink      *uplink.Uplink     // nil on a node alone, and on one without a broker
+	puller      *uplink.Uplink     // what other controllers are asked over; nil on a node alone
 	remote      *remote.Brokers    // nil on a node alone
 	fetchers    *replica.Fetchers  // nil on a node alone
 	replication *partition.Cluster // nil on a node alone
@@ -154,18 +155,24 @@ func (n *Node) open(ctx context.Context, cfg *config) error {
 		return err
 	}
 	if !cfg.broker.Roles.Controller {
-		n.openObserver(cfg)
+		n.openObserver(cfg, n.store)
 		return nil
 	}
 	return n.openController(ctx, cfg)
 }
 
 // openObserver is the metadata of a node outside the quorum.
-func (n *Node) openObserver(cfg *config) {
+func (n *Node) openObserver(cfg *config, store *storage.Store) {
+	dir := store.Dirs()[0].DirectoryID
+	for _, d := range store.Dirs() {
+		if d.Path == cfg.broker.MetadataDir {
+			dir = d.DirectoryID
+		}
+	}
 	n.observer = controller.NewObserver(controller.ObserverOptions{
-		NodeID: cfg.broker.NodeID, DirectoryID: n.store.Dirs()[0].DirectoryID, ClusterID: n.store.ClusterID(), Logger: n.log,
+		NodeID: cfg.broker.NodeID, DirectoryID: dir, ClusterID: n.store.ClusterID(), Logger: n.log,
 		Ask: func(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
-			return n.uplink.Pull(ctx, req, resp)
+			return n.puller.Pull(ctx, req, resp)
 		},
 		FetchTimeout: cfg.live.Duration("controller.quorum.fetch.timeout.ms"),
 	})
@@ -351,7 +358,7 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 	}
 	n.raft = newRaftLines(n)
 	ctl, err := controller.Open(ctx, controller.Options{
-		Quorum: n.quorum(cfg),
+		Quorum: n.quorum(cfg, store),
 		Config: controller.Config{NodeID: cfg.broker.NodeID, Static: n.o.Config},
 		Store:  store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
 		SnapshotBytes:    l.Long("metadata.log.max.record.bytes.between.snapshots"),
@@ -362,6 +369,10 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 		return err
 	}
 	n.ctl, n.meta = ctl, ctl
+	if ctl.DynamicVoters() && !(ctl.IsVoter() && len(ctl.Voters()) == 1) {
+		// It may not be one of the voters, or not for ever: what the broker knows does not depend on that.
+		n.openObserver(cfg, store)
+	}
 	return nil
 }
 
@@ -455,7 +466,8 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.ctl != nil {
 		start("quorum", n.raft.Run)
 		start("controller", n.ctl.Run)
-	} else {
+	}
+	if n.observer != nil {
 		start("metadata", n.observer.Run)
 	}
 	roles := n.live.Load().broker.Roles
@@ -505,8 +517,8 @@ func (n *Node) Run(ctx context.Context) error {
 }
 
 func (n *Node) closeCluster() {
-	if n.uplink != nil {
-		n.uplink.Close()
+	if n.puller != nil {
+		n.puller.Close()
 	}
 	if n.remote != nil {
 		n.remote.Close()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,11 +17,12 @@ import (
 	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // keyRaft is the API by which controllers send each other raft messages: far outside of Kafka's keys,
 // served on the controllers' listeners only, never advertised, without an answer. Its body is the
-// cluster id and what raft.Encode makes.
+// cluster id, the address of the sender's listener and what raft.Encode makes.
 const keyRaft int16 = 30_000
 
 const (
@@ -38,7 +41,8 @@ type raftLines struct {
 	mu struct {
 		sync.Mutex
 		lines map[int32]*raftLine
-		start func(*raftLine) // set while Run runs
+		start func(*raftLine)  // set while Run runs
+		heard map[int32]string // where messages said that their senders are
 	}
 }
 
@@ -53,7 +57,7 @@ type raftLine struct {
 
 func newRaftLines(n *Node) *raftLines {
 	t := &raftLines{n: n}
-	t.mu.lines = map[int32]*raftLine{}
+	t.mu.lines, t.mu.heard = map[int32]*raftLine{}, map[int32]string{}
 	return t
 }
 
@@ -70,16 +74,17 @@ func (t *raftLines) Send(msgs []*raft.Message) {
 			continue
 		}
 		select {
-		case t.line(id).out <- append(raftHeader(t.n.store.ClusterID()), body...):
+		case t.line(id).out <- append(raftHeader(t.n.store.ClusterID(), t.n.controllerAddress()), body...):
 		default:
 		}
 	}
 }
 
 // raftHeader is what every batch of messages begins with.
-func raftHeader(clusterID string) []byte {
+func raftHeader(clusterID, address string) []byte {
 	w := kmsg.Writer{}
 	w.String(clusterID, true)
+	w.String(address, true)
 	return w.Buf
 }
 
@@ -170,7 +175,8 @@ func (t *raftLines) watch(ctx context.Context) {
 			return
 		case <-look.C:
 		}
-		if id, _ := t.n.meta.Leader(); id != t.n.live.Load().broker.NodeID {
+		t.n.tellEndpoint(ctx)
+		if id, _ := t.n.ctl.Leader(); id != t.n.live.Load().broker.NodeID {
 			continue
 		}
 		for _, id := range t.goneNodes() {
@@ -203,16 +209,20 @@ func (t *raftLines) suspect(id int32) {
 	})
 }
 
-// quorum is what the configuration says of the controllers.
-func (n *Node) quorum(cfg *config) controller.Quorum {
+// quorum is what the configuration says of the controllers. Where it names no voters, the directory does.
+func (n *Node) quorum(cfg *config, store *storage.Store) controller.Quorum {
 	b := cfg.broker
 	election := cfg.live.Duration("controller.quorum.election.timeout.ms")
-	q := controller.Quorum{Election: election, Heartbeat: election / 10, Static: len(b.Quorum.Voters) > 0}
+	q := controller.Quorum{
+		Election: election, Heartbeat: election / 10, Transport: n.raft, Static: len(b.Quorum.Voters) > 0,
+	}
 	for _, v := range b.Quorum.Voters {
 		q.Voters = append(q.Voters, raft.Voter{ID: v.ID})
 	}
-	if len(q.Voters) > 1 {
-		q.Transport = n.raft
+	for _, d := range store.Dirs() {
+		if d.Path == b.MetadataDir && !q.Static {
+			q.DirectoryID = d.DirectoryID
+		}
 	}
 	return q
 }
@@ -223,32 +233,118 @@ func (n *Node) receiveRaft(body []byte) error {
 	if id := r.String(true); id != n.store.ClusterID() {
 		return fmt.Errorf("raft messages of cluster %q: this is cluster %q", id, n.store.ClusterID())
 	}
+	address := r.String(true)
 	msgs, err := raft.Decode(r.Rest())
 	if err != nil {
 		return err
+	}
+	if len(msgs) > 0 {
+		n.raft.learn(raft.Sender(msgs[0]), address)
 	}
 	n.ctl.Receive(msgs)
 	return nil
 }
 
-// voterAddress is where a voter's controller listens.
-func (n *Node) voterAddress(id int32) (string, error) {
-	for _, v := range n.live.Load().broker.Quorum.Voters {
-		if v.ID == id {
-			return v.Address(), nil
-		}
+// learn notes where the sender of a message is. A node that is being added knows the active controller
+// by nothing else, until it has the voters from the log.
+func (t *raftLines) learn(id int32, address string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if address != "" && t.mu.heard[id] != address {
+		t.mu.heard[id] = address
 	}
-	return "", fmt.Errorf("controller.quorum.voters does not name node %d", id)
 }
 
-// controllerNodes are the controllers as clients are told of them; none where this node has no listener
-// for them.
+// voterAddress is where a voter's controller listens.
+func (n *Node) voterAddress(id int32) (string, error) {
+	for _, c := range n.controllerNodes() {
+		if c.ID == id {
+			return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), nil
+		}
+	}
+	n.raft.mu.Lock()
+	defer n.raft.mu.Unlock()
+	if address := n.raft.mu.heard[id]; address != "" {
+		return address, nil
+	}
+	return "", fmt.Errorf("node %d is none of the voters", id)
+}
+
+// controllerNodes are the controllers as clients are told of them: those that the configuration names, or
+// else the voters as this node knows them. There are none where this node has no listener for them.
 func (n *Node) controllerNodes() (list []api.ControllerNode) {
 	q := &n.live.Load().broker.Quorum
 	for _, v := range q.Voters {
 		list = append(list, api.ControllerNode{ID: v.ID, Listener: q.ListenerNames[0], Host: v.Host, Port: v.Port})
 	}
+	if len(list) > 0 || n.ctl == nil {
+		return list
+	}
+	for _, v := range n.ctl.Voters() {
+		for _, e := range v.Endpoints {
+			if e.Name == q.ListenerNames[0] || len(v.Endpoints) == 1 {
+				list = append(list, api.ControllerNode{ID: v.ID, Listener: e.Name, Host: e.Host, Port: int32(e.Port)})
+				break
+			}
+		}
+	}
 	return list
+}
+
+// controllerEndpoint is where this node's controller is for others; ok is false where it has no listener.
+func (n *Node) controllerEndpoint() (e kmsg.VotersRecordEndpoint, ok bool) {
+	if len(n.controllerListeners) == 0 {
+		return e, false
+	}
+	l := n.controllerListeners[0]
+	host, port, ok := addressOf(l, n.live.Load().broker.Quorum.Advertised)
+	return kmsg.VotersRecordEndpoint{Name: l.Name, Host: host, Port: uint16(port)}, ok
+}
+
+func (n *Node) controllerAddress() string {
+	e, ok := n.controllerEndpoint()
+	if !ok {
+		return ""
+	}
+	return net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port)))
+}
+
+// tellEndpoint has the quorum know where this voter is now, where that has changed (KIP-853).
+func (n *Node) tellEndpoint(ctx context.Context) {
+	e, ok := n.controllerEndpoint()
+	if !ok || !n.ctl.DynamicVoters() || !n.ctl.IsVoter() {
+		return
+	}
+	self := n.live.Load().broker.NodeID
+	for _, v := range n.ctl.Voters() {
+		if v.ID != self || len(v.Endpoints) == 1 && v.Endpoints[0] == e {
+			continue
+		}
+		v.Endpoints = []kmsg.VotersRecordEndpoint{e}
+		ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+		defer cancel()
+		if err := n.updateVoter(ctx, v); err != nil && ctx.Err() == nil {
+			n.log.Warn("the quorum was not told where this controller is", "endpoint", n.controllerAddress(), "err", err)
+		}
+	}
+}
+
+// tellTimeout bounds one attempt to tell the quorum where this controller is.
+const tellTimeout = time.Second
+
+func (n *Node) updateVoter(ctx context.Context, v raft.Voter) error {
+	if leader, _ := n.ctl.Leader(); leader == v.ID || n.puller == nil {
+		return n.ctl.UpdateVoter(ctx, v)
+	}
+	cluster := n.store.ClusterID()
+	req := kmsg.NewUpdateRaftVoterRequest()
+	_, req.CurrentLeaderEpoch = n.ctl.Leader()
+	req.ClusterId, req.VoterId, req.VoterDirectoryId = &cluster, v.ID, v.DirectoryID
+	req.KRaftVersionFeature.MaxSupportedVersion = 1
+	for _, e := range v.Endpoints {
+		req.Listeners = append(req.Listeners, kmsg.UpdateRaftVoterRequestListener(e))
+	}
+	return n.puller.Ask(ctx, &req, &kmsg.UpdateRaftVoterResponse{})
 }
 
 // activeController is the node that leads the quorum, base.NoBroker for not known.

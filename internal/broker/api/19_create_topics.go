@@ -82,6 +82,9 @@ func (b *Broker) createNow(r controller.Request, req *kmsg.CreateTopicsRequest) 
 			records, resp = m.CreateTopics(r, req)
 			return records, nil
 		})
+		if err == nil {
+			b.awaitMetadata(ctl)
+		}
 	}
 	if errors.Is(err, kerr.NotController) && b.Forwarder != nil {
 		resp = &kmsg.CreateTopicsResponse{}

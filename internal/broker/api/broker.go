@@ -15,6 +15,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/logstead/logstead/internal/broker/coord"
@@ -43,6 +44,10 @@ type Broker struct {
 	// are those that the configuration names. Both may be nil: this node is the only controller.
 	ActiveController func() int32
 	Controllers      func() []ControllerNode
+
+	// AwaitMetadata waits until this broker acts on the metadata before an offset. It is nil where the
+	// controller here answers no sooner.
+	AwaitMetadata func(ctx context.Context, end int64) error
 
 	Admin Admin
 	// Forwarder reaches the active controller where that is another node; nil where this is the only one.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -68,8 +69,24 @@ func ask[R kmsg.Response](
 		return resp, err
 	}
 	o := <-done // the controller answers whatever was put to it, also when it stops
+	if o.err == nil && !c.Conn.Controller {
+		c.broker.awaitMetadata(ctl)
+	}
 	return o.resp, o.err
 }
+
+// awaitMetadata waits until this broker acts on what its controller has just decided, or has fallen behind:
+// the client finds out by asking again.
+func (b *Broker) awaitMetadata(ctl *controller.Controller) {
+	if b.AwaitMetadata == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), metadataTimeout)
+	defer cancel()
+	_ = b.AwaitMetadata(ctx, ctl.EndOffset())
+}
+
+const metadataTimeout = 5 * time.Second
 
 // itemError is an error as the items of a response carry it.
 type itemError struct {

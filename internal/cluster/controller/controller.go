@@ -59,6 +59,7 @@ type Controller struct {
 	dir  string // of the log and its snapshots
 	core *raft.Core
 
+	voters atomic.Pointer[[]raft.Voter]
 	leader atomic.Uint64 // node id above, epoch below, as Core.Leader gives them
 
 	image atomic.Pointer[meta.Image]
@@ -76,6 +77,7 @@ type Controller struct {
 	machine       *Machine
 	replay        replayer
 	round         *round
+	changing      *voterChange
 	began         int32 // the epoch that the machine has begun
 	lastEpoch     int32 // of the last batch that was committed
 	writing       *raft.Work
@@ -109,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.Quorum.setDefaults(o.Config.NodeID)
+	o.Quorum.setDefaults()
 	c := &Controller{
 		opts: o, ops: make(chan operation, mailboxSize), stopped: make(chan struct{}),
 		builder: batch.NewBuilder(batch.Options{}), snapshotTime: o.Clock.Now(),
@@ -117,6 +119,9 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 		began: -1, published: newPublisher(), gone: make(chan int32, goneSize),
 	}
 	if err := c.openLog(); err != nil {
+		return nil, err
+	}
+	if err := c.resolveVoters(); err != nil {
 		return nil, err
 	}
 	if err := c.openCore(); err != nil {
@@ -408,7 +413,7 @@ func (c *Controller) maybeSnapshot() {
 func (c *Controller) snapshot(now time.Time) error {
 	im := c.image.Load()
 	id := snapshotID{im.Offset + 1, im.Epoch}
-	data, err := encodeSnapshot(im.Records, im.Feature(MetadataVersion), im.Epoch, now)
+	data, err := encodeSnapshot(im.Records, im.Feature(MetadataVersion), c.core.Voters(), im.Epoch, now)
 	if err != nil {
 		return err
 	}

@@ -333,7 +333,7 @@ func FuzzSnapshot(f *testing.F) {
 				return
 			}
 		}
-	}, latestMetadata, 1, start)
+	}, latestMetadata, nil, 1, start)
 	if err != nil {
 		f.Fatal(err)
 	}

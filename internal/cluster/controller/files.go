@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/batch"
@@ -74,14 +75,20 @@ func listSnapshots(fsys vfs.FS, dir string) ([]snapshotID, error) {
 	return ids, nil
 }
 
-// encodeSnapshot is a snapshot in Kafka's format: a header, batches of records, a footer.
+// encodeSnapshot is a snapshot in Kafka's format: a header, batches of records, a footer. The voters stand
+// behind the header where they can change (KIP-853).
 func encodeSnapshot(
-	records func(func(kmsg.Record) bool), metadataVersion int16, epoch int32, now time.Time,
+	records func(func(kmsg.Record) bool), metadataVersion int16, voters []raft.Voter, epoch int32, now time.Time,
 ) ([]byte, error) {
 	ms := now.UnixMilli()
 	header := kmsg.SnapshotHeaderRecord{LastContainedLogTimestamp: ms}
-	out := append([]byte(nil), controlBatch(batch.SnapshotHeader, 0, epoch, ms, &header, 0)...)
-	offset := int64(1)
+	head := []control{{batch.SnapshotHeader, &header}}
+	if raft.Dynamic(voters) {
+		head = append(head, control{batch.KRaftVersion, &kmsg.KRaftVersionRecord{KRaftVersion: 1}},
+			control{batch.KRaftVoters, raft.Record(voters)})
+	}
+	out := append([]byte(nil), controlBatch(0, epoch, ms, head...)...)
+	offset := int64(len(head))
 	b := batch.NewBuilder(batch.Options{BaseOffset: offset, LeaderEpoch: epoch})
 	flush := func() error {
 		if b.Count() == 0 {
@@ -106,17 +113,23 @@ func encodeSnapshot(
 	if failed == nil {
 		failed = flush()
 	}
-	return append(out, controlBatch(batch.SnapshotFooter, offset, epoch, ms, &kmsg.SnapshotFooterRecord{}, 0)...), failed
+	return append(out, controlBatch(offset, epoch, ms, control{batch.SnapshotFooter, &kmsg.SnapshotFooterRecord{}})...), failed
 }
 
-// controlBatch is one control record of the metadata log or a snapshot.
-func controlBatch(
-	kind batch.ControlKind, offset int64, epoch int32, ms int64, value kmsg.Message, version int16,
-) batch.Batch {
+// control is one control record.
+type control struct {
+	kind  batch.ControlKind
+	value kmsg.Message
+}
+
+// controlBatch is a batch of control records.
+func controlBatch(offset int64, epoch int32, ms int64, records ...control) batch.Batch {
 	b := batch.NewBuilder(batch.Options{BaseOffset: offset, LeaderEpoch: epoch, Control: true})
-	w := kmsg.Writer{}
-	value.Append(&w, version)
-	b.Append(ms, []byte{0, 0, 0, byte(kind)}, w.Buf)
+	for _, r := range records {
+		w := kmsg.Writer{}
+		r.value.Append(&w, 0)
+		b.Append(ms, []byte{0, 0, 0, byte(r.kind)}, w.Buf)
+	}
 	whole, _ := b.Build() // without a codec it cannot fail
 	return whole
 }
@@ -228,6 +241,13 @@ type FormatOptions struct {
 	Dirs      []string
 	ClusterID string // empty for a new one
 	NodeID    int32
+	// Voters are the quorum that the cluster begins with, whose voters can change; this node's directory
+	// id among them, where it has none, is filled in. Joiner makes this node one that is to be added
+	// to a quorum. With neither it is a quorum of one, or of what controller.quorum.voters names.
+	Voters []raft.Voter
+	Joiner bool
+	// MetadataDir is the one of Dirs that holds the metadata log; the first where it is empty.
+	MetadataDir string
 }
 
 // ErrFormatted is a directory that has a meta.properties already.
@@ -255,7 +275,7 @@ func Format(fsys vfs.FS, o FormatOptions, now time.Time) (string, error) {
 			}
 		}
 	}
-	bootstrap, err := encodeSnapshot(first, latestMetadata, 0, now)
+	bootstrap, err := encodeSnapshot(first, latestMetadata, nil, 0, now)
 	if err != nil {
 		return "", err
 	}
@@ -267,9 +287,41 @@ func Format(fsys vfs.FS, o FormatOptions, now time.Time) (string, error) {
 			return "", fmt.Errorf("format %s: %w", dir, err)
 		}
 		meta := storage.MetaProperties{ClusterID: o.ClusterID, NodeID: o.NodeID, DirectoryID: base.NewTopicID()}
+		if dir == o.metadataDir() {
+			if err := o.formatQuorum(fsys, &meta, now); err != nil {
+				return "", fmt.Errorf("format %s: %w", dir, err)
+			}
+		}
 		if err := storage.WriteMeta(fsys, dir, meta); err != nil {
 			return "", fmt.Errorf("format %s: %w", dir, err)
 		}
 	}
 	return o.ClusterID, nil
+}
+
+func (o *FormatOptions) metadataDir() string {
+	if o.MetadataDir == "" {
+		return o.Dirs[0]
+	}
+	return o.MetadataDir
+}
+
+// formatQuorum writes what the metadata's directory is to know of the quorum.
+func (o *FormatOptions) formatQuorum(fsys vfs.FS, meta *storage.MetaProperties, now time.Time) error {
+	if o.Joiner {
+		return formatJoiner(fsys, o.metadataDir())
+	}
+	if len(o.Voters) == 0 {
+		return nil
+	}
+	voters := slices.Clone(o.Voters)
+	i := slices.IndexFunc(voters, func(v raft.Voter) bool { return v.ID == o.NodeID })
+	if i < 0 {
+		return fmt.Errorf("node %d is none of the voters", o.NodeID)
+	}
+	if voters[i].DirectoryID.IsZero() {
+		voters[i].DirectoryID = meta.DirectoryID
+	}
+	meta.DirectoryID = voters[i].DirectoryID
+	return formatVoters(fsys, o.metadataDir(), voters, now)
 }

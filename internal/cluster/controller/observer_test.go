@@ -92,7 +92,7 @@ func observe(t *testing.T, c *Controller) *Observer {
 // everything is an image as bytes.
 func everything(t *testing.T, im *meta.Image) []byte {
 	t.Helper()
-	data, err := encodeSnapshot(im.Records, latestMetadata, 1, start)
+	data, err := encodeSnapshot(im.Records, latestMetadata, nil, 1, start)
 	if err != nil {
 		t.Fatal(err)
 	}

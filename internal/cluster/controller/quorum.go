@@ -39,10 +39,7 @@ type Quorum struct {
 	Rand                *rand.Rand
 }
 
-func (q *Quorum) setDefaults(node int32) {
-	if len(q.Voters) == 0 && q.Transport == nil {
-		q.Voters = []raft.Voter{{ID: node, DirectoryID: q.DirectoryID}}
-	}
+func (q *Quorum) setDefaults() {
 	if q.Election == 0 {
 		q.Election, q.Heartbeat = defaultElection, defaultHeartbeat
 	}
@@ -81,6 +78,7 @@ func (c *Controller) openCore() error {
 	if err := c.checkVoters(); err != nil {
 		return err
 	}
+	c.settleVoters()
 	c.opts.Config.NextOffset = c.core.NextOffset
 	im, err := c.loadImage(c.core.AppliedEnd())
 	if err != nil {
@@ -174,6 +172,7 @@ func (c *Controller) finish(failed error) error {
 			return err
 		}
 	}
+	c.settleVoters()
 	if err := c.dropLostRound(); err != nil {
 		return err
 	}
@@ -286,6 +285,7 @@ func (c *Controller) publish(done []func(error)) {
 // settleRole notes who leads, and begins this node's term. more says that there is something to do
 // for the quorum again.
 func (c *Controller) settleRole() (more bool, err error) {
+	c.settleVoters()
 	if err := c.dropLostRound(); err != nil {
 		return false, err
 	}

@@ -45,5 +45,8 @@ func Decode(body []byte) ([]*pb.Message, error) {
 	return msgs, nil
 }
 
+// Sender is the node that a message is from.
+func Sender(m *pb.Message) int32 { return NodeID(m.GetFrom()) }
+
 // Receiver is the node that a message is for.
 func Receiver(m *pb.Message) int32 { return NodeID(m.GetTo()) }

@@ -163,6 +163,11 @@ func errorOf(resp kmsg.Response) int16 {
 		return r.ErrorCode
 	case *peer.EnvelopeResponse:
 		return r.ErrorCode
+	case *kmsg.UpdateRaftVoterResponse:
+		if code := notLeading(r.ErrorCode); code != 0 {
+			return code
+		}
+		return r.ErrorCode
 	case *kmsg.FetchResponse:
 		if r.ErrorCode == 0 && len(r.Responses) == 1 && len(r.Responses[0].Partitions) == 1 {
 			return notLeading(r.Responses[0].Partitions[0].ErrorCode)

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/raft"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	ours "github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// TestVotersComeAndGo lets a quorum of one grow to three, lose its first node for good, and go on.
+func TestVotersComeAndGo(t *testing.T) {
+	c := &trio{t: t}
+	cluster := base.NewTopicID().String()
+	for id := 1; id <= 3; id++ {
+		c.dirs[id], c.ports[id], c.ctl[id] = t.TempDir(), freePort(t), freePort(t)
+	}
+	port, err := strconv.ParseUint(c.ctl[1], 10, 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := raft.Voter{ID: 1, Endpoints: []ours.VotersRecordEndpoint{{Name: "CONTROLLER", Host: "127.0.0.1", Port: uint16(port)}}}
+	for id := 1; id <= 3; id++ {
+		o := controller.FormatOptions{Dirs: []string{c.dirs[id]}, ClusterID: cluster, NodeID: int32(id), Joiner: id > 1}
+		if id == 1 {
+			o.Voters = []raft.Voter{first}
+		}
+		if _, err := controller.Format(vfs.OS{}, o, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(id int) {
+		c.nodes[id] = start(t, c.dirs[id], "node.id="+strconv.Itoa(id),
+			"controller.quorum.bootstrap.servers=127.0.0.1:"+c.ctl[1]+",127.0.0.1:"+c.ctl[2]+",127.0.0.1:"+c.ctl[3],
+			"listeners=PLAINTEXT://127.0.0.1:"+c.ports[id]+",CONTROLLER://127.0.0.1:"+c.ctl[id], "broker.heartbeat.interval.ms=200")
+	}
+	run(1)
+	c.create(1, "alone", 1)
+	// What is to be added serves its clients before, as a broker.
+	run(2)
+	run(3)
+	t.Cleanup(c.abandon)
+	c.create(3, "before", 1)
+	if c.nodes[2].ctl.IsVoter() {
+		t.Error("node 2 is a voter before it was added")
+	}
+	if code := c.addVoter(1, 2, base.NewTopicID(), 300); code != kerr.RequestTimedOut.Code {
+		t.Errorf("a node was added under another directory: error %d", code)
+	}
+	for id := 2; id <= 3; id++ {
+		if code := c.addVoter(id, id, c.directory(id), 20_000); code != 0 {
+			t.Fatalf("node %d was not added: error %d", id, code)
+		}
+		if code := c.addVoter(1, id, c.directory(id), 20_000); code != kerr.DuplicateVoter.Code {
+			t.Errorf("node %d was added twice: error %d", id, code)
+		}
+	}
+	c.eventually("three voters on every node", func() bool {
+		for _, n := range c.up() {
+			if len(n.ctl.Voters()) != 3 || !n.ctl.IsVoter() {
+				return false
+			}
+		}
+		return true
+	})
+
+	gone := c.directory(1)
+	c.crash(1)
+	c.eventually("another active controller", func() bool {
+		id, _ := c.nodes[2].ctl.Leader()
+		return id > 1
+	})
+	c.create(2, "after", 1)
+	if code := c.removeVoter(3, 1, base.NewTopicID()); code != kerr.VoterNotFound.Code {
+		t.Errorf("a voter with another directory was removed: error %d", code)
+	}
+	if code := c.removeVoter(3, 1, gone); code != 0 {
+		t.Fatalf("node 1 was not removed: error %d", code)
+	}
+	if n := len(c.nodes[int(c.leaderOf(2))].ctl.Voters()); n != 2 {
+		t.Errorf("%d voters, want 2", n)
+	}
+	// It comes back as a broker that is no voter.
+	run(1)
+	c.everywhere("after")
+	c.create(1, "again", 1)
+	c.everywhere("again")
+}
+
+func (c *trio) leaderOf(id int) int32 {
+	leader, _ := c.nodes[id].ctl.Leader()
+	return leader
+}
+
+func (c *trio) directory(id int) base.TopicID { return c.nodes[id].store.Dirs()[0].DirectoryID }
+
+func (c *trio) addVoter(by, id int, dir base.TopicID, timeoutMs int32) int16 {
+	c.t.Helper()
+	port, err := strconv.ParseUint(c.ctl[id], 10, 16)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req := kmsg.NewPtrAddRaftVoterRequest()
+	req.TimeoutMillis, req.VoterID, req.VoterDirectoryID = timeoutMs, int32(id), dir
+	req.Listeners = []kmsg.AddRaftVoterRequestListener{{Name: "CONTROLLER", Host: "127.0.0.1", Port: uint16(port)}}
+	resp, err := client(c.t, c.nodes[by]).Broker(by).Request(deadline(c.t), req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.(*kmsg.AddRaftVoterResponse).ErrorCode
+}
+
+func (c *trio) removeVoter(by, id int, dir base.TopicID) int16 {
+	c.t.Helper()
+	req := kmsg.NewPtrRemoveRaftVoterRequest()
+	req.VoterID, req.VoterDirectoryID = int32(id), dir
+	resp, err := client(c.t, c.nodes[by]).Broker(by).Request(deadline(c.t), req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return resp.(*kmsg.RemoveRaftVoterResponse).ErrorCode
+}
