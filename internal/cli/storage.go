@@ -2,14 +2,20 @@ package cli
 
 import (
 	"errors"
+	"net"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/storage"
 )
 
@@ -52,14 +58,14 @@ type dirInfo struct {
 
 func storageFormatCmd(a *App) *cobra.Command {
 	var f storageFlags
-	var cluster string
-	var ignore, standalone bool
+	var o formatFlags
 	c := &cobra.Command{
 		Use:   "format",
 		Short: "Make empty directories the data directories of a new cluster",
 		Example: examples(
 			"with a new cluster id", "logstead storage format --set log.dirs=/var/lib/logstead",
 			"the directories of a file, with a given id", "logstead storage format --config server.properties --cluster-id ID",
+			"the first of several controllers", "logstead storage format --config server.properties --cluster-id ID --standalone",
 		),
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -67,39 +73,56 @@ func storageFormatCmd(a *App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.formatStorage(b, cluster, ignore)
+			return a.formatStorage(b, o)
 		},
 	}
 	f.add(c)
-	c.Flags().StringVarP(&cluster, "cluster-id", "t", "", "cluster `ID`: 22 characters as storage random-uuid prints (default: a new one)")
-	c.Flags().BoolVarP(&ignore, "ignore-formatted", "g", false, "leave directories alone that are formatted already")
-	c.Flags().BoolVar(&standalone, "standalone", false, "a quorum of this node alone")
+	fl := c.Flags()
+	fl.StringVarP(&o.cluster, "cluster-id", "t", "", "cluster `ID`: 22 characters as storage random-uuid prints (default: a new one)")
+	fl.BoolVarP(&o.ignore, "ignore-formatted", "g", false, "leave directories alone that are formatted already")
+	fl.BoolVarP(&o.standalone, "standalone", "s", false, "begin a quorum of this controller, to which others can be added")
+	fl.StringVarP(&o.initial, "initial-controllers", "I", "",
+		"begin a quorum of these controllers: `ID@HOST:PORT:DIRECTORY` of each, with a comma between")
+	fl.BoolVarP(&o.joiner, "no-initial-controllers", "N", false, "this node's controller is to be added to a quorum")
 	return c
 }
 
-func (a *App) formatStorage(b *conf.Broker, cluster string, ignore bool) error {
-	if cluster != "" {
-		if _, err := base.ParseTopicID(cluster); err != nil {
-			return usagef("--cluster-id %q: want 22 characters of URL-safe base64", cluster).try("logstead storage random-uuid")
+// formatFlags are what storage format is told.
+type formatFlags struct {
+	cluster                    string
+	ignore, standalone, joiner bool
+	initial                    string
+}
+
+func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
+	if f.cluster != "" {
+		if _, err := base.ParseTopicID(f.cluster); err != nil {
+			return usagef("--cluster-id %q: want 22 characters of URL-safe base64", f.cluster).try("logstead storage random-uuid")
 		}
 	}
+	voters, err := f.voters(b)
+	if err != nil {
+		return err
+	}
 	var fresh []string
-	for _, dir := range b.LogDirs {
+	for _, dir := range formatDirs(b) {
 		m, ok, err := storage.ReadMeta(vfs.OS{}, dir)
 		switch {
 		case err != nil:
 			return asFault("cannot read "+filepath.Join(dir, "meta.properties"), err)
 		case !ok:
 			fresh = append(fresh, dir)
-		case !ignore:
-			f := &Fault{What: "cannot format " + dir, Why: "it belongs to cluster " + m.ClusterID, Exit: exitConflict}
-			return f.try("--ignore-formatted to leave it alone, or an empty directory")
-		case cluster == "":
-			cluster = m.ClusterID
+		case !f.ignore:
+			fault := &Fault{What: "cannot format " + dir, Why: "it belongs to cluster " + m.ClusterID, Exit: exitConflict}
+			return fault.try("--ignore-formatted to leave it alone, or an empty directory")
+		case f.cluster == "":
+			f.cluster = m.ClusterID
 		}
 	}
 	if len(fresh) > 0 {
-		_, err := controller.Format(vfs.OS{}, controller.FormatOptions{Dirs: fresh, ClusterID: cluster, NodeID: b.NodeID}, a.Now())
+		_, err := controller.Format(vfs.OS{}, controller.FormatOptions{
+			Dirs: fresh, ClusterID: f.cluster, NodeID: b.NodeID, Voters: voters, Joiner: f.joiner, MetadataDir: b.MetadataDir,
+		}, a.Now())
 		if errors.Is(err, controller.ErrFormatted) {
 			return &Fault{What: "cannot format", Why: err.Error(), Exit: exitConflict, cause: err}
 		}
@@ -108,6 +131,89 @@ func (a *App) formatStorage(b *conf.Broker, cluster string, ignore bool) error {
 		}
 	}
 	return a.emitDirs(b)
+}
+
+// formatDirs are the log directories, and that of the metadata where it is another.
+func formatDirs(b *conf.Broker) []string {
+	if b.MetadataDir == "" || slices.Contains(b.LogDirs, b.MetadataDir) {
+		return b.LogDirs
+	}
+	return append(slices.Clone(b.LogDirs), b.MetadataDir)
+}
+
+// voters are the controllers that the quorum begins with; none where the flags name none.
+func (f *formatFlags) voters(b *conf.Broker) ([]raft.Voter, error) {
+	if !f.standalone && f.initial == "" && !f.joiner {
+		return nil, nil
+	}
+	if f.standalone && f.joiner || f.initial != "" && (f.standalone || f.joiner) {
+		return nil, usagef("--standalone, --initial-controllers and --no-initial-controllers exclude each other")
+	}
+	if len(b.Quorum.Voters) > 0 {
+		return nil, usagef("controller.quorum.voters is set, so the voters cannot change").
+			try("controller.quorum.bootstrap.servers in its place")
+	}
+	if !b.Roles.Controller {
+		return nil, usagef("process.roles is %s: only a controller is one of the quorum", b.Roles)
+	}
+	if f.initial != "" {
+		return parseControllers(f.initial, b)
+	}
+	if f.joiner {
+		return nil, nil
+	}
+	listeners := b.Quorum.Advertised
+	if len(listeners) == 0 {
+		listeners = b.Quorum.Listeners
+	}
+	if len(listeners) == 0 {
+		return nil, usagef("no listener belongs to the controller").
+			try("--set listeners=PLAINTEXT://:9092,CONTROLLER://HOST:9093")
+	}
+	host := listeners[0].Host
+	if host == "" {
+		host = "localhost"
+	}
+	return []raft.Voter{{ID: b.NodeID, Endpoints: []kmsg.VotersRecordEndpoint{{
+		Name: listeners[0].Name, Host: host, Port: uint16(listeners[0].Port),
+	}}}}, nil
+}
+
+// parseControllers reads ID@HOST:PORT:DIRECTORY,...
+func parseControllers(text string, b *conf.Broker) (voters []raft.Voter, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		bad := func(why string) error {
+			return usagef("--initial-controllers: %q: %s; want ID@HOST:PORT:DIRECTORY", part, why).try("logstead storage random-uuid")
+		}
+		id, rest, _ := strings.Cut(part, "@")
+		i := strings.LastIndexByte(rest, ':')
+		node, err := strconv.ParseInt(id, 10, 32)
+		if err != nil || i < 0 {
+			return nil, bad("no node id, or no directory")
+		}
+		dir, err := base.ParseTopicID(rest[i+1:])
+		if err != nil || dir.IsZero() {
+			return nil, bad("the directory is no id of 22 characters")
+		}
+		host, port, err := net.SplitHostPort(rest[:i])
+		if err != nil {
+			return nil, bad("no host and port")
+		}
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, bad("the port is no number up to 65535")
+		}
+		if slices.ContainsFunc(voters, func(v raft.Voter) bool { return v.ID == int32(node) }) {
+			return nil, bad("the node stands there twice")
+		}
+		voters = append(voters, raft.Voter{ID: int32(node), DirectoryID: dir, Endpoints: []kmsg.VotersRecordEndpoint{{
+			Name: b.Quorum.ListenerNames[0], Host: host, Port: uint16(number),
+		}}})
+	}
+	if !slices.ContainsFunc(voters, func(v raft.Voter) bool { return v.ID == b.NodeID }) {
+		return nil, usagef("--initial-controllers does not name node.id %d", b.NodeID)
+	}
+	return voters, nil
 }
 
 func (a *App) emitDirs(b *conf.Broker) error {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -16,15 +17,23 @@ import (
 	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
-// freePort is a port that nothing listens on now.
+// freePort is a port that nothing listens on now, below those that outgoing connections take: one of these
+// could be taken before the node comes to listen.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(12_000 + rand.IntN(18_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port")
+	return ""
 }
 
 // TestNodeThatReportsToItself is the server.properties that Kafka ships: one node of a dynamic quorum,

@@ -443,6 +443,9 @@ func (n *Node) allocateProducerIDs() func(context.Context) (first int64, count i
 func (n *Node) features() (int64, []api.Feature) {
 	im := n.image()
 	finalized := controller.Finalized(im)
+	if n.ctl != nil {
+		finalized[controller.KRaftVersion] = n.ctl.KRaftVersion()
+	}
 	var out []api.Feature
 	for _, f := range controller.Features() {
 		out = append(out, api.Feature{Name: f.Name, Min: f.Min, Max: f.Max, Level: finalized[f.Name]})

@@ -114,7 +114,7 @@ func (m *Machine) checkBrokerFeatures(req *kmsg.BrokerRegistrationRequest) error
 	for _, f := range req.Features {
 		supports[f.Name] = [2]int16{f.MinSupportedVersion, f.MaxSupportedVersion}
 	}
-	finalized := m.image().Features()
+	finalized := Finalized(m.image()) // others of an Apache Kafka's directory nobody is told of
 	for _, name := range slices.Sorted(maps.Keys(finalized)) {
 		if r, level := supports[name], finalized[name]; level < r[0] || level > r[1] {
 			return refuse(kerr.UnsupportedVersion, "Unable to register because the broker does not support finalized version "+

@@ -91,7 +91,9 @@ func (m *Machine) UpdateFeatures(
 			resp.ErrorCode, resp.ErrorMessage = code, &text
 			return nil, &resp
 		}
-		records = append(records, record)
+		if record != nil {
+			records = append(records, record)
+		}
 	}
 	if version <= 1 {
 		for i := range req.FeatureUpdates {
@@ -121,6 +123,9 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 	features := Features()
 	i := slices.IndexFunc(features, func(f Feature) bool { return f.Name == u.Feature })
 	now, next := m.image().Feature(u.Feature), u.MaxVersionLevel
+	if u.Feature == KRaftVersion && m.cfg.KRaftVersion != nil {
+		now = m.cfg.KRaftVersion()
+	}
 	switch {
 	case kind < upgradeOnly || kind > unsafeDowngrade:
 		return nil, invalid("The controller does not support the given upgrade type.")
@@ -136,8 +141,12 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 			"safe or unsafe downgrade.")
 	case next > now && kind != upgradeOnly:
 		return nil, invalid("Can't downgrade to a newer version.")
-	case u.Feature == KRaftVersion && next != now:
+	case u.Feature == KRaftVersion && next < now:
+		return nil, invalid("The voters of this cluster can change, and that stays.")
+	case u.Feature == KRaftVersion && next > now:
 		return nil, invalid("The voters of this cluster are static, as its version 0 has them.")
+	case u.Feature == KRaftVersion:
+		return nil, nil
 	case u.Feature == MetadataVersion && next < now:
 		if slices.ContainsFunc(incompatibleLevels, func(l int16) bool { return l > next && l <= now }) {
 			return nil, refuse(kerr.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. Refusing to "+

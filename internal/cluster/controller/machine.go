@@ -22,6 +22,8 @@ type Config struct {
 	// NextOffset is the offset of the metadata log that the next record will have; nil counts from
 	// the image.
 	NextOffset func() int64
+	// KRaftVersion is 1 where the voters can change; it lives beside the metadata. nil is 0.
+	KRaftVersion func() int16
 	// Random chooses where placement begins; nil is seeded by chance.
 	Random *rand.Rand
 }

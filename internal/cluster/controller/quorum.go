@@ -79,7 +79,7 @@ func (c *Controller) openCore() error {
 		return err
 	}
 	c.settleVoters()
-	c.opts.Config.NextOffset = c.core.NextOffset
+	c.opts.Config.NextOffset, c.opts.Config.KRaftVersion = c.core.NextOffset, c.KRaftVersion
 	im, err := c.loadImage(c.core.AppliedEnd())
 	if err != nil {
 		return err

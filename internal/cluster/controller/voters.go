@@ -118,6 +118,14 @@ func (c *Controller) DynamicVoters() bool {
 	return !c.opts.Quorum.Static && (len(c.Voters()) == 0 || raft.Dynamic(c.Voters()))
 }
 
+// KRaftVersion is the level of the feature kraft.version.
+func (c *Controller) KRaftVersion() int16 {
+	if c.DynamicVoters() {
+		return 1
+	}
+	return 0
+}
+
 // AddVoter adds a node to the quorum once it has caught up with the log, as an observer with that
 // directory; it waits for that, and for the change to be committed, until ctx ends.
 func (c *Controller) AddVoter(ctx context.Context, v raft.Voter) error {
