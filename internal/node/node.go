@@ -131,10 +131,6 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
 	n.announce(cfg)
-	if b := cfg.broker; b.Roles.Controller && len(b.Quorum.Voters) == 0 && len(b.Quorum.BootstrapServers) > 1 {
-		return nil, fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers: this version forms a quorum of several "+
-			"only of those that controller.quorum.voters lists; set that instead, the same on every node", len(b.Quorum.BootstrapServers))
-	}
 	if err := n.open(ctx, cfg); err != nil {
 		n.closeListeners()
 		_ = n.closeStores()
@@ -367,6 +363,10 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 	})
 	if err != nil {
 		return err
+	}
+	if b := &cfg.broker.Quorum; len(b.Voters) == 0 && len(b.BootstrapServers) > 1 && !ctl.DynamicVoters() {
+		return fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers, and the metadata log in %s is of a node alone: "+
+			"format the directory with --standalone, --initial-controllers or --no-initial-controllers", len(b.BootstrapServers), dir)
 	}
 	n.ctl, n.meta = ctl, ctl
 	if ctl.DynamicVoters() && !(ctl.IsVoter() && len(ctl.Voters()) == 1) {
