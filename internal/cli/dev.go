@@ -58,7 +58,7 @@ BROKERS=HOST:PORT, for scripts.`,
 	fl.IntVar(&f.nodes, "nodes", 1, "number of nodes; more than one are processes of their own")
 	fl.StringVar(&f.data, "data", "", "keep the data in `DIR` (default: in memory, gone when it stops)")
 	fl.StringVar(&f.host, "host", "127.0.0.1", "address to listen on")
-	fl.IntVarP(&f.port, "port", "p", 9092, "port for Kafka clients; the next free one if it is taken")
+	fl.IntVarP(&f.port, "port", "p", defaultPort, "port for Kafka clients; the next free one if it is taken")
 	fl.IntVar(&f.httpPort, "http-port", 9644, "port for health and metrics; the next free one if it is taken")
 	fl.BoolVar(&f.demo, "demo", false, "create topics with a live producer and a consumer group")
 	fl.StringArrayVar(&f.set, "set", nil, "set a broker config: `KEY=VALUE`")

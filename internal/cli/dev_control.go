@@ -142,13 +142,13 @@ func (d *devControl) carryOut(o devOrder) devAnswer {
 
 // devOrderCmds are the commands that talk to a running cluster.
 func devOrderCmds(a *App) []*cobra.Command {
-	port := 9092
+	port := defaultPort
 	order := func(verb, use, short, example, what string, args cobra.PositionalArgs) *cobra.Command {
 		c := &cobra.Command{
 			Use: use, Short: short, Example: examples(what, example), Args: args, Hidden: true,
 			RunE: func(_ *cobra.Command, args []string) error { return a.devOrder(port, verb, args) },
 		}
-		c.Flags().IntVarP(&port, "port", "p", 9092, "port of the cluster's first node")
+		c.Flags().IntVarP(&port, "port", "p", defaultPort, "port of the cluster's first node")
 		return c
 	}
 	return []*cobra.Command{

@@ -367,9 +367,13 @@ func (c *devCluster) banner(took time.Duration) {
 		fmt.Fprintf(out, "  node %-5d %-22s http://%s/metrics   %s\n", n.id, n.kafka, n.http, n.logTo)
 	}
 	fmt.Fprintf(out, "  export KAFKA_BOOTSTRAP_SERVERS=%s\n", c.bootstrap())
-	fmt.Fprintln(out, "  try:       logstead dev kill 2     and look how clients go on")
-	fmt.Fprintln(out, "             logstead dev start 2")
-	fmt.Fprintln(out, "             logstead dev nodes")
+	port := ""
+	if _, p, _ := net.SplitHostPort(c.nodes[0].kafka); p != strconv.Itoa(defaultPort) {
+		port = " --port " + p
+	}
+	fmt.Fprintf(out, "  try:       logstead dev kill 2%s     and look how clients go on\n", port)
+	fmt.Fprintf(out, "             logstead dev start 2%s\n", port)
+	fmt.Fprintf(out, "             logstead dev nodes%s\n", port)
 	fmt.Fprintln(out, "  ctrl-c to stop")
 }
 

@@ -9,6 +9,7 @@ import (
 )
 
 const (
+	defaultPort      = 9092
 	defaultBootstrap = "127.0.0.1:9092"
 	defaultTimeout   = 10 * time.Second
 	defaultSource    = "the default address"
