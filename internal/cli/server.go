@@ -111,13 +111,21 @@ func (a *App) server(ctx context.Context, f serverFlags) error {
 	if err != nil {
 		return startFault(ctx, err)
 	}
-	return n.Run(ctx)
+	if err := n.Run(ctx); !told(ctx, err) {
+		return err
+	}
+	return nil
+}
+
+// told says that a broker has ended as it was told to.
+func told(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err()))
 }
 
 // startFault says why a broker did not start, and what to do. One that was told to stop before it was
 // ready has done what it was told.
 func startFault(ctx context.Context, err error) error {
-	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+	if told(ctx, err) {
 		return nil
 	}
 	f := &Fault{What: "the broker did not start", Why: err.Error(), Exit: exitFailed, cause: err}
