@@ -2,10 +2,12 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/logstead/logstead/internal/broker/coord"
 )
@@ -164,4 +166,32 @@ func TestClusterRollingRestart(t *testing.T) {
 		c.inSync(offsetsTopic, 3)
 	}
 	readAll(t, deadline(t), g, 200)
+}
+
+// TestClusterTellsWhoLeads asks a broker for a partition that it is no replica of: it says who leads (KIP-951).
+func TestClusterTellsWhoLeads(t *testing.T) {
+	c := startTrio(t)
+	c.create(1, "orders", 2)
+	c.everywhere("orders")
+	topic := c.up()[0].image().Topic("orders")
+	leader := topic.Partitions[0].Leader
+	for id := 1; id <= 3; id++ {
+		if slices.Contains(topic.Partitions[0].Replicas, int32(id)) {
+			continue
+		}
+		req := kmsg.NewPtrFetchRequest()
+		rt, rp := kmsg.NewFetchRequestTopic(), kmsg.NewFetchRequestTopicPartition()
+		rt.TopicID, rt.Topic, rp.PartitionMaxBytes = topic.ID, "orders", 1000
+		rt.Partitions = append(rt.Partitions, rp)
+		req.Topics, req.MaxBytes = append(req.Topics, rt), 1000
+		resp, err := c.client().Broker(id).Request(deadline(t), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _ := resp.(*kmsg.FetchResponse)
+		p := f.Topics[0].Partitions[0]
+		if p.ErrorCode == 0 || p.CurrentLeader.LeaderID != leader || len(f.Brokers) != 1 || f.Brokers[0].NodeID != leader {
+			t.Errorf("broker %d: error %d, leader %+v at %+v; broker %d leads", id, p.ErrorCode, p.CurrentLeader, f.Brokers, leader)
+		}
+	}
 }

@@ -407,15 +407,20 @@ func (f *fetchCall) hintLeader(resp *kmsg.FetchResponse, p *fetchPart, out *kmsg
 	if f.c.Version < 16 || out.ErrorCode != kerr.NotLeaderForPartition.Code && out.ErrorCode != kerr.FencedLeaderEpoch.Code {
 		return
 	}
-	part, err := p.topic.Partition(p.key.part)
-	if err != nil {
+	leader, epoch, n, ok := f.b.currentLeader(f.c.Conn, p.topic.Name, p.key.part)
+	if !ok {
 		return
 	}
-	out.CurrentLeader.LeaderId, out.CurrentLeader.LeaderEpoch = f.b.NodeID, part.LeaderEpoch()
-	if len(resp.NodeEndpoints) == 0 && f.replica < 0 {
-		n := f.b.self(f.c.Conn)
-		resp.NodeEndpoints = []kmsg.FetchResponseNodeEndpoint{{NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack}}
+	out.CurrentLeader.LeaderId, out.CurrentLeader.LeaderEpoch = leader, epoch
+	if leader < 0 || f.replica >= 0 {
+		return
 	}
+	for _, e := range resp.NodeEndpoints {
+		if e.NodeId == leader {
+			return
+		}
+	}
+	resp.NodeEndpoints = append(resp.NodeEndpoints, kmsg.FetchResponseNodeEndpoint{NodeId: n.ID, Host: n.Host, Port: n.Port, Rack: n.Rack})
 }
 
 // errorCode is code, in words that old clients know.
