@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +90,58 @@ func (a *App) completeFirstTopic(cmd *cobra.Command, args []string, prefix strin
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.completeTopics(cmd, args, prefix)
+}
+
+// completeBrokers completes the ids of brokers, for the first argument.
+func (a *App) completeBrokers(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.ask(cmd, func(ctx context.Context, cn *conn) ([]string, error) {
+		bs, err := cn.ListBrokers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var ids []string
+		for _, id := range bs.NodeIDs() {
+			ids = append(ids, strconv.Itoa(int(id)))
+		}
+		return withPrefix(ids, prefix), nil
+	})
+}
+
+// completeQuorum completes the ids of the quorum's voters or observers, for the first argument.
+func (a *App) completeQuorum(role string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return a.ask(cmd, func(_ context.Context, cn *conn) ([]string, error) {
+			q, err := cn.quorum()
+			if err != nil {
+				return nil, err
+			}
+			var ids []string
+			for _, n := range q.Nodes {
+				if (n.Role == "observer") == (role == "observer") {
+					ids = append(ids, strconv.Itoa(int(n.ID)))
+				}
+			}
+			return withPrefix(ids, prefix), nil
+		})
+	}
+}
+
+// completeFlagBrokers completes the ids of brokers after the flags.
+func (a *App) completeFlagBrokers(c *cobra.Command, flags ...string) {
+	for _, f := range flags {
+		err := c.RegisterFlagCompletionFunc(f, func(cmd *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+			return a.completeBrokers(cmd, nil, prefix)
+		})
+		if err != nil {
+			panic(err) // the flag is not there, which every test of the command tree would see
+		}
+	}
 }
 
 // completeGroups completes group names in every position.
