@@ -119,6 +119,10 @@ type Options struct {
 	// BrokerEpoch tells the epoch to note in the clean-shutdown mark; nil notes -1.
 	BrokerEpoch func() int64
 
+	// ByHand has the store keep no goroutines: what they would do waits for Work. It goes with a journal
+	// that is disabled, and is for who drives everything from one goroutine, as a simulation does.
+	ByHand bool
+
 	RecoveryThreads int // per directory; default 2
 	MaxOpenFiles    int // default 4096
 	Journal         JournalOptions
@@ -185,6 +189,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("storage options: Dirs is empty; give at least one log directory")
 	case o.NodeID < 0:
 		return fmt.Errorf("storage options: NodeID is %d, want 0 or more", o.NodeID)
+	case o.ByHand && !o.Journal.Disabled:
+		return fmt.Errorf("storage options: ByHand goes with Journal.Disabled only: a journal has goroutines of its own")
 	}
 	return o.Defaults.validate()
 }

@@ -104,17 +104,23 @@ func (n *notifier) work(stop <-chan struct{}) {
 		case <-stop:
 			done = true
 		}
-		n.mu.Lock()
-		calls := n.mu.calls
-		n.mu.calls = nil
-		n.mu.Unlock()
-		for _, fn := range calls {
-			fn()
-		}
-		spare = n.logs.take(spare)
-		for i, l := range spare {
-			l.tellSynced()
-			spare[i] = nil
-		}
+		spare = n.once(spare)
 	}
+}
+
+// once runs what waits. It returns spare for the next time.
+func (n *notifier) once(spare []*Log) []*Log {
+	n.mu.Lock()
+	calls := n.mu.calls
+	n.mu.calls = nil
+	n.mu.Unlock()
+	for _, fn := range calls {
+		fn()
+	}
+	spare = n.logs.take(spare)
+	for i, l := range spare {
+		l.tellSynced()
+		spare[i] = nil
+	}
+	return spare
 }

@@ -15,6 +15,9 @@ import (
 // startWorkers begins the goroutines that live from Open to Close: those that commit appends and
 // those that tell about it.
 func (s *Store) startWorkers() {
+	if s.opts.ByHand {
+		return
+	}
 	s.workers.Go(func() { s.notify.work(s.stopNotify) })
 	for _, d := range s.dirs {
 		s.commits.Go(func() { d.commits.work(s.stop, (*Log).commit) })
@@ -26,6 +29,22 @@ func (s *Store) startWorkers() {
 	s.commits.Go(func() {
 		s.flusher.work(s.stop, func(l *Log) { _ = l.checkpoint(false) }) // an error has taken the directory offline
 	})
+}
+
+// Work does, in a store that is driven by hand, what waits for the goroutines that it does not have.
+func (s *Store) Work() {
+	for _, d := range s.dirs {
+		for _, l := range d.commits.take(nil) {
+			l.commit()
+		}
+	}
+	for _, l := range s.behind.take(nil) {
+		l.writeBack()
+	}
+	for _, l := range s.flusher.take(nil) {
+		_ = l.checkpoint(false) // an error has taken the directory offline
+	}
+	s.notify.once(nil)
 }
 
 // Run does what has to be done from time to time: retention, flushes, checkpoints, expiry of
@@ -110,7 +129,7 @@ func (s *Store) expireProducers(now time.Time) {
 
 // Checkpoint moves the recovery point of every log to its end and writes the offset checkpoints.
 func (s *Store) Checkpoint() {
-	for _, l := range s.all() {
+	for _, l := range s.Logs() {
 		_ = l.checkpoint(false) // an error has taken the directory offline
 	}
 	for _, d := range s.dirs {
