@@ -404,28 +404,44 @@ func (c *Controller) turn(ctx context.Context, tick <-chan time.Time) error {
 	case <-ctx.Done():
 		return nil
 	case op := <-ops:
-		if !c.core.Ruling() || c.began != c.Epoch() {
-			tell([]func(error){op(c.machine, c.opts.Clock.Now()).Done}, kerr.NotController)
-			return nil
-		}
-		err = c.runOps(op)
+		err = c.carryOut(op)
 	case list := <-c.inbox:
-		for _, m := range list {
-			if err := c.core.Step(m, c.opts.Clock.Now()); err != nil {
-				return err
-			}
-		}
+		err = c.stepAll(list)
 	case node := <-c.gone:
 		c.core.LeaderGone(node, c.opts.Clock.Now())
 	case failed := <-c.written:
 		err = c.finish(failed)
 	case <-tick:
-		if err = c.core.Tick(c.opts.Clock.Now()); err == nil && c.round == nil && c.core.Ruling() && c.began == c.Epoch() {
-			err = c.runTimer()
-		}
+		err = c.tick()
 	}
 	if err != nil {
 		return err
 	}
 	return c.pump(false)
+}
+
+// carryOut begins a round with an operation, where this node may decide.
+func (c *Controller) carryOut(op operation) error {
+	if !c.core.Ruling() || c.began != c.Epoch() {
+		tell([]func(error){op(c.machine, c.opts.Clock.Now()).Done}, kerr.NotController)
+		return nil
+	}
+	return c.runOps(op)
+}
+
+func (c *Controller) stepAll(list []*raft.Message) error {
+	for _, m := range list {
+		if err := c.core.Step(m, c.opts.Clock.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Controller) tick() error {
+	err := c.core.Tick(c.opts.Clock.Now())
+	if err == nil && c.round == nil && c.core.Ruling() && c.began == c.Epoch() {
+		err = c.runTimer()
+	}
+	return err
 }

@@ -1,0 +1,44 @@
+package controller
+
+// Step does what Run would with what waits now, and returns: messages of the quorum, operations, what
+// subscribers are to be told, and, where tick says so, what is due by the clock. It writes on the
+// caller's goroutine. For who drives a controller by hand, as a simulation does; never beside Run.
+func (c *Controller) Step(tick bool) error {
+	if tick {
+		if err := c.tick(); err != nil {
+			return err
+		}
+	}
+	for {
+		if err := c.pump(true); err != nil {
+			return err
+		}
+		c.published.drain()
+		c.maybeSnapshot()
+		if more, err := c.takeOne(); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// takeOne takes in one thing that waits, in an order that chance has no part in.
+func (c *Controller) takeOne() (more bool, err error) {
+	select {
+	case list := <-c.inbox:
+		return true, c.stepAll(list)
+	default:
+	}
+	select {
+	case node := <-c.gone:
+		c.core.LeaderGone(node, c.opts.Clock.Now())
+		return true, nil
+	default:
+	}
+	if c.round != nil {
+		return false, nil
+	}
+	if op := c.nextOp(0); op != nil {
+		return true, c.carryOut(op)
+	}
+	return false, nil
+}
