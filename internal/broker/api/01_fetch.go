@@ -292,20 +292,14 @@ func (f *fetchCall) noteFollower() {
 	}
 }
 
-// divergence says where the fetcher's log differs from this one (KIP-595); nil where it does not, or
-// where the fetch does not tell.
+// divergence says where the fetcher's log differs from this one; nil where it does not, or where the
+// fetch does not tell.
 func (f *fetchCall) divergence(p *fetchPart, part *partition.Partition) (*kmsg.FetchResponseEpochEndOffset, error) {
-	if p.lastFetchedEpoch < 0 {
-		return nil, nil
+	epoch, end, diverges, err := part.Diverges(p.lastFetchedEpoch, p.offset)
+	if !diverges {
+		return nil, err
 	}
-	epoch, end := part.Log().EpochEnd(p.lastFetchedEpoch)
-	if epoch < 0 || end < 0 {
-		return nil, kerr.OffsetOutOfRange
-	}
-	if epoch < p.lastFetchedEpoch || end < p.offset {
-		return &kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}, nil
-	}
-	return nil, nil
+	return &kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}, nil
 }
 
 func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err error) {

@@ -134,3 +134,17 @@ func (p *Partition) TimestampAt(offset int64) (ms int64, ok bool) {
 	}
 	return batch.Batch(header).BaseTimestamp(), true
 }
+
+// Diverges says whether a log that ends at offset, with records of a last leader epoch (-1: it has none, or
+// does not tell), differs from this one: then this log has the epoch, or the newest one before it,
+// up to end (KIP-595).
+func (p *Partition) Diverges(lastEpoch int32, offset int64) (epoch int32, end int64, diverges bool, err error) {
+	if lastEpoch < 0 {
+		return -1, -1, false, nil
+	}
+	epoch, end = p.Log().EpochEnd(lastEpoch)
+	if epoch < 0 || end < 0 {
+		return -1, -1, false, kerr.OffsetOutOfRange
+	}
+	return epoch, end, epoch < lastEpoch || end < offset, nil
+}
