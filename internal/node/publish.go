@@ -25,6 +25,10 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 		defer n.fetchers.Wake()
 	}
 	if !n.opened {
+		if !n.registeredIn(im) {
+			n.reconfigure(im)
+			return
+		}
 		n.opened = true
 		n.openAll(im)
 		return
@@ -55,6 +59,17 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 			n.applySettings(im, n.parts.Topic(r.Name))
 		}
 	}
+}
+
+// registeredIn says whether an image knows this run of the broker. One that does not tells what an earlier
+// run led: that may have written more in those leader epochs than this one finds on its disk, and
+// nobody may write in them again.
+func (n *Node) registeredIn(im *meta.Image) bool {
+	if n.uplink == nil {
+		return true // it registers before it opens, or is no broker
+	}
+	b := im.Broker(n.api.NodeID)
+	return b != nil && b.Incarnation == n.incarnation
 }
 
 // openAll begins with all of an image, of which nobody has said what is new.
