@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench profile generate soak
+.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench profile generate sim soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -16,6 +16,9 @@ check:            ## format, vet, import layers, generated files, other systems
 
 fuzz:             ## every fuzz target for half a minute
 	bash .ci/fuzz 30s
+
+sim:              ## thousands of histories of a cluster in one process
+	go test ./internal/sim -count=1 -run TestSeeds -seeds 2000
 
 interop:          ## real clients of seven languages against logstead
 	go run ./interop
@@ -53,6 +56,7 @@ generate:         ## what is made from tables and from Kafka's message definitio
 	go test ./internal/node -run MetricsDoc -update
 
 soak:             ## the long forms
+	go test ./internal/sim -count=1 -run TestSeeds -seed 10000 -seeds 20000 -timeout 2h
 	go run ./interop -long
 	go run ./interop/hostile -long
 	go run ./interop/model -seeds 40 -ops 1000

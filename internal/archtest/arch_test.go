@@ -35,6 +35,7 @@ var floors = []struct {
 		"internal/kit", "internal/proto", "internal/conf", "internal/storage", "internal/cluster", "internal/node",
 	}},
 	{"internal/archtest", nil},
+	{"internal/sim", nil}, // all of it is tests
 	{"cmd/logstead", []string{"internal/cli"}},
 	{"interop", []string{"internal/proto", "internal/kit"}},
 	{"bench", []string{"internal"}},

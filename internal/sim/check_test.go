@@ -1,0 +1,328 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/proto/batch"
+)
+
+// committed is a record that the high watermark of a leader has covered.
+type committed struct {
+	value string
+	epoch int32
+}
+
+// place is where a batch stands.
+type place struct {
+	offset int64
+	epoch  int32
+}
+
+type replicaKey struct {
+	node int32
+	k    tp
+}
+
+// view is what was seen of a replica since its node started.
+type view struct {
+	scanned  int64 // its log was compared with what others wrote, up to here
+	verified int64 // and with what is committed
+	epoch    int32 // in which it led, and the high watermark then
+	hw       int64
+}
+
+type incarnation struct {
+	node int32
+	boot int
+}
+
+// checker knows what has happened in a run, and says what must not have.
+type checker struct {
+	w         *world
+	committed map[tp][]committed
+	since     map[tp][]int32        // the leader epochs in which they were
+	next      map[tp]map[string]int // by producer, the number of its next record
+	written   map[tp]map[place]uint32
+	views     map[replicaKey]*view
+	ends      map[replicaKey]int64 // of logs, before a crash
+	leaders   map[tp]map[int32]incarnation
+	rulers    map[int32]int32
+	images    map[int64]string
+	out       *node // stays away while the others have to make progress
+}
+
+func newChecker(w *world) *checker {
+	return &checker{
+		w: w, committed: map[tp][]committed{}, since: map[tp][]int32{}, next: map[tp]map[string]int{}, written: map[tp]map[place]uint32{},
+		views: map[replicaKey]*view{}, ends: map[replicaKey]int64{}, leaders: map[tp]map[int32]incarnation{},
+		rulers: map[int32]int32{}, images: map[int64]string{},
+	}
+}
+
+func (c *checker) excluded(n *node) bool { return c.out == n }
+
+func (c *checker) view(n *node, k tp) *view {
+	key := replicaKey{n.id, k}
+	v := c.views[key]
+	if v == nil {
+		v = &view{epoch: -1}
+		c.views[key] = v
+	}
+	return v
+}
+
+// crashed notes what a node had.
+func (c *checker) crashed(n *node) {
+	for k, p := range n.parts {
+		delete(c.views, replicaKey{n.id, k})
+		c.ends[replicaKey{n.id, k}] = p.Log().EndOffset()
+	}
+}
+
+// booted looks at what a node has kept.
+func (c *checker) booted(n *node) {
+	for _, k := range c.w.keys() {
+		if l, ok := n.store.Log(k); ok {
+			if before := c.ends[replicaKey{n.id, k}]; l.EndOffset() < before {
+				c.w.reached("a crash took unsynced records")
+			}
+		}
+	}
+}
+
+// look checks a node after something has happened on it.
+func (c *checker) look(n *node) {
+	if id, epoch := n.ctl.Leader(); id == n.id {
+		if was, ok := c.rulers[epoch]; ok && was != id {
+			c.w.fail("epoch %d of the quorum has two leaders: %d and %d", epoch, was, id)
+		} else if !ok {
+			c.w.note("node %d leads the quorum in epoch %d", id, epoch)
+			if len(c.rulers) > 0 {
+				c.w.reached("the quorum changed its leader")
+			}
+		}
+		c.rulers[epoch] = id
+	}
+	for _, k := range c.w.keys() {
+		if p := n.parts[k]; p != nil {
+			c.appended(n, k, p)
+			c.absorb(n, k, p)
+		}
+	}
+}
+
+// appended compares what is new in a log with what others have at the same offset from the same leader epoch.
+func (c *checker) appended(n *node, k tp, p *partition.Partition) {
+	v := c.view(n, k)
+	end := p.Log().EndOffset()
+	if n.doomed || v.scanned >= end {
+		return
+	}
+	if c.written[k] == nil {
+		c.written[k] = map[place]uint32{}
+	}
+	c.scan(n, k, p, v.scanned, end, func(b batch.Batch) {
+		at := place{b.BaseOffset(), b.LeaderEpoch()}
+		if crc, ok := c.written[k][at]; ok && crc != b.CRC() {
+			c.w.fail("%s at %s: another batch at offset %d of leader epoch %d than elsewhere", k, n, at.offset, at.epoch)
+		}
+		c.written[k][at] = b.CRC()
+	})
+	v.scanned = end
+}
+
+// scan gives whole batches of a log, and demands that offsets are dense.
+func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn func(batch.Batch)) {
+	for at := from; at < to && c.w.failed == nil; {
+		rng, err := p.Log().Read(at, 1<<20, to, true)
+		if err == nil && rng == nil {
+			err = fmt.Errorf("nothing there")
+		}
+		var data []byte
+		if err == nil {
+			data, err = bytesOf(rng)
+		}
+		for len(data) > 0 && err == nil {
+			var b batch.Batch
+			if b, data, err = batch.Next(data); err == nil {
+				err = b.CheckCRC()
+			}
+			if err != nil {
+				break
+			}
+			if b.BaseOffset() > at || b.LastOffset() < at {
+				c.w.fail("%s at %s: a batch of offsets %d to %d where %d comes next", k, n, b.BaseOffset(), b.LastOffset(), at)
+				return
+			}
+			fn(b)
+			at = b.LastOffset() + 1
+		}
+		if err != nil {
+			c.w.fail("%s at %s: offset %d of %d cannot be read: %v", k, n, at, to, err)
+		}
+	}
+}
+
+// absorb takes in what a high watermark has covered, and compares that with what was covered before.
+func (c *checker) absorb(n *node, k tp, p *partition.Partition) {
+	if n.doomed || c.w.failed != nil {
+		return
+	}
+	v, hw := c.view(n, k), p.HighWatermark()
+	if p.IsLeader() {
+		if epoch := p.LeaderEpoch(); v.epoch == epoch && hw < v.hw {
+			c.w.fail("%s at %s: the high watermark went back from %d to %d in leader epoch %d", k, n, v.hw, hw, epoch)
+		} else {
+			v.epoch, v.hw = epoch, hw
+		}
+	} else if have := int64(len(c.committed[k])); hw > have {
+		c.w.fail("%s at %s: a follower's high watermark is %d, no leader's was above %d", k, n, hw, have)
+	}
+	c.verify(n, k, p, hw)
+}
+
+// verify compares a log below a bound with what is committed, and adds to that what a leader has more.
+func (c *checker) verify(n *node, k tp, p *partition.Partition, to int64) {
+	v := c.view(n, k)
+	if v.verified >= to {
+		return
+	}
+	c.scan(n, k, p, v.verified, to, func(b batch.Batch) {
+		for rec, err := range b.Records(batch.Limits{}) {
+			if err != nil {
+				c.w.fail("%s at %s: %v", k, n, err)
+				return
+			}
+			got, at := committed{string(rec.Value), b.LeaderEpoch()}, b.Offset(&rec)
+			if at >= to {
+				return
+			}
+			switch all := c.committed[k]; {
+			case at < int64(len(all)) && all[at] != got:
+				c.w.fail("%s at %s: offset %d holds %q of leader epoch %d, committed was %q of leader epoch %d", k, n, at, got.value,
+					got.epoch, all[at].value, all[at].epoch)
+			case at == int64(len(all)):
+				c.committed[k] = append(all, got)
+				c.since[k] = append(c.since[k], p.LeaderEpoch())
+				c.inOrder(k, got.value)
+			}
+		}
+	})
+	v.verified = to
+}
+
+// inOrder demands the next record of its producer, which is named before the last dash.
+func (c *checker) inOrder(k tp, value string) {
+	i := strings.LastIndexByte(value, '-')
+	var number int
+	if _, err := fmt.Sscan(value[i+1:], &number); err != nil {
+		c.w.fail("%s: record %q: %v", k, value, err)
+		return
+	}
+	if c.next[k] == nil {
+		c.next[k] = map[string]int{}
+	}
+	if want := c.next[k][value[:i]]; number != want {
+		c.w.fail("%s: record %q of a producer is committed where number %d comes next", k, value, want)
+	}
+	c.next[k][value[:i]] = number + 1
+}
+
+// truncated has a part of a log looked at again.
+func (c *checker) truncated(n *node, k tp, end int64) {
+	if n.doomed {
+		return
+	}
+	v := c.view(n, k)
+	v.scanned, v.verified = min(v.scanned, end), min(v.verified, end)
+}
+
+// leads checks what begins a leader epoch.
+func (c *checker) leads(n *node, k tp, p *partition.Partition) {
+	if n.doomed {
+		return
+	}
+	epoch, me := p.LeaderEpoch(), incarnation{n.id, n.boot}
+	if c.leaders[k] == nil {
+		c.leaders[k] = map[int32]incarnation{}
+	}
+	if was, ok := c.leaders[k][epoch]; ok && was != me {
+		c.w.fail("%s: leader epoch %d is led by %s, incarnation %d, and by node %d, incarnation %d", k, epoch, n, n.boot, was.node, was.boot)
+		return
+	}
+	if len(c.leaders[k]) > 0 {
+		c.w.reached("a partition changed its leader")
+	}
+	c.leaders[k][epoch] = me
+	have := int64(0) // what later leaders have committed, it may not have: it is late
+	for _, e := range c.since[k] {
+		if e < epoch {
+			have++
+		}
+	}
+	if end := p.Log().EndOffset(); end < have {
+		c.w.fail("%s: %s begins leader epoch %d with %d records, %d are committed", k, n, epoch, end, have)
+		return
+	}
+	c.view(n, k).verified = 0
+	c.verify(n, k, p, have)
+}
+
+// acked checks what a producer was told.
+func (c *checker) acked(k tp, base int64, values []string) {
+	for i, v := range values {
+		at := base + int64(i)
+		if all := c.committed[k]; at >= int64(len(all)) || all[at].value != v {
+			c.w.fail("%s: record %q was acknowledged at offset %d and is not committed there", k, v, at)
+		}
+	}
+}
+
+// image compares the metadata of nodes.
+func (c *checker) image(n *node, im *meta.Image) {
+	if n.doomed {
+		return
+	}
+	if n.image != nil && im.Offset < n.image.Offset {
+		c.w.fail("%s: the metadata went back from offset %d to %d", n, n.image.Offset, im.Offset)
+	}
+	var b strings.Builder
+	for _, br := range im.Brokers() {
+		fmt.Fprintf(&b, "%d:%d:%v ", br.ID, br.Epoch, br.Fenced)
+	}
+	if t := im.Topic(topicName); t != nil {
+		for i, p := range t.Partitions {
+			fmt.Fprintf(&b, "%d:%d/%d/%d%v ", i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR)
+			if p.Leader >= 0 && !slices.Contains(p.ISR, p.Leader) {
+				c.w.fail("metadata at %d: partition %d is led by %d, in sync are %v", im.Offset, i, p.Leader, p.ISR)
+			}
+		}
+	}
+	if was, ok := c.images[im.Offset]; ok && was != b.String() {
+		c.w.fail("%s: metadata at offset %d is %s, elsewhere %s", n, im.Offset, b.String(), was)
+	} else if !ok {
+		c.w.note("metadata at %d: %s", im.Offset, b.String())
+	}
+	c.images[im.Offset] = b.String()
+}
+
+// same says whether the replicas of some nodes have come to the same, and all of it is committed.
+func (c *checker) same(nodes []*node) bool {
+	for _, k := range c.w.keys() {
+		end := int64(len(c.committed[k]))
+		for _, n := range nodes {
+			p := n.parts[k]
+			if !n.up || p == nil || p.Log().EndOffset() != end || p.HighWatermark() != end || c.view(n, k).verified < end {
+				return false
+			}
+			if s := n.states[k]; s == nil || s.Leader < 0 || !slices.Contains(s.ISR, n.id) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,368 @@
+package sim
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/raft"
+	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/storage"
+)
+
+const (
+	clusterID    = "AAAAAAAAAAAAAAAAAAAAAA"
+	dataDir      = "/data"
+	tickEvery    = 50 * time.Millisecond
+	election     = 500 * time.Millisecond
+	heartbeat    = 100 * time.Millisecond
+	maxWaiting   = 200 // operations that may wait at a controller
+	brokerConfig = "broker.session.timeout.ms=1500\nlogstead.broker.suspect.timeout.ms=300\n" +
+		"default.replication.factor=3\nmin.insync.replicas=2\n"
+)
+
+var static = func() *conf.Static {
+	s, err := conf.Load(conf.Source{
+		File: "sim.properties", ReadFile: func(string) ([]byte, error) { return []byte(brokerConfig), nil },
+	})
+	if err != nil {
+		panic(err)
+	}
+	return s
+}()
+
+// node is a broker and controller: its disk, and while it is up what runs on it.
+type node struct {
+	w      *world
+	id     int32
+	voters []raft.Voter
+	disk   *vfs.Mem
+	boot   int // incarnations so far
+	up     bool
+
+	// What a crash takes.
+	fault   *vfs.Fault
+	store   *storage.Store
+	ctl     *controller.Controller
+	waiting int       // operations at the controller
+	frozen  time.Time // until when its process is stopped
+	fuse    int       // disk operations until the power fails; 0 is never
+	doomed  bool
+	left    *vfs.Mem // what the power cut leaves
+
+	image       *meta.Image
+	incarnation base.TopicID
+	epoch       int64 // the broker's, -1 before it is registered
+	reports     bool  // a report to the controller is under way
+	parts       map[tp]*partition.Partition
+	states      map[tp]*meta.Partition
+	follows     map[tp]*following
+	loops       map[int32]*loop
+	told        map[toldKey]int64
+}
+
+func newNodes(w *world) {
+	var voters []raft.Voter
+	for id := int32(1); int(id) <= w.opts.nodes; id++ {
+		v := raft.Voter{ID: id}
+		binary.BigEndian.PutUint64(v.DirectoryID[:], w.rng.Uint64())
+		voters = append(voters, v)
+	}
+	for _, v := range voters {
+		n := &node{w: w, id: v.ID, voters: voters, disk: vfs.NewMem()}
+		n.disk.SetClock(w.now)
+		dir := storage.MetaProperties{ClusterID: clusterID, NodeID: v.ID, DirectoryID: v.DirectoryID}
+		if err := n.disk.MkdirAll(dataDir); err != nil {
+			panic(err)
+		}
+		if err := n.disk.SyncDir("/"); err != nil {
+			panic(err)
+		}
+		if err := storage.WriteMeta(n.disk, dataDir, dir); err != nil {
+			panic(err)
+		}
+		w.nodes = append(w.nodes, n)
+	}
+	for _, n := range w.nodes {
+		n.start()
+	}
+}
+
+func (w *world) node(id int32) *node { return w.nodes[id-1] }
+
+// start boots a node on its disk.
+func (n *node) start() {
+	if n.up || n.w.failed != nil {
+		return
+	}
+	w := n.w
+	n.boot++
+	n.fault, n.fuse, n.doomed, n.left, n.waiting, n.frozen = vfs.NewFault(n.disk), 0, false, nil, 0, time.Time{}
+	n.fault.OnOp(n.burn)
+	n.image, n.epoch, n.reports = nil, -1, false
+	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
+	n.loops, n.told = map[int32]*loop{}, map[toldKey]int64{}
+	n.incarnation = n.newID()
+	w.note("node %d starts, incarnation %d", n.id, n.boot)
+	if w.faulty && w.chance(0.1) {
+		n.fuse = 1 + w.rng.IntN(40)
+	}
+	err := n.open()
+	if n.doomed {
+		w.reached("crash in a start")
+		n.lost()
+		return
+	}
+	if err != nil {
+		w.fail("node %d does not start: %v", n.id, err)
+		return
+	}
+	n.up = true
+	w.check.booted(n)
+	n.every(tickEvery, n.tick)
+	n.every(tickEvery, n.report)
+	n.syncLater()
+}
+
+func (n *node) newID() (id base.TopicID) {
+	binary.BigEndian.PutUint64(id[:], n.w.rng.Uint64())
+	return id
+}
+
+func (n *node) open() (err error) {
+	n.store, err = storage.Open(context.Background(), storage.Options{
+		FS: n.fault, Clock: n.w.clk, Dirs: []string{dataDir}, NodeID: n.id, ClusterID: clusterID,
+		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1,
+	})
+	if err != nil {
+		return err
+	}
+	random := func() *rand.Rand { return rand.New(rand.NewPCG(n.w.rng.Uint64(), 3)) }
+	n.ctl, err = controller.Open(context.Background(), controller.Options{
+		Config: controller.Config{NodeID: n.id, Static: static, NewID: n.newID, Random: random()},
+		Store:  n.store, FS: n.fault, ClusterID: clusterID, Clock: n.w.clk, SnapshotBytes: n.w.opts.snapshots,
+		Quorum: controller.Quorum{
+			Voters: n.voters, DirectoryID: n.voters[n.id-1].DirectoryID, Transport: wires{n, n.boot},
+			Election: election, Heartbeat: heartbeat, Rand: random(),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.ctl.Subscribe(func(_, now *meta.Image, _ meta.Delta) { n.published(now) })
+	return nil
+}
+
+// burn cuts the power before an operation on the disk.
+func (n *node) burn(op vfs.Op) {
+	if n.fuse == 0 || !op.Kind.Changes() {
+		return
+	}
+	if n.fuse--; n.fuse == 0 {
+		n.left, n.doomed = n.disk.CrashClone(n.crashOptions()), true
+	}
+}
+
+// crashOptions: in durability "replicated" it is the process that ends, and what it has written stays.
+func (n *node) crashOptions() vfs.CrashOptions {
+	keep := 1.0
+	if n.w.opts.fsync {
+		keep = []float64{0, 0.5, 1}[n.w.rng.IntN(3)]
+	}
+	return vfs.CrashOptions{KeepUnsynced: keep, Seed: n.w.rng.Uint64()}
+}
+
+// crash cuts the power between two events.
+func (n *node) crash() {
+	if !n.up {
+		return
+	}
+	n.left, n.doomed = n.disk.CrashClone(n.crashOptions()), true
+	n.lost()
+}
+
+// lost takes away what was in memory, and what the disk has lost.
+func (n *node) lost() {
+	w := n.w
+	w.note("node %d loses power", n.id)
+	w.reached("crash")
+	w.check.crashed(n)
+	n.up, n.disk, n.left = false, n.left, nil
+	n.disk.SetClock(w.now)
+	for _, other := range w.nodes { // connections to it break, for who notices
+		if id := n.id; other != n && other.up && w.chance(0.5) {
+			w.after(w.between(time.Millisecond, 50*time.Millisecond), func() { other.act(func() { other.gone(id) }) })
+		}
+	}
+	if !w.faulty && !w.check.excluded(n) {
+		w.after(time.Second, n.start)
+	}
+}
+
+// gone hears that nothing listens any more where another node was.
+func (n *node) gone(id int32) {
+	n.ctl.Gone(id)
+	if n.image == nil {
+		return
+	}
+	if b := n.image.Broker(id); b != nil {
+		n.submit(func(m *controller.Machine, now time.Time) controller.Outcome {
+			m.Suspect(now, id, b.Epoch)
+			return controller.Outcome{}
+		})
+	}
+}
+
+// act is everything that a node does: something happens to it, and its controller goes on. If
+// the power has failed meanwhile, nothing that came later has happened.
+func (n *node) act(fn func()) {
+	if !n.up {
+		return
+	}
+	if n.frozen.After(n.w.now()) { // what arrives waits in its sockets
+		n.after(n.frozen.Sub(n.w.now()), fn)
+		return
+	}
+	fn()
+	n.step(false)
+	n.settle()
+}
+
+func (n *node) step(tick bool) {
+	if err := n.ctl.Step(tick); err != nil && !n.doomed {
+		n.w.fail("node %d: controller: %v", n.id, err)
+	}
+}
+
+func (n *node) settle() {
+	if n.doomed {
+		n.w.reached("crash in a write")
+		n.lost()
+		return
+	}
+	n.w.check.look(n)
+}
+
+// after has fn called on this incarnation.
+func (n *node) after(d time.Duration, fn func()) {
+	boot := n.boot
+	n.w.after(d, func() {
+		if n.boot == boot {
+			n.act(fn)
+		}
+	})
+}
+
+func (n *node) every(d time.Duration, fn func()) {
+	n.after(d, func() {
+		fn()
+		n.every(d, fn)
+	})
+}
+
+func (n *node) tick() {
+	n.step(true)
+	for _, k := range n.w.keys() {
+		if p := n.parts[k]; p != nil {
+			p.Tick(n.w.now(), lagMax)
+		}
+	}
+	n.pumpAll()
+}
+
+// syncLater has the store sync what waits for it, after a while.
+func (n *node) syncLater() {
+	n.after(n.w.between(time.Millisecond, max(n.w.opts.syncDelay, 2*time.Millisecond)), func() {
+		n.store.Work()
+		if n.w.chance(0.002) {
+			n.store.Checkpoint()
+		}
+		n.syncLater()
+	})
+}
+
+// submit hands the controller an operation, if there is room.
+func (n *node) submit(op func(m *controller.Machine, now time.Time) controller.Outcome) bool {
+	if n.waiting >= maxWaiting {
+		return false
+	}
+	n.waiting++
+	err := n.ctl.Submit(func(m *controller.Machine, now time.Time) controller.Outcome {
+		n.waiting--
+		return op(m, now)
+	})
+	return err == nil
+}
+
+// wires carry the quorum's messages.
+type wires struct {
+	n    *node
+	boot int
+}
+
+func (l wires) Send(list []*raft.Message) {
+	n := l.n
+	if n.doomed || n.boot != l.boot {
+		return
+	}
+	for _, m := range list {
+		raw, err := raft.Encode([]*raft.Message{m})
+		if err != nil {
+			n.w.fail("message of the quorum: %v", err)
+			return
+		}
+		to := raft.Receiver(m)
+		n.w.send(n.id, to, func() {
+			t := n.w.node(to)
+			t.act(func() {
+				got, err := raft.Decode(raw)
+				if err != nil {
+					n.w.fail("message of the quorum: %v", err)
+					return
+				}
+				t.ctl.Receive(got)
+			})
+		})
+	}
+}
+
+// call asks another node something. done hears the answer once, or that there was none.
+func (n *node) call(to int32, patience time.Duration, serve func(t *node, reply func(any)), done func(answer any, ok bool)) {
+	if n.doomed {
+		return
+	}
+	settled := false
+	settle := func(v any, ok bool) {
+		if !settled {
+			settled = true
+			done(v, ok)
+		}
+	}
+	boot := n.boot
+	n.after(patience, func() { settle(nil, false) })
+	n.w.send(n.id, to, func() {
+		t := n.w.node(to)
+		at := t.boot
+		t.act(func() {
+			serve(t, func(v any) {
+				if t.doomed || t.boot != at {
+					return
+				}
+				n.w.send(to, n.id, func() {
+					if n.boot == boot {
+						n.act(func() { settle(v, true) })
+					}
+				})
+			})
+		})
+	})
+}
+
+func (n *node) String() string { return fmt.Sprintf("node %d", n.id) }

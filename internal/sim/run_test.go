@@ -1,0 +1,233 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// simulate is one seed: a cluster comes up, is broken for a while, and has to go on once a majority is healed.
+func simulate(o options) *world {
+	w := newWorld(o)
+	newNodes(w)
+	w.create()
+	if !w.runUntil(30*time.Second, w.serves) && w.failed == nil {
+		w.fail("no cluster comes up without faults")
+	}
+	w.faulty = true
+	w.produce()
+	w.net.loss, w.net.twice, w.net.late = o.loss, o.twice, o.late
+	w.breakSomething()
+	w.run(o.safety)
+	w.recover()
+	return w
+}
+
+// create has the topic created, by whoever leads the quorum.
+func (w *world) create() {
+	if n := w.newest(); n.image != nil && n.image.Topic(topicName) != nil {
+		return
+	}
+	for _, n := range w.nodes {
+		if id, _ := n.ctl.Leader(); n.up && id == n.id {
+			req := kmsg.NewCreateTopicsRequest()
+			t := kmsg.NewCreateTopicsRequestCreatableTopic()
+			t.Name, t.NumPartitions, t.ReplicationFactor = topicName, w.opts.partitions, 3
+			req.Topics = append(req.Topics, t)
+			n.act(func() {
+				n.submit(func(m *controller.Machine, _ time.Time) controller.Outcome {
+					records, _ := m.CreateTopics(controller.Request{}, &req)
+					return controller.Outcome{Records: records}
+				})
+			})
+		}
+	}
+	w.after(300*time.Millisecond, w.create)
+}
+
+// serves says whether every node has every partition, with a leader and all in sync.
+func (w *world) serves() bool {
+	for _, n := range w.nodes {
+		for _, k := range w.keys() {
+			if s := n.states[k]; s == nil || s.Leader < 0 || len(s.ISR) < 3 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// breakSomething does one evil thing, and has the next done later.
+func (w *world) breakSomething() {
+	if !w.faulty {
+		return
+	}
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	switch x := w.rng.IntN(100); {
+	case x < 20:
+		n.crash()
+	case x < 40:
+		n.fuse = 1 + w.rng.IntN(30)
+	case x < 47:
+		w.reached("crash of all")
+		for _, n := range w.nodes {
+			n.crash()
+		}
+	case x < 57:
+		w.note("%s is cut off", n)
+		w.reached("a node cut off")
+		for _, other := range w.nodes {
+			w.cut(n.id, other.id)
+			w.cut(other.id, n.id)
+		}
+	case x < 70:
+		other := w.nodes[w.rng.IntN(len(w.nodes))]
+		w.note("%s cannot reach %s", n, other)
+		w.reached("a way cut in one direction")
+		w.cut(n.id, other.id)
+		if w.chance(0.5) {
+			w.cut(other.id, n.id)
+		}
+	case x < 80:
+		w.note("%s stands still", n)
+		w.reached("a process stood still")
+		n.frozen = w.now().Add(w.between(200*time.Millisecond, 3*time.Second))
+	case x < 90:
+		w.electPreferred()
+	}
+	for _, n := range w.nodes {
+		if !n.up {
+			w.after(w.between(50*time.Millisecond, 3*time.Second), n.start)
+		}
+	}
+	w.after(w.between(w.opts.faultEvery/2, 2*w.opts.faultEvery), w.breakSomething)
+}
+
+// cut closes a direction for a while.
+func (w *world) cut(from, to int32) {
+	l := link{from, to}
+	all := w.net.cut
+	all[l] = true
+	w.after(w.between(100*time.Millisecond, 3*time.Second), func() { delete(all, l) })
+}
+
+func (w *world) electPreferred() {
+	for _, n := range w.nodes {
+		if id, _ := n.ctl.Leader(); !n.up || id != n.id {
+			continue
+		}
+		req := kmsg.NewElectLeadersRequest()
+		n.act(func() {
+			n.submit(func(m *controller.Machine, _ time.Time) controller.Outcome {
+				records, _ := m.ElectLeaders(&req)
+				return controller.Outcome{Records: records}
+			})
+		})
+	}
+}
+
+// recover heals a majority and demands progress there, then the rest, and that all comes to the same.
+func (w *world) recover() {
+	if w.failed != nil {
+		return
+	}
+	w.note("the faults end")
+	w.faulty = false
+	w.net = network{cut: map[link]bool{}}
+	w.leaveOut()
+	for _, n := range w.nodes {
+		n.fuse = 0
+		if n.frozen.After(w.now()) {
+			n.frozen = w.now().Add(w.between(0, time.Second))
+		}
+		if !n.up && !w.check.excluded(n) {
+			w.after(w.between(0, time.Second), n.start)
+		}
+	}
+	for _, p := range w.producers {
+		clear(p.acks)
+	}
+	ok := w.runUntil(20*time.Second, w.progress)
+	if !ok && w.failed == nil && w.waitsForWhoIsOut() {
+		w.reached("only who was left out has all that is committed")
+		w.bringBack()
+		ok = w.runUntil(20*time.Second, w.progress)
+	}
+	if !ok && w.failed == nil {
+		w.fail("no progress with a majority healed: without %v", w.check.out)
+	}
+	w.stopped = true
+	w.run(time.Second)
+	if w.check.out != nil && w.failed == nil {
+		w.reached("progress with a majority")
+		w.bringBack()
+	}
+	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) }) && w.failed == nil {
+		w.fail("the replicas do not come to the same")
+	}
+}
+
+// leaveOut chooses a node without which the others must go on: one that no partition needs, for it is not the
+// only one that is known to have all that is committed. One that lost power since it was in sync is not
+// known to (KIP-966).
+func (w *world) leaveOut() {
+	newest := w.newest()
+	if newest.image == nil {
+		return
+	}
+	for _, i := range w.rng.Perm(len(w.nodes)) {
+		n := w.nodes[i]
+		needed := slices.ContainsFunc(newest.image.Topic(topicName).Partitions, func(p *meta.Partition) bool {
+			return !slices.ContainsFunc(p.ISR, func(id int32) bool { return id != n.id && w.node(id).lives(newest.image) })
+		})
+		if needed {
+			continue
+		}
+		w.note("%s is left out", n)
+		w.check.out = n
+		if w.chance(0.5) {
+			n.crash()
+			return
+		}
+		for _, other := range append([]*node{{id: client}}, w.nodes...) {
+			w.net.cut[link{n.id, other.id}], w.net.cut[link{other.id, n.id}] = true, true
+		}
+		return
+	}
+}
+
+func (w *world) bringBack() {
+	n := w.check.out
+	w.check.out, w.net.cut = nil, map[link]bool{}
+	n.start()
+}
+
+// waitsForWhoIsOut says that a change of an in-sync set, which was on its way when the node was left out, has made
+// it the only one that may lead.
+func (w *world) waitsForWhoIsOut() bool {
+	n, im := w.check.out, w.newest().image
+	return n != nil && slices.ContainsFunc(im.Topic(topicName).Partitions, func(p *meta.Partition) bool {
+		return p.Leader < 0 && len(p.ISR) == 1 && p.ISR[0] == n.id
+	})
+}
+
+// lives says whether this run of a broker is the one that the metadata knows.
+func (n *node) lives(im *meta.Image) bool {
+	b := im.Broker(n.id)
+	return n.up && b != nil && b.Incarnation == n.incarnation
+}
+
+// progress says whether every producer had something acknowledged by every partition.
+func (w *world) progress() bool {
+	for _, p := range w.producers {
+		for _, k := range w.keys() {
+			if p.acks[k] == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,84 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	seeds = flag.Int("seeds", 40, "how many seeds TestSeeds runs")
+	first = flag.Uint64("seed", 1, "the first of them")
+)
+
+// sometimes are the events that the seeds together must have reached: what a simulation does not come to, it does
+// not test.
+var sometimes = []string{
+	"crash", "crash in a write", "crash of all", "a node cut off", "a way cut in one direction", "a process stood still",
+	"the quorum changed its leader", "a partition changed its leader", "in-sync set grew", "in-sync set shrank",
+	"follower truncated", "a batch was sent again, and was there", "a message came twice", "progress with a majority",
+}
+
+// TestSeeds runs seeds. A failure names its seed: -seed N -seeds 1 replays it.
+func TestSeeds(t *testing.T) {
+	var mu sync.Mutex
+	seen, next := map[string]int{}, atomic.Uint64{}
+	var steps int
+	var simulated float64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < uint64(*seeds) && !t.Failed(); i = next.Add(1) - 1 {
+				o := newOptions(*first + i)
+				w := simulate(o)
+				mu.Lock()
+				for what, n := range w.seen {
+					seen[what] += n
+				}
+				steps += w.steps
+				simulated += w.now().Sub(w.began).Seconds()
+				mu.Unlock()
+				if w.failed != nil {
+					t.Errorf("seed %d: %v\noptions %+v\n%s\nseed %d: %v", o.seed, w.failed, o, w.history(), o.seed, w.failed)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d seeds, %d events, %.0f simulated seconds", *seeds, steps, simulated)
+	for _, what := range slices.Sorted(maps.Keys(seen)) {
+		t.Logf("  %6d %s", seen[what], what)
+	}
+	if *seeds >= 40 {
+		for _, what := range sometimes {
+			if seen[what] == 0 {
+				t.Errorf("no seed came to: %s", what)
+			}
+		}
+	}
+}
+
+// TestSeedIsOneHistory runs a seed twice.
+func TestSeedIsOneHistory(t *testing.T) {
+	for seed := range uint64(4) {
+		a, b := simulate(newOptions(seed+1)), simulate(newOptions(seed+1))
+		if a.digest != b.digest || a.steps != b.steps {
+			t.Errorf("seed %d has two histories: %x with %d events, %x with %d\n%s", seed+1, a.digest, a.steps, b.digest, b.steps,
+				difference(a.tail, b.tail))
+		}
+	}
+}
+
+func difference(a, b []string) string {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("%s\n%s", a[i], b[i])
+		}
+	}
+	return "one is longer"
+}
