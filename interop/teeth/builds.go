@@ -17,6 +17,7 @@ const (
 	model   = "go test ./internal/storage -run TestModel -rapid.nofailfile"
 	groups  = "go test ./internal/broker/group -run TestModel"
 	txns    = "go test ./internal/broker/txn -run TestModel"
+	sim     = "go test ./internal/sim -run TestSeeds -seeds 300"
 )
 
 var builds = []broken{
@@ -24,8 +25,8 @@ var builds = []broken{
 		promise: "acknowledged is on stable storage", name: "ack before sync",
 		edits: []edit{{
 			"internal/storage/commit.go",
-			"\tdefault:\n\t\tl.direct = end\n\t\tl.dir.commits.add(l)\n",
-			"\tdefault:\n\t\tl.direct = end\n\t\tl.raiseSynced(end, l.cuts.Load())\n\t\tl.dir.commits.add(l)\n",
+			"\t\tl.direct = end\n\t\tl.dir.commits.add(l)\n",
+			"\t\tl.direct = end\n\t\tl.raiseSynced(end, l.cuts.Load())\n\t\tl.dir.commits.add(l)\n",
 		}},
 		suite: "crash", command: crashes, words: `(?s)FAIL: TestCrashes/histories/.*(synced|acknowledged|acked|promised)`,
 	},
@@ -129,5 +130,43 @@ var builds = []broken{
 			{"internal/proto/kmsg/reader.go", "if !r.charge(n * int(unsafe.Sizeof(zero))) {", "if !r.charge(int(unsafe.Sizeof(zero))) {"},
 		},
 		suite: "codec", command: "go test ./internal/proto/kmsg -run TestHostileCounts", words: `FAIL: TestHostileCounts`,
+	},
+	{
+		promise: "in-sync replicas are equal below the high watermark", name: "follower truncates by high watermark",
+		edits: []edit{{
+			"internal/broker/partition/role.go",
+			"\tp.Log().Follow()\n\tp.mu.Unlock()\n\tif began {\n",
+			"\tp.Log().Follow()\n\tp.mu.Unlock()\n\tif began {\n\t\t_ = p.Log().Truncate(p.Log().HighWatermark())\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was)`,
+	},
+	{
+		promise: "replicas have one history", name: "leader does not check the follower's last epoch",
+		edits: []edit{{
+			"internal/broker/partition/read.go", "return epoch, end, epoch < lastEpoch || end < offset, nil", "return epoch, end, false, nil",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(committed was|than elsewhere|are committed)`,
+	},
+	{
+		promise: "acknowledged is on stable storage of the in-sync set", name: "follower reports what it has not synced",
+		edits: []edit{{"internal/broker/partition/follower.go", "p.StoredOffset() >= end}", "true}"}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
+	},
+	{
+		promise: "one run of a broker leads a leader epoch", name: "a new run stays in sync",
+		edits: []edit{{
+			"internal/cluster/controller/broker_registration.go",
+			"\t\trecords = m.leaveISRs(req.BrokerId, clean)\n", "\t\t_ = clean\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(is led by|are committed|committed was)`,
+	},
+	{
+		promise: "acknowledged is on stable storage of the in-sync set", name: "ack before sync, in a cluster",
+		edits: []edit{{
+			"internal/storage/commit.go",
+			"\t\tl.direct = end\n\t\tl.dir.commits.add(l)\n",
+			"\t\tl.direct = end\n\t\tl.raiseSynced(end, l.cuts.Load())\n\t\tl.dir.commits.add(l)\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
 	},
 }
