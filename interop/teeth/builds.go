@@ -31,6 +31,16 @@ var builds = []broken{
 		suite: "crash", command: crashes, words: `(?s)FAIL: TestCrashes/histories/.*(synced|acknowledged|acked|promised)`,
 	},
 	{
+		promise: "acknowledged is on stable storage", name: "a lone append is not written",
+		edits: []edit{{"internal/storage/settle.go", "\terr := j.writeUnit(u)\n", "\tvar err error\n"}},
+		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
+	},
+	{
+		promise: "acknowledged is on stable storage", name: "journal used again before the volume is synced",
+		edits: []edit{{"internal/storage/together.go", "if err := j.volume.Sync(); err != nil {", "if err := error(nil); err != nil {"}},
+		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
+	},
+	{
 		promise: "nothing is invented by recovery", name: "skip CRC in recovery",
 		edits: []edit{{"internal/storage/recover.go", "return h, checkCRC(b), nil", "return h, nil, nil"}},
 		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
