@@ -115,6 +115,16 @@ func (c *trio) startAll(ids ...int) {
 		wg.Go(func() { c.nodes[id] = start(c.t, c.dirs[id], c.config(id)...) })
 	}
 	wg.Wait()
+	c.eventually("all that run know each other", func() bool {
+		for _, n := range c.up() {
+			for id := range c.nodes {
+				if b := n.image().Broker(int32(id)); c.nodes[id] != nil && (b == nil || b.Fenced) {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }
 
 func (c *trio) stop(id int) {
