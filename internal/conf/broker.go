@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,11 @@ func (b *Broker) readIdentity(l *Live) error {
 		b.NodeID = old
 	}
 	return nil
+}
+
+// Cordoned says whether a log directory takes no more replicas (KIP-1066).
+func (b *Broker) Cordoned(dir string) bool {
+	return slices.ContainsFunc(b.CordonedDirs, func(d string) bool { return d == "*" || filepath.Clean(d) == filepath.Clean(dir) })
 }
 
 func (b *Broker) readDirs(l *Live) error {

@@ -32,7 +32,7 @@ func (n *Node) composeCluster(cfg *config) {
 		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Controllers: n.controllers,
 		Leader:       func() int32 { id, _ := n.meta.Leader(); return id },
 		Registration: n.registration, MetadataOffset: func() int64 { return n.acted.offset() },
-		AwaitMetadata: n.acted.await, OfflineDirs: n.offlineDirIDs,
+		AwaitMetadata: n.acted.await, OfflineDirs: n.offlineDirIDs, CordonedDirs: n.cordonedDirIDs,
 		HeartbeatInterval:   l.Duration("broker.heartbeat.interval.ms"),
 		RequestTimeout:      l.Duration("controller.socket.timeout.ms"),
 		RegistrationTimeout: l.Duration("initial.broker.registration.timeout.ms"),
@@ -131,6 +131,17 @@ func (n *Node) onlineDirIDs() (ids []base.TopicID) {
 func (n *Node) offlineDirIDs() (ids []base.TopicID) {
 	for _, d := range n.store.Dirs() {
 		if !d.Online && !d.DirectoryID.IsZero() {
+			ids = append(ids, d.DirectoryID)
+		}
+	}
+	return ids
+}
+
+// cordonedDirIDs are the log directories that take no more replicas.
+func (n *Node) cordonedDirIDs() (ids []base.TopicID) {
+	b := n.live.Load().broker
+	for _, d := range n.store.Dirs() {
+		if b.Cordoned(d.Path) && !d.DirectoryID.IsZero() {
 			ids = append(ids, d.DirectoryID)
 		}
 	}

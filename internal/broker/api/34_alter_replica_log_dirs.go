@@ -2,7 +2,6 @@ package api
 
 import (
 	"path/filepath"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -44,9 +43,7 @@ func (b *Broker) placeReplica(path string, tp base.TopicPartition) error {
 	if !filepath.IsAbs(path) {
 		return kerr.LogDirNotFound
 	}
-	if slices.ContainsFunc(b.Admin.Conf().Broker().CordonedDirs, func(d string) bool {
-		return filepath.Clean(d) == filepath.Clean(path)
-	}) {
+	if b.Admin.Conf().Broker().Cordoned(path) {
 		return kerr.InvalidReplicaAssignment
 	}
 	if b.Parts.Topic(tp.Topic) == nil { // also the metadata log, which stays where it is

@@ -32,6 +32,7 @@ func (b *Broker) describeLogDirs(c *Call, req *kmsg.DescribeLogDirsRequest) {
 	for _, dir := range b.Admin.Store.Dirs() {
 		res := kmsg.NewDescribeLogDirsResponseDescribeLogDirsResult()
 		res.LogDir, res.TotalBytes, res.UsableBytes = dir.Path, dir.TotalBytes, dir.UsableBytes
+		res.IsCordoned = b.Admin.Conf().Broker().Cordoned(dir.Path)
 		if !dir.Online {
 			res.ErrorCode = kerr.KafkaStorageError.Code
 		} else {

@@ -52,6 +52,8 @@ type Options struct {
 	AwaitMetadata  func(ctx context.Context, end int64) error
 	// OfflineDirs are the log directories that failed.
 	OfflineDirs func() []base.TopicID
+	// CordonedDirs are those that take no more replicas.
+	CordonedDirs func() []base.TopicID
 	// HeartbeatInterval is broker.heartbeat.interval.ms, RequestTimeout controller.socket.timeout.ms,
 	// RegistrationTimeout initial.broker.registration.timeout.ms.
 	HeartbeatInterval, RequestTimeout, RegistrationTimeout time.Duration
@@ -231,6 +233,7 @@ func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
 	req := kmsg.NewBrokerHeartbeatRequest()
 	req.BrokerId, req.BrokerEpoch, req.CurrentMetadataOffset = u.o.NodeID, u.epoch.Load(), u.o.MetadataOffset()
 	req.WantShutDown, req.OfflineLogDirs = u.stopping(), u.o.OfflineDirs()
+	req.CordonedLogDirs = append([]base.TopicID{}, u.o.CordonedDirs()...) // none is said too: a null says nothing
 	resp, err := request[kmsg.BrokerHeartbeatResponse](limit, u.beats, &req)
 	if err != nil {
 		if ctx.Err() == nil {

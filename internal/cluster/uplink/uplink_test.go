@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,9 @@ func (q *quorum) uplink(t *testing.T, o Options) (*Uplink, chan error) {
 		return &r
 	}
 	o.MetadataOffset, o.OfflineDirs = func() int64 { return 7 }, func() []base.TopicID { return nil }
+	if o.CordonedDirs == nil {
+		o.CordonedDirs = func() []base.TopicID { return nil }
+	}
 	o.RequestTimeout = 5 * time.Second
 	if o.HeartbeatInterval == 0 {
 		o.HeartbeatInterval = 5 * time.Millisecond
@@ -235,7 +239,7 @@ func wait(t *testing.T, what string, ch <-chan struct{}) {
 func TestLifeOfARegistration(t *testing.T) {
 	q := newQuorum(t, "c:1")
 	q.mu.duplicate, q.mu.fenced = 1, 3
-	u, done := q.uplink(t, Options{PreviousEpoch: 55})
+	u, done := q.uplink(t, Options{PreviousEpoch: 55, CordonedDirs: func() []base.TopicID { return []base.TopicID{{9}} }})
 	wait(t, "registered", u.Registered())
 	wait(t, "unfenced", u.Unfenced())
 	if u.Epoch() != 100 || u.Fenced() {
@@ -245,7 +249,8 @@ func TestLifeOfARegistration(t *testing.T) {
 	if r := q.mu.registers[0]; r.PreviousBrokerEpoch != 55 {
 		t.Errorf("registered with %+v", r)
 	}
-	if b := q.mu.beats[0]; b.BrokerEpoch != 100 || b.CurrentMetadataOffset != 7 || b.WantShutDown {
+	if b := q.mu.beats[0]; b.BrokerEpoch != 100 || b.CurrentMetadataOffset != 7 || b.WantShutDown ||
+		!slices.Equal(b.CordonedLogDirs, []base.TopicID{{9}}) {
 		t.Errorf("heartbeat %+v", b)
 	}
 	q.mu.letGo = true
