@@ -1,5 +1,5 @@
 // Command cluster starts three nodes, of logstead or of Apache Kafka, and runs Kafka's own admin tools
-// against them, some of them while a node is down.
+// and logstead's command line against them, some of them while a node is down.
 //
 //	go run ./interop/cluster              three nodes of logstead
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
@@ -96,11 +96,9 @@ const clusterID = "bG9nc3RlYWQtaW50ZXJvcA"
 
 // format writes the three server.properties, the same for both kinds, and formats the directories.
 func (c *cluster) format(ctx context.Context) error {
-	if c.kind == "logstead" {
-		c.binary = filepath.Join(c.dir, "logstead")
-		if out, err := exec.CommandContext(ctx, "go", "build", "-o", c.binary, "./cmd/logstead").CombinedOutput(); err != nil {
-			return fmt.Errorf("build: %w: %s", err, out)
-		}
+	c.binary = filepath.Join(c.dir, "logstead") // its command line is tried against both kinds
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", c.binary, "./cmd/logstead").CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w: %s", err, out)
 	}
 	for id := 1; id <= 3; id++ {
 		if err := os.MkdirAll(c.nodeDir(id), 0o755); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +27,9 @@ const (
 	versions = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
+// steps are those of Kafka's tools, then those of logstead's command line, whose last takes a node out.
+var steps = append(slices.Clone(toolSteps), cliSteps...)
+
 // step is one check. What it returns is compared between the two kinds of cluster.
 type step struct {
 	name string
@@ -39,8 +43,8 @@ func stepNames() (names []string) {
 	return names
 }
 
-// steps build on each other in this order.
-var steps = []step{
+// toolSteps build on each other in this order.
+var toolSteps = []step{
 	{"three brokers come up", func(ctx context.Context, c *cluster) (string, error) {
 		return c.until(ctx, 60*time.Second, func() (string, error) {
 			out, err := c.admin(ctx, versions)
