@@ -311,20 +311,25 @@ func (c *devCluster) awaitAll(ctx context.Context) error {
 	return nil
 }
 
-// await waits until a node serves and knows of so many brokers.
-func (c *devCluster) await(ctx context.Context, n *devNode, brokers int) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(n.kafka), kgo.RetryTimeout(time.Second), kgo.DialTimeout(time.Second))
+// brokersKnownTo asks one node, by a client of its own: one that is kept answers from what it learned first.
+func brokersKnownTo(ctx context.Context, addr string) (int, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RetryTimeout(time.Second), kgo.DialTimeout(time.Second))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer cl.Close()
-	look := time.NewTicker(20 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	m, err := kadm.NewClient(cl).BrokerMetadata(ctx)
+	return len(m.Brokers), err
+}
+
+// await waits until a node serves and knows of so many brokers.
+func (c *devCluster) await(ctx context.Context, n *devNode, brokers int) error {
+	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	for {
-		try, cancel := context.WithTimeout(ctx, 2*time.Second)
-		m, err := kadm.NewClient(cl).BrokerMetadata(try)
-		cancel()
-		if err == nil && len(m.Brokers) >= brokers {
+		if count, err := brokersKnownTo(ctx, n.kafka); err == nil && count >= brokers {
 			return nil
 		}
 		if n.pid() == 0 {
