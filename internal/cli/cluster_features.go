@@ -24,16 +24,7 @@ func clusterFeaturesCmd(a *App) *cobra.Command {
 		Example: examples("", "logstead cluster features"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			rows, err := cn.features()
-			if err != nil {
-				return err
-			}
-			return a.emit(rows)
+			return show(a, cmd, (*conn).features)
 		},
 	}
 }

@@ -61,16 +61,7 @@ func clusterInfoCmd(a *App) *cobra.Command {
 		Example: examples("", "logstead cluster info", "broker ids alone", "logstead cluster info -o name"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			info, err := cn.clusterInfo()
-			if err != nil {
-				return err
-			}
-			return a.emit(info)
+			return show(a, cmd, (*conn).clusterInfo)
 		},
 	}
 }

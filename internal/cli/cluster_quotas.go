@@ -33,16 +33,7 @@ broker), request_percentage, controller_mutation_rate and, for addresses, connec
 			"", "logstead cluster quotas delete --user ana producer_byte_rate"),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			rows, err := cn.quotas()
-			if err != nil {
-				return err
-			}
-			return a.emit(rows)
+			return show(a, cmd, (*conn).quotas)
 		},
 	}
 	c.AddCommand(quotaChangeCmd(a, "set", "KEY=VALUE...", "Set limits"),

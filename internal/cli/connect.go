@@ -33,6 +33,20 @@ type conn struct {
 	source  string
 }
 
+// show asks the cluster one thing and prints the answer.
+func show[T any](a *App, cmd *cobra.Command, ask func(*conn) (T, error)) error {
+	cn, err := a.dial(cmd)
+	if err != nil {
+		return err
+	}
+	defer cn.close()
+	v, err := ask(cn)
+	if err != nil {
+		return err
+	}
+	return a.emit(v)
+}
+
 // dial builds a client for the effective settings. Nothing is sent before the first request. The
 // caller closes it.
 func (a *App) dial(cmd *cobra.Command, opts ...kgo.Opt) (*conn, error) {

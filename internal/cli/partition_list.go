@@ -41,16 +41,7 @@ that is under way; with -o wide, COPIED is what the new replicas have so far and
 			"what a broker holds", "logstead partition list --broker 3"),
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			rows, err := cn.partitionRows(args, f)
-			if err != nil {
-				return err
-			}
-			return a.emit(rows)
+			return show(a, cmd, func(cn *conn) ([]partitionRow, error) { return cn.partitionRows(args, f) })
 		},
 	}
 	fl := c.Flags()

@@ -81,16 +81,7 @@ DIRECTORY names the log directory of a node: one that was wiped has another, and
 		Example: examples("", "logstead quorum describe", "", "logstead quorum describe -o json"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			q, err := cn.quorum()
-			if err != nil {
-				return err
-			}
-			return a.emit(q)
+			return show(a, cmd, (*conn).quorum)
 		},
 	}
 }

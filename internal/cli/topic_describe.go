@@ -85,16 +85,7 @@ func topicDescribeCmd(a *App) *cobra.Command {
 		Args:              minArgs("TOPIC"),
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			ds, err := cn.describeTopics(args, regex)
-			if err != nil {
-				return err
-			}
-			return a.emit(ds)
+			return show(a, cmd, func(cn *conn) (topicDescriptions, error) { return cn.describeTopics(args, regex) })
 		},
 	}
 	c.Flags().BoolVarP(&regex, "regex", "r", false, "take TOPIC as a regular expression")

@@ -35,16 +35,9 @@ counts removed records of compacted topics too; SIZE is the space of all copies.
 			"only names that match", "logstead topic list 'orders*' -o name"),
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			rows, err := cn.topicRows(args, regex, internal, sizes || a.format() == "wide")
-			if err != nil {
-				return err
-			}
-			return a.emit(rows)
+			return show(a, cmd, func(cn *conn) ([]topicRow, error) {
+				return cn.topicRows(args, regex, internal, sizes || a.format() == "wide")
+			})
 		},
 	}
 	c.Flags().BoolVarP(&internal, "internal", "i", false, "also list internal topics, such as __consumer_offsets")

@@ -79,16 +79,7 @@ func txnDescribeCmd(a *App) *cobra.Command {
 		Args:              minArgs("TRANSACTIONAL-ID"),
 		ValidArgsFunction: a.completeTxns,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			ds, err := cn.describeTxns(args)
-			if err != nil {
-				return err
-			}
-			return a.emit(ds)
+			return show(a, cmd, func(cn *conn) (txnDescriptions, error) { return cn.describeTxns(args) })
 		},
 	}
 }

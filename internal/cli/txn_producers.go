@@ -36,16 +36,7 @@ at which a producer's open transaction begins; read-committed readers cannot pas
 			if err != nil {
 				return err
 			}
-			cn, err := a.dial(cmd)
-			if err != nil {
-				return err
-			}
-			defer cn.close()
-			rows, err := cn.producers(args, want)
-			if err != nil {
-				return err
-			}
-			return a.emit(rows)
+			return show(a, cmd, func(cn *conn) ([]producerRow, error) { return cn.producers(args, want) })
 		},
 	}
 	c.Flags().StringVarP(&partitions, "partitions", "p", "", "only these partitions, such as 0,2,5-8")
