@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -111,7 +112,8 @@ func (ob *Observer) pull(ctx context.Context) error {
 			err = ob.tail.snapshotRead(&resp)
 		}
 	}
-	if damaged := (*unreadableError)(nil); asUnreadable(err, &damaged) {
+	var damaged *unreadableError
+	if errors.As(err, &damaged) {
 		return damaged
 	}
 	if err != nil && ctx.Err() == nil {
@@ -214,12 +216,6 @@ type unreadableError struct{ err error }
 
 func (e *unreadableError) Error() string { return e.err.Error() }
 func (e *unreadableError) Unwrap() error { return e.err }
-
-func asUnreadable(err error, as **unreadableError) bool {
-	e, ok := err.(*unreadableError) //nolint:errorlint // it is never wrapped
-	*as = e
-	return ok
-}
 
 // fetched takes in the answer to a Fetch.
 func (f *follower) fetched(resp *kmsg.FetchResponse) (*publication, error) {
