@@ -33,6 +33,8 @@ const (
 	raftBackoff = 200 * time.Millisecond
 	// goneInterval is how often the active controller looks for voters whose processes are gone.
 	goneInterval = 100 * time.Millisecond
+	// aloneInterval is how often a controller without others looks whether it still is: an idle node sleeps.
+	aloneInterval = time.Second
 )
 
 // raftLines carries raft messages to the other voters.
@@ -167,9 +169,9 @@ func (t *raftLines) serve(ctx context.Context, l *raftLine) {
 // gone: the heartbeats of those that died with the last active controller came to that one, so nobody
 // here has seen them end.
 func (t *raftLines) watch(ctx context.Context) {
-	look := time.NewTicker(goneInterval)
+	look := time.NewTimer(goneInterval)
 	defer look.Stop()
-	for {
+	for ; ; look.Reset(t.watchInterval()) {
 		select {
 		case <-ctx.Done():
 			return
@@ -183,6 +185,15 @@ func (t *raftLines) watch(ctx context.Context) {
 			t.suspect(id)
 		}
 	}
+}
+
+func (t *raftLines) watchInterval() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.mu.lines) == 0 {
+		return aloneInterval
+	}
+	return goneInterval
 }
 
 func (t *raftLines) goneNodes() (list []int32) {
