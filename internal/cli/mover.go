@@ -78,7 +78,7 @@ func (c *conn) carryOut(l *layout, moves []balance.Move, fl moveFlags, question,
 			return err
 		}
 	}
-	m := newMover(c, l, moves, fl, rate)
+	m := newMover(c, l, moves, plan.Moves, fl, rate)
 	err = m.run()
 	if eerr := c.app.emit(m.rows); eerr != nil {
 		return eerr
@@ -100,8 +100,9 @@ type mover struct {
 	said    string
 }
 
-func newMover(c *conn, l *layout, moves []balance.Move, fl moveFlags, rate int64) *mover {
-	m := &mover{c: c, l: l, moves: moves, rows: planOf(l, moves, "").Moves, fl: fl, rate: rate}
+// newMover begins with the rows of the plan, one for each move.
+func newMover(c *conn, l *layout, moves []balance.Move, rows []moveRow, fl moveFlags, rate int64) *mover {
+	m := &mover{c: c, l: l, moves: moves, rows: rows, fl: fl, rate: rate}
 	m.results = make([]itemResult, len(moves))
 	for i := range moves {
 		m.results[i].Name = fmt.Sprintf("%s-%d", moves[i].Topic, moves[i].Partition)

@@ -88,7 +88,7 @@ func TestDrainGoesOn(t *testing.T) {
 	if m := moves[0]; !slices.Equal(m.From, []int32{1, 2}) || !slices.Equal(m.To, []int32{1, 3}) || m.CopyBytes() != 50 {
 		t.Errorf("move %+v", m)
 	}
-	if m := newMover(nil, l, moves, moveFlags{}, 0); m.rows[0].Status != moveGoes {
+	if m := newMover(nil, l, moves, planOf(l, moves, "").Moves, moveFlags{}, 0); m.rows[0].Status != moveGoes {
 		t.Errorf("status %q, want %q", m.rows[0].Status, moveGoes)
 	}
 }
