@@ -153,7 +153,7 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 func (r *run) rivalFor(ctx context.Context, dir string) (rival, error) {
 	switch r.o.rival {
 	case "logstead":
-		bin := os.Getenv("LOGSTEAD_BIN")
+		bin := os.Getenv("INTEROP_BIN")
 		if bin == "" {
 			bin = filepath.Join(dir, "logstead")
 			if err := local.Build(ctx, bin); err != nil {

@@ -48,13 +48,16 @@ func main() {
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "fault:", err)
-		code = 1
+		code = max(code, 1)
 	}
 	os.Exit(code)
 }
 
 func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
-	var err error
+	parts, err := f.chosen(only)
+	if err != nil {
+		return 2, err
+	}
 	if f.dir, err = os.MkdirTemp("", "logstead-fault-"); err != nil {
 		return 1, err
 	}
@@ -63,13 +66,7 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	} else {
 		defer os.RemoveAll(f.dir)
 	}
-	for _, p := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}, {"full", f.full}, {"settle", f.settle}} {
-		if only != "" && !slices.Contains(strings.Split(only, ","), p.name) {
-			continue
-		}
+	for _, p := range parts {
 		began := time.Now()
 		err := p.run(ctx)
 		var no *local.NotHere
@@ -87,14 +84,35 @@ func (f *fault) run(ctx context.Context, only string, keep bool) (int, error) {
 	return f.report.Close(), nil
 }
 
+// part is one kind of fault.
+type part struct {
+	name string
+	run  func(context.Context) error
+}
+
+// chosen returns the parts that only names, in their order; without a name all of them.
+func (f *fault) chosen(only string) ([]part, error) {
+	all := []part{{"kill", f.kill}, {"power", f.power}, {"flip", f.flip}, {"full", f.full}, {"settle", f.settle}}
+	if only == "" {
+		return all, nil
+	}
+	names := strings.Split(only, ",")
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(p part) bool { return p.name == name }) {
+			return nil, fmt.Errorf("-only names the part %q, and there is none: use kill, power, flip, full or settle, with commas between", name)
+		}
+	}
+	return slices.DeleteFunc(all, func(p part) bool { return !slices.Contains(names, p.name) }), nil
+}
+
 // newNode makes a broker for one part; all parts use one binary.
 func (f *fault) newNode(ctx context.Context, name string) (*local.Node, error) {
 	bin := filepath.Join(f.dir, "bin", "logstead")
-	if os.Getenv("LOGSTEAD_BIN") == "" {
+	if os.Getenv("INTEROP_BIN") == "" {
 		if _, err := local.New(ctx, filepath.Dir(bin)); err != nil {
 			return nil, err
 		}
-		if err := os.Setenv("LOGSTEAD_BIN", bin); err != nil {
+		if err := os.Setenv("INTEROP_BIN", bin); err != nil {
 			return nil, err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -57,6 +58,13 @@ func main() {
 	flag.Parse()
 	if *long {
 		o.frames = max(o.frames, longFrames)
+	}
+	if o.only != "" && !slices.ContainsFunc(attacks(), func(a attack) bool { return a.name == o.only }) {
+		fmt.Fprintf(os.Stderr, "hostile: -only names the attack %q, and there is none: use one of\n", o.only)
+		for _, a := range attacks() {
+			fmt.Fprintln(os.Stderr, "  "+a.name)
+		}
+		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := run(ctx, o)

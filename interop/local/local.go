@@ -41,9 +41,9 @@ type Node struct {
 	exited chan error
 }
 
-// New builds the broker, or takes the one that LOGSTEAD_BIN names, and picks free ports.
+// New builds the broker, or takes the one that INTEROP_BIN names, and picks free ports.
 func New(ctx context.Context, dir string) (*Node, error) {
-	n := &Node{Dir: dir, Data: filepath.Join(dir, "data"), bin: os.Getenv("LOGSTEAD_BIN")}
+	n := &Node{Dir: dir, Data: filepath.Join(dir, "data"), bin: os.Getenv("INTEROP_BIN")}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}

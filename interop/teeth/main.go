@@ -49,6 +49,10 @@ func run() int {
 			list = append(list, b)
 		}
 	}
+	if len(list) == 0 {
+		fmt.Fprintf(os.Stderr, "teeth: no broken build has %q in its name: -only takes a part of a name from interop/teeth/builds.go\n", *only)
+		return 2
+	}
 	t, err := newTeeth(ctx, *jobs)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "teeth:", err)
