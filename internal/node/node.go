@@ -93,6 +93,7 @@ type Node struct {
 	incarnation base.TopicID       // of this run of the broker
 	acted       progress
 	opened      bool // of publish: every topic of an image has been opened
+	handover    bool // of publish: another broker is in its controlled shutdown
 	parts       *partition.Table
 	groups      *coord.Shards[*group.Machine]
 	txns        *coord.Shards[*txn.Machine]

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,7 +21,7 @@ import (
 // publish makes the node act on new metadata. It runs on the publisher's goroutine, in order, before
 // whoever asked for the change is answered. A controller without a broker has its settings only.
 func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
-	defer n.acted.reached(im.Offset + 1)
+	defer n.reached(im, d)
 	if n.fetchers != nil {
 		defer n.fetchers.Wake()
 	}
@@ -58,6 +59,23 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 		if r.Type == meta.ResourceTopic {
 			n.applySettings(im, n.parts.Topic(r.Name))
 		}
+	}
+}
+
+// reached notes that an image is acted on. The controller hears of it at once where it waits for that:
+// until it does, this broker is not unfenced, and another one that hands over may not stop.
+func (n *Node) reached(im *meta.Image, d meta.Delta) {
+	n.acted.reached(im.Offset + 1)
+	if n.uplink == nil {
+		return
+	}
+	if d.Brokers {
+		n.handover = slices.ContainsFunc(im.Brokers(), func(b *meta.Broker) bool {
+			return b.InControlledShutdown && !b.Fenced && b.ID != n.api.NodeID
+		})
+	}
+	if n.handover || n.uplink.Fenced() {
+		n.uplink.Wake()
 	}
 }
 

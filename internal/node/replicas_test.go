@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -207,4 +209,17 @@ func TestClusterTellsWhoLeads(t *testing.T) {
 			t.Errorf("broker %d: error %d, leader %+v at %+v; broker %d leads", id, p.ErrorCode, p.CurrentLeader, f.Brokers, leader)
 		}
 	}
+}
+
+// TestClusterStopsPromptly starts a cluster and has one broker hand over, with heartbeats a minute apart:
+// whatever the controller waits for, it hears of at once.
+func TestClusterStopsPromptly(t *testing.T) {
+	c := startTrio(t, "broker.heartbeat.interval.ms=60000", "broker.session.timeout.ms=180000")
+	c.replicated("orders", 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := c.nodes[2].uplink.Shutdown(ctx); err != nil {
+		t.Errorf("hand over: %v", err)
+	}
+	c.stop(2)
 }

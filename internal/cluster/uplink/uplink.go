@@ -118,7 +118,8 @@ func (u *Uplink) Registered() <-chan struct{} { return u.registered }
 // Unfenced is closed once the broker has been unfenced for the first time.
 func (u *Uplink) Unfenced() <-chan struct{} { return u.unfenced }
 
-// Wake has a heartbeat sent at once: a log directory failed, or another controller leads.
+// Wake has a heartbeat sent at once: a log directory failed, another controller leads, or the controller
+// waits to hear how far this broker is with the metadata.
 func (u *Uplink) Wake() {
 	select {
 	case u.wake <- struct{}{}:
@@ -198,12 +199,17 @@ func retriable(err error) bool {
 	return ke.Retriable || ke == kerr.DuplicateBrokerRegistration || ke == kerr.UnknownServerError
 }
 
-// unfencePause is between two heartbeats while the broker catches up.
-const unfencePause = 10 * time.Millisecond
+// A broker that waits for the controller's leave, to serve or to stop, asks soon, and less and less
+// often: what it waits for has it woken, or takes as long as it takes.
+const (
+	askPause    = 10 * time.Millisecond
+	maxAskPause = 200 * time.Millisecond
+)
 
 // beat sends heartbeats until ctx ends.
 func (u *Uplink) beat(ctx context.Context) {
 	shutdown := u.shutdown
+	var asking time.Duration
 	next := time.NewTimer(0)
 	defer next.Stop()
 	for {
@@ -215,7 +221,12 @@ func (u *Uplink) beat(ctx context.Context) {
 		case <-shutdown:
 			shutdown = nil
 		}
-		wait := u.heartbeat(ctx)
+		wait, waits := u.heartbeat(ctx)
+		if asking = min(max(2*asking, askPause), maxAskPause, u.o.HeartbeatInterval); !waits {
+			asking = 0
+		} else {
+			wait = asking
+		}
 		if !next.Stop() {
 			select {
 			case <-next.C:
@@ -226,8 +237,8 @@ func (u *Uplink) beat(ctx context.Context) {
 	}
 }
 
-// heartbeat sends one heartbeat and says when the next is due.
-func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
+// heartbeat sends one heartbeat and says when the next is due, and whether the broker waits for leave.
+func (u *Uplink) heartbeat(ctx context.Context) (wait time.Duration, waits bool) {
 	limit, cancel := context.WithTimeout(ctx, max(2*u.o.HeartbeatInterval, time.Second))
 	defer cancel()
 	req := kmsg.NewBrokerHeartbeatRequest()
@@ -242,7 +253,7 @@ func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
 		if errors.Is(err, kerr.StaleBrokerEpoch) || errors.Is(err, kerr.BrokerIDNotRegistered) {
 			u.enterAgain(ctx)
 		}
-		return registerPause
+		return registerPause, false
 	}
 	u.heard.Store(time.Now().UnixNano())
 	if was := u.fenced.Swap(resp.IsFenced); was != resp.IsFenced {
@@ -254,10 +265,7 @@ func (u *Uplink) heartbeat(ctx context.Context) time.Duration {
 	if resp.ShouldShutDown {
 		u.once.released.Do(func() { close(u.released) })
 	}
-	if resp.IsFenced || u.stopping() && !resp.ShouldShutDown {
-		return unfencePause
-	}
-	return u.o.HeartbeatInterval
+	return u.o.HeartbeatInterval, resp.IsFenced || u.stopping() && !resp.ShouldShutDown
 }
 
 // enterAgain registers a broker that the controllers have lost, for instance because it was
