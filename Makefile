@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench profile generate sim soak
+.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench bench-cluster profile generate sim soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -46,6 +46,9 @@ fault:            ## kill -9, power cuts, flipped bits, full and broken volumes
 
 bench:            ## logstead beside Apache Kafka, into bench/RESULTS.md
 	go run ./bench/compare
+
+bench-cluster:    ## three nodes of logstead beside three of Apache Kafka, into bench/CLUSTER.md
+	go run ./bench/compare -nodes 3
 
 profile:          ## where the CPU goes under the four main loads, by Go's profiler; files in ./profiles
 	go run ./bench/compare -pprof profiles -rounds 1 -rivals fsync,replicated \

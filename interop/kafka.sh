@@ -7,7 +7,7 @@
 #   kafka.sh stop DIR           stop it cleanly
 #   kafka.sh kill DIR           kill -9
 #   kafka.sh tool CLASS ARG...  run one of Kafka's Java tools
-#   kafka.sh exec FILE          become a node with the properties of FILE, formatted before
+#   kafka.sh exec FILE          become a node with the properties of FILE, formatted before, and a heap of KAFKA_HEAP (768m)
 #   kafka.sh classpath          print the class path
 #
 # KAFKA_EXTRA may name a file of further server properties. The node listens for its controller on PORT+1.
@@ -77,7 +77,7 @@ case ${1:-} in
   stop) end "$2" TERM ;;
   kill) end "$2" KILL ;;
   tool) shift; exec java $quiet -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$classpath" "$@" ;;
-  exec) exec java -Xms256m -Xmx768m -XX:+UseG1GC $quiet -cp "$classpath" kafka.Kafka "$2" ;;
+  exec) exec java -Xms256m "-Xmx${KAFKA_HEAP:-768m}" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 $quiet -cp "$classpath" kafka.Kafka "$2" ;;
   classpath) echo "$classpath" ;;
   *) sed -n '2,13p' "${BASH_SOURCE[0]}" | cut -c3-; exit 2 ;;
 esac

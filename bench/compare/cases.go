@@ -117,7 +117,7 @@ var topicCount int
 func withTopic(ctx context.Context, r *rival, parts int32, fn func(topic string) ([]figure, error)) ([]figure, error) {
 	topicCount++
 	topic := fmt.Sprintf("bench-%d-%d", os.Getpid(), topicCount)
-	if err := raw.CreateTopic(ctx, r.addr, topic, parts, nil); err != nil {
+	if err := (raw.Topic{Name: topic, Partitions: parts, Replicas: r.replicas()}).Create(ctx, r.addr); err != nil {
 		return nil, err
 	}
 	figures, err := fn(topic)
@@ -362,8 +362,8 @@ func startOther(ctx context.Context, r *rival) (*rival, error) {
 	return other, nil
 }
 
-// idleCase is the memory of a broker that has just started, and its greatest memory under a load of
-// large batches from 64 connections.
+// idleCase is the memory of a broker that has just started, what CPU it takes with nothing to do, and its greatest
+// memory under a load of large batches from 64 connections.
 func idleCase() benchCase {
 	return benchCase{name: "memory", fresh: true, run: func(ctx context.Context, r *rival) (out []figure, err error) {
 		other, err := startOther(ctx, r)
@@ -371,7 +371,11 @@ func idleCase() benchCase {
 			return nil, err
 		}
 		defer func() { err = joinEnd(other, err) }()
-		if err := raw.CreateTopic(ctx, other.addr, "load", partitions, nil); err != nil {
+		if err := (raw.Topic{Name: "load", Partitions: partitions, Replicas: r.replicas()}).Create(ctx, other.addr); err != nil {
+			return nil, err
+		}
+		rest, err := other.idleCPU()
+		if err != nil {
 			return nil, err
 		}
 		idle, _, err := other.memory()
@@ -394,6 +398,7 @@ func idleCase() benchCase {
 		mib := func(n int64) float64 { return float64(n) / (1 << 20) }
 		return []figure{
 			{name: "idle", unit: "MiB", value: mib(idle)},
+			{name: "idle cpu", unit: "ms/s", value: rest},
 			{name: "peak under load", unit: "MiB", value: mib(peak)},
 			{name: "after load", unit: "MiB", value: mib(after)},
 		}, nil

@@ -148,13 +148,7 @@ func idlePartitionsCase(n, most int) benchCase {
 			left -= some
 		}
 		created := time.Since(begin)
-		const watched = 5 * time.Second
-		before, err := other.cpu()
-		if err != nil {
-			return nil, err
-		}
-		time.Sleep(watched)
-		after, err := other.cpu()
+		idle, err := other.idleCPU()
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +171,7 @@ func idlePartitionsCase(n, most int) benchCase {
 		return []figure{
 			{name: "creation", unit: "s", value: created.Seconds()},
 			{name: "memory", unit: "MiB", value: float64(resident) / (1 << 20)},
-			{name: "idle cpu", unit: "ms/s", value: float64((after - before).Milliseconds()) / watched.Seconds()},
+			{name: "idle cpu", unit: "ms/s", value: idle},
 			{name: "stop", unit: "s", value: stopped.Seconds()},
 			{name: "restart to first ack", unit: "s", value: time.Since(begin).Seconds()},
 		}, nil

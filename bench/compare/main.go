@@ -4,6 +4,7 @@
 //	go run ./bench/compare            every case, three rounds, about an hour
 //	go run ./bench/compare -only '^produce' -keep    some of them, beside the kept results of earlier runs
 //	go run ./bench/compare -short     the main cases, at most three minutes
+//	go run ./bench/compare -nodes 3   clusters of three nodes beside three nodes of Kafka, into bench/CLUSTER.md
 //	go run ./bench/compare -only 'produce/.*none' -before OLD   against another build of logstead
 //
 // What counts is the CPU time of the broker's process for a unit of work, and ratios of rivals in
@@ -43,6 +44,8 @@ type options struct {
 	pprof   string   // directory for Go's CPU profiles
 	set     []string // further settings of logstead
 	limit   time.Duration
+	nodes   int // of each rival
+	moveGiB int // that the reassignment moves
 }
 
 func parse(args []string) (options, error) {
@@ -51,9 +54,11 @@ func parse(args []string) (options, error) {
 	f := flag.NewFlagSet("compare", flag.ContinueOnError)
 	f.BoolVar(&o.short, "short", false, "the main cases only, with less data; at most three minutes")
 	f.StringVar(&only, "only", "", "run the cases whose names match this regular expression")
+	f.IntVar(&o.nodes, "nodes", 1, "nodes of each rival: 1, or 3 for the cases of clusters")
+	f.IntVar(&o.moveGiB, "move", 1, "with -nodes 3: `GIB` that the reassignment moves")
 	f.IntVar(&o.rounds, "rounds", 3, "rounds; each rival runs every case once a round")
-	f.StringVar(&o.out, "out", "", "write the report to this `FILE` (default: bench/RESULTS.md, with -only standard output)")
-	f.BoolVar(&o.keep, "keep", false, "with -only: put the cases among the kept results of earlier runs and write bench/RESULTS.md anew")
+	f.StringVar(&o.out, "out", "", "write the report to this `FILE` (default: bench/RESULTS.md or CLUSTER.md, with -only standard output)")
+	f.BoolVar(&o.keep, "keep", false, "with -only: put the cases among the kept results of earlier runs and write the report anew")
 	f.BoolVar(&o.list, "list", false, "print the names of the cases")
 	f.StringVar(&rivals, "rivals", "fsync,replicated,kafka", "who runs")
 	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
@@ -77,9 +82,16 @@ func parse(args []string) (options, error) {
 	}
 	if o.out == "" && (only == "" || o.keep) && !o.short {
 		o.out = "bench/RESULTS.md"
+		if o.nodes > 1 {
+			o.out = "bench/CLUSTER.md"
+		}
 	}
 	if o.out != "" {
-		o.results = filepath.Join(filepath.Dir(o.out), "results.json")
+		name := "results.json"
+		if o.nodes > 1 {
+			name = "cluster.json"
+		}
+		o.results = filepath.Join(filepath.Dir(o.out), name)
 	}
 	o.rivals = strings.Split(rivals, ",")
 	if o.pprof != "" {
@@ -89,10 +101,24 @@ func parse(args []string) (options, error) {
 	if o.only, err = regexp.Compile(only); err != nil {
 		return o, fmt.Errorf("-only: %w", err)
 	}
+	if o.nodes != 1 && o.nodes != 3 {
+		return o, fmt.Errorf("-nodes %d: want 1 or 3", o.nodes)
+	}
+	if o.nodes > 1 && o.attach != "" {
+		return o, errors.New("-attach: a cluster is started, not attached to; leave out -attach or -nodes")
+	}
 	if o.rounds < 1 || o.rounds > 100 {
 		return o, fmt.Errorf("-rounds %d: want 1 to 100", o.rounds)
 	}
 	return o, nil
+}
+
+// cases are those that the rivals can run.
+func (o options) cases() []benchCase {
+	if o.nodes > 1 {
+		return clusterCases(o.short, o.moveGiB)
+	}
+	return allCases(o.short)
 }
 
 func main() {
@@ -115,7 +141,7 @@ func main() {
 
 func run(ctx context.Context, o options) (err error) {
 	if o.list {
-		for _, c := range allCases(o.short) {
+		for _, c := range o.cases() {
 			fmt.Println(c.name)
 		}
 		return nil
@@ -136,7 +162,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	for _, c := range allCases(o.short) {
+	for _, c := range o.cases() {
 		if !o.only.MatchString(c.name) {
 			continue
 		}
@@ -191,7 +217,7 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) e
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
-			if err := printTop(ctx, r.pprof); err != nil {
+			if err := printTop(ctx, r.pprofFiles()); err != nil {
 				return err
 			}
 			if round >= 0 {

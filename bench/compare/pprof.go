@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"github.com/logstead/logstead/bench/raw"
 )
@@ -29,7 +31,7 @@ func (r *rival) sampled(ctx context.Context, fn func() (raw.Result, error)) (sum
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	taken := make(chan error, 1)
-	go func() { taken <- fetchProfile(ctx, r.http, r.pprof) }()
+	go func() { taken <- r.fetchProfiles(ctx) }()
 	for {
 		res, err := fn()
 		if err != nil {
@@ -46,6 +48,33 @@ func (r *rival) sampled(ctx context.Context, fn func() (raw.Result, error)) (sum
 		default:
 		}
 	}
+}
+
+// fetchProfiles takes a profile of each node at the same time.
+func (r *rival) fetchProfiles(ctx context.Context) error {
+	files := r.pprofFiles()
+	errs := make([]error, len(files))
+	var wg sync.WaitGroup
+	for i, n := range r.each() {
+		wg.Go(func() { errs[i] = fetchProfile(ctx, n.http, files[i]) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// pprofFiles are the files of the profiles, one a node; none where none is wanted.
+func (r *rival) pprofFiles() (files []string) {
+	if r.pprof == "" {
+		return nil
+	}
+	for i := range r.each() {
+		file := r.pprof
+		if r.nodes != nil {
+			file = fmt.Sprintf("%s.node-%d", file, i+1)
+		}
+		files = append(files, file)
+	}
+	return files
 }
 
 // fetchProfile has the broker profile itself, through its switch logstead.http.pprof.
@@ -74,17 +103,18 @@ func fetchProfile(ctx context.Context, addr, file string) (err error) {
 	return errors.Join(err, f.Close())
 }
 
-// printTop shows where the time of a profile went, by function and by what it called.
-func printTop(ctx context.Context, file string) error {
-	if file == "" {
+// printTop shows where the time went, of all nodes together, by function and by what it called.
+func printTop(ctx context.Context, files []string) error {
+	if len(files) == 0 {
 		return nil
 	}
 	for _, order := range []string{"-flat", "-cum"} {
-		cmd := exec.CommandContext(ctx, "go", "tool", "pprof", "-top", order, fmt.Sprintf("-nodecount=%d", topNodes), file)
-		fmt.Printf("\n%s %s\n", file, order)
+		args := append([]string{"tool", "pprof", "-top", order, fmt.Sprintf("-nodecount=%d", topNodes)}, files...)
+		cmd := exec.CommandContext(ctx, "go", args...)
+		fmt.Printf("\n%s %s\n", strings.Join(files, " "), order)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		if err := cmd.Run(); err != nil {
-			return fmt.Errorf("go tool pprof %s: %w", file, err)
+			return fmt.Errorf("go tool pprof %s: %w", strings.Join(files, " "), err)
 		}
 	}
 	return nil

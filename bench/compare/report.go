@@ -88,9 +88,10 @@ func (t *table) add(c benchCase, rival string, figures []figure) {
 }
 
 // sort puts the rows in the order of the cases.
-func (t *table) sort() {
+func (t *table) sort(o options) {
+	o.short = false
 	at := map[string]int{}
-	for i, c := range allCases(false) {
+	for i, c := range o.cases() {
 		at[c.name] = i
 	}
 	slices.SortStableFunc(t.rows, func(a, b *row) int { return at[a.Case] - at[b.Case] })
@@ -145,7 +146,7 @@ func (t *table) rivals() (names []string) {
 }
 
 func (t *table) write(o options) (err error) {
-	t.sort()
+	t.sort(o)
 	if err := t.save(o.results); err != nil {
 		return err
 	}
@@ -157,8 +158,10 @@ func (t *table) write(o options) (err error) {
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		w = file
-		if err := t.plots(filepath.Join(filepath.Dir(o.out), "plots")); err != nil {
-			return err
+		if o.nodes == 1 {
+			if err := t.plots(filepath.Join(filepath.Dir(o.out), "plots")); err != nil {
+				return err
+			}
 		}
 	}
 	_, err = io.WriteString(w, t.markdown(o))
@@ -180,13 +183,30 @@ connections](plots/connections.svg), [against what is stored](plots/stored.svg),
 
 `
 
+const clusterPreamble = `# Three nodes of logstead beside three of Apache Kafka
+
+Made by %s, up to %d rounds, rivals in turn: %s, %d CPUs shared by all nodes and the client. The clusters
+are all up at once; those whose turn it is not have nothing to do. The rows are of several runs, kept in cluster.json; the last
+column says of which day, and how busy the machine was (load average over 1, 5 and 15 minutes as the case ended its first round).
+
+Each cell is the median with the least and the greatest value. CPU is user and system time of all three nodes together; bytes
+are those of records before compression, counted once although each is stored three times. Three replicas, of which two must be
+in sync, acks=all. The ratio is logstead's median to Kafka's: below 1 is less cost or less time, for rates above 1 is more.
+Kafka never syncs; ` + "`fsync`" + ` has a record on stable storage of every in-sync replica before it acknowledges. What the cases are
+stands in docs/performance.md.
+
+`
+
 func (t *table) markdown(o options) string {
 	var b strings.Builder
-	command := "`go run ./bench/compare`"
-	if o.short {
-		command = "`go run ./bench/compare -short`"
+	text, command := preamble, "go run ./bench/compare"
+	if o.nodes > 1 {
+		text, command = clusterPreamble, command+" -nodes 3"
 	}
-	fmt.Fprintf(&b, preamble, command, o.rounds, runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU())
+	if o.short {
+		command += " -short"
+	}
+	fmt.Fprintf(&b, text, "`"+command+"`", o.rounds, runtime.GOOS+"/"+runtime.GOARCH, runtime.NumCPU())
 	names := t.rivals()
 	if len(names) == 0 {
 		return b.String() + "Nothing was measured.\n"

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// rival is one running broker.
+// rival is one running broker, or a cluster of them that answers as one.
 type rival struct {
 	name     string
 	addr     string
@@ -27,6 +27,9 @@ type rival struct {
 	attached bool   // somebody else's process: it is left alone
 	profile  string // file for the profile of the case that runs, by perf; empty: none
 	pprof    string // the same, by Go's own profiler
+
+	// nodes are the brokers of a cluster, by id - 1; addr is that of the first. A lone broker has none.
+	nodes []*rival
 
 	// start runs another one like it on an empty directory, for the figures of a start.
 	start func(ctx context.Context, dir string) (*rival, error)
@@ -69,6 +72,9 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 				return startLogstead(ctx, o.before, durability, d, nil)
 			}
 		}
+	}
+	if o.nodes > 1 {
+		starts = clusterStarts(o, bin)
 	}
 	for _, name := range o.rivals {
 		start := starts[name]
@@ -137,7 +143,7 @@ func startLogstead(ctx context.Context, bin, durability, dir string, set []strin
 	for _, kv := range set {
 		args = append(args, "--set", kv)
 	}
-	r.again = func(ctx context.Context) error { return r.runLogstead(ctx, bin, args) }
+	r.again = func(ctx context.Context) error { return r.runProcess(ctx, append([]string{bin}, args...)) }
 	r.end = func() error { return errors.Join(r.stop(), os.RemoveAll(dir)) }
 	if err := r.again(ctx); err != nil {
 		return nil, err
@@ -145,9 +151,9 @@ func startLogstead(ctx context.Context, bin, durability, dir string, set []strin
 	return r, nil
 }
 
-// runLogstead starts the process and waits until it takes connections.
-func (r *rival) runLogstead(ctx context.Context, bin string, args []string) error {
-	cmd := exec.CommandContext(ctx, bin, args...)
+// runProcess starts the process and waits until it takes connections.
+func (r *rival) runProcess(ctx context.Context, argv []string) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -236,8 +242,39 @@ func dropCaches() error {
 	return nil
 }
 
-// cpu is the processor time that the process has used.
-func (r *rival) cpu() (time.Duration, error) {
+// each is the rival itself, or the nodes of a cluster.
+func (r *rival) each() []*rival {
+	if r.nodes == nil {
+		return []*rival{r}
+	}
+	return r.nodes
+}
+
+// cpu is the processor time that the processes have used.
+func (r *rival) cpu() (sum time.Duration, err error) {
+	for _, n := range r.each() {
+		used, err := n.ownCPU()
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
+// idleCPU is what it takes with nothing to do, in ms a second.
+func (r *rival) idleCPU() (float64, error) {
+	const watched = 5 * time.Second
+	before, err := r.cpu()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(watched)
+	after, err := r.cpu()
+	return float64((after - before).Milliseconds()) / watched.Seconds(), err
+}
+
+func (r *rival) ownCPU() (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.pid))
 	if err != nil {
 		return 0, err
@@ -261,7 +298,11 @@ func (r *rival) profiled(ctx context.Context) (stop func(), err error) {
 	if r.profile == "" {
 		return func() {}, nil
 	}
-	cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-o", r.profile, "-p", strconv.Itoa(r.pid))
+	var pids []string
+	for _, n := range r.each() {
+		pids = append(pids, strconv.Itoa(n.pid))
+	}
+	cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-g", "-o", r.profile, "-p", strings.Join(pids, ","))
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("perf record: %w", err)
 	}
@@ -275,8 +316,19 @@ func (r *rival) profiled(ctx context.Context) (stop func(), err error) {
 // perfAttach is the time that perf takes to attach; nothing tells when it has.
 const perfAttach = 300 * time.Millisecond
 
-// memory is the resident and the greatest resident size so far, in bytes.
+// memory is the resident and the greatest resident size so far, in bytes; of a cluster, the sums.
 func (r *rival) memory() (now, peak int64, err error) {
+	for _, n := range r.each() {
+		a, b, err := n.ownMemory()
+		if err != nil {
+			return 0, 0, err
+		}
+		now, peak = now+a, peak+b
+	}
+	return now, peak, nil
+}
+
+func (r *rival) ownMemory() (now, peak int64, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", r.pid))
 	if err != nil {
 		return 0, 0, err
@@ -294,7 +346,18 @@ func (r *rival) memory() (now, peak int64, err error) {
 }
 
 // mallocs is how many objects a logstead has allocated; ok is false for others.
-func (r *rival) mallocs(ctx context.Context) (n float64, ok bool) {
+func (r *rival) mallocs(ctx context.Context) (sum float64, ok bool) {
+	for _, n := range r.each() {
+		own, ok := n.ownMallocs(ctx)
+		if !ok {
+			return 0, false
+		}
+		sum += own
+	}
+	return sum, true
+}
+
+func (r *rival) ownMallocs(ctx context.Context) (n float64, ok bool) {
 	if r.http == "" {
 		return 0, false
 	}

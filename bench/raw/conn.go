@@ -18,7 +18,6 @@ import (
 	"net"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -128,109 +127,4 @@ func (c *Conn) Request(req kmsg.Request) (kmsg.Response, error) {
 		return nil, fmt.Errorf("answer of %d bytes to %T", len(body), req)
 	}
 	return resp, resp.ReadFrom(append([]byte(nil), body[skip:]...))
-}
-
-// CreateTopic makes a topic and waits until the broker leads its partitions.
-func CreateTopic(ctx context.Context, addr, topic string, partitions int32, configs map[string]string) error {
-	c, err := Dial(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.Version, req.TimeoutMillis = 6, 60_000
-	t := kmsg.NewCreateTopicsRequestTopic()
-	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, partitions, 1
-	for k, v := range configs {
-		cfg := kmsg.NewCreateTopicsRequestTopicConfig()
-		cfg.Name, cfg.Value = k, &v
-		t.Configs = append(t.Configs, cfg)
-	}
-	req.Topics = append(req.Topics, t)
-	resp, err := c.Request(req)
-	if err != nil {
-		return err
-	}
-	for _, r := range resp.(*kmsg.CreateTopicsResponse).Topics {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return fmt.Errorf("create topic %s: %w", topic, err)
-		}
-	}
-	return c.awaitLeaders(ctx, topic, partitions)
-}
-
-func (c *Conn) awaitLeaders(ctx context.Context, topic string, partitions int32) error {
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version = 9
-	t := kmsg.NewMetadataRequestTopic()
-	t.Topic = &topic
-	req.Topics = append(req.Topics, t)
-	for {
-		resp, err := c.Request(req)
-		if err != nil {
-			return err
-		}
-		if ready(resp.(*kmsg.MetadataResponse), partitions) {
-			led, err := c.led(topic, partitions)
-			if led || err != nil {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("topic %s has no leaders: %w", topic, ctx.Err())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-func ready(m *kmsg.MetadataResponse, partitions int32) bool {
-	if len(m.Topics) != 1 || m.Topics[0].ErrorCode != 0 || len(m.Topics[0].Partitions) != int(partitions) {
-		return false
-	}
-	for _, p := range m.Topics[0].Partitions {
-		if p.ErrorCode != 0 || p.Leader < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// led asks for offsets: Metadata may name a leader that has yet to learn of it.
-func (c *Conn) led(topic string, partitions int32) (bool, error) {
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.Version, req.ReplicaID = 4, -1
-	t := kmsg.NewListOffsetsRequestTopic()
-	t.Topic = topic
-	for i := range partitions {
-		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition, p.Timestamp = i, -1
-		t.Partitions = append(t.Partitions, p)
-	}
-	req.Topics = append(req.Topics, t)
-	resp, err := c.Request(req)
-	if err != nil {
-		return false, err
-	}
-	for _, t := range resp.(*kmsg.ListOffsetsResponse).Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode != 0 {
-				return false, nil
-			}
-		}
-	}
-	return true, nil
-}
-
-// DeleteTopic removes a topic.
-func DeleteTopic(ctx context.Context, addr, topic string) error {
-	c, err := Dial(ctx, addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.Version, req.TimeoutMillis, req.TopicNames = 5, 60_000, []string{topic}
-	_, err = c.Request(req)
-	return err
 }

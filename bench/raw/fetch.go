@@ -81,18 +81,14 @@ func receiveFetched(c *Conn, topic string, from int64) (fetched, error) {
 // Run fetches until Bytes have been read. Each connection reads one partition to its end and begins
 // again; every answer's batches are walked, so that all of it is known to have come.
 func (l FetchLoad) Run(ctx context.Context) (Result, error) {
-	conns := make([]*Conn, l.Conns)
-	for i := range conns {
-		c, err := Dial(ctx, l.Addr)
-		if err != nil {
-			return Result{}, err
-		}
-		defer c.Close()
-		conns[i] = c
+	conns, err := dialLeaders(ctx, l.Addr, l.Topic, l.Partitions, l.Conns)
+	if err != nil {
+		return Result{}, err
 	}
+	defer closeAll(conns)
 	results := make([]Result, l.Conns)
 	start := time.Now()
-	err := each(conns, func(i int, c *Conn) error {
+	err = each(conns, func(i int, c *Conn) error {
 		return l.drive(c, int32(i)%l.Partitions, l.Bytes/int64(l.Conns), &results[i])
 	})
 	var sum Result

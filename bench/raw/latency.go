@@ -25,29 +25,22 @@ type Latencies struct{ Ack, EndToEnd *hdr.Histogram }
 // Run needs an empty topic of one partition.
 func (l LatencyLoad) Run(ctx context.Context) (Latencies, error) {
 	out := Latencies{newHistogram(), newHistogram()}
-	producer, err := Dial(ctx, l.Addr)
+	conns, err := dialLeaders(ctx, l.Addr, l.Topic, 1, 2)
 	if err != nil {
 		return out, err
 	}
-	defer producer.Close()
-	consumer, err := Dial(ctx, l.Addr)
-	if err != nil {
-		return out, err
-	}
-	defer consumer.Close()
+	defer closeAll(conns)
+	producer, consumer := conns[0], conns[1]
 	start := time.Now().Add(50 * time.Millisecond)
 	due := func(i int) time.Time { return start.Add(time.Duration(i) * time.Second / time.Duration(l.Rate)) }
 	errs := make(chan error, 3)
-	conns := []*Conn{producer, consumer}
 	go func() { errs <- l.produce(producer, due) }()
 	go func() { errs <- l.acks(producer, due, out.Ack) }()
 	go func() { errs <- l.follow(consumer, due, out.EndToEnd) }()
 	for range 3 {
 		if e := <-errs; e != nil && err == nil {
 			err = e
-			for _, c := range conns {
-				c.Close()
-			}
+			closeAll(conns)
 		}
 	}
 	return out, err

@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// ProduceLoad sends one batch over and over.
+// ProduceLoad sends one batch over and over, to the leaders that the broker at Addr names.
 type ProduceLoad struct {
 	Addr, Topic string
 	Partitions  int32
@@ -21,7 +21,7 @@ type ProduceLoad struct {
 	Acks        int16
 	Batch       Batch
 	Requests    int64 // in all, shared out among the connections
-	Spread      bool  // each connection writes to one partition after the other, not to one
+	Spread      bool  // each connection writes to one partition after the other, not to one; for a lone broker
 }
 
 // Result is what a load did.
@@ -52,18 +52,14 @@ func produceErrorAt(topic string) int { return 4 + 1 + 1 + 1 + len(topic) + 1 + 
 
 // Run produces until all requests are answered.
 func (l ProduceLoad) Run(ctx context.Context) (Result, error) {
-	conns := make([]*Conn, l.Conns)
-	for i := range conns {
-		c, err := Dial(ctx, l.Addr)
-		if err != nil {
-			return Result{}, err
-		}
-		defer c.Close()
-		conns[i] = c
+	conns, err := dialLeaders(ctx, l.Addr, l.Topic, l.Partitions, l.Conns)
+	if err != nil {
+		return Result{}, err
 	}
+	defer closeAll(conns)
 	share := max(1, l.Requests/int64(l.Conns))
 	start := time.Now()
-	err := each(conns, func(i int, c *Conn) error {
+	err = each(conns, func(i int, c *Conn) error {
 		f := &frame{bytes: ProduceFrame(l.Topic, int32(i)%l.Partitions, l.Acks, l.Batch.Bytes)}
 		if l.Spread {
 			f.partition, f.step, f.count = int32(i)%l.Partitions, int32(l.Conns), l.Partitions

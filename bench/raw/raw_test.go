@@ -2,8 +2,10 @@ package raw
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/node"
@@ -110,5 +112,39 @@ func TestRefused(t *testing.T) {
 	l := ProduceLoad{Addr: addr, Topic: "no-such-topic", Partitions: 1, Conns: 2, InFlight: 5, Acks: 1, Batch: b, Requests: 1000}
 	if _, err := l.Run(t.Context()); err == nil {
 		t.Error("producing to a topic that does not exist counts as done")
+	}
+}
+
+// TestGap: the time that a break takes of a topic that is gone meanwhile is in the gap, and its error is passed on.
+func TestGap(t *testing.T) {
+	ctx, addr := t.Context(), startNode(t)
+	topic := Topic{Name: "gap", Partitions: 1, Replicas: 1}
+	if err := topic.Create(ctx, addr); err != nil {
+		t.Fatal(err)
+	}
+	b, err := NewBatch("none", 200, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := GapLoad{Addrs: []string{"127.0.0.1:1", addr}, Topic: "gap", Batch: b, Calm: 200 * time.Millisecond}
+	var gone time.Duration
+	longest, err := l.Run(ctx, func() error {
+		if err := DeleteTopic(ctx, addr, "gap"); err != nil {
+			return err
+		}
+		deleted := time.Now()
+		defer func() { gone = time.Since(deleted) }()
+		time.Sleep(50 * time.Millisecond) // this is the break
+		return topic.Create(ctx, addr)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if longest < 50*time.Millisecond || gone == 0 {
+		t.Errorf("longest gap %v around a break of %v", longest, gone)
+	}
+	broken := errors.New("broken")
+	if _, err := l.Run(ctx, func() error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("error %v, want that of the break", err)
 	}
 }
