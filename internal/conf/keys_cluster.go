@@ -74,6 +74,6 @@ var clusterKeys = []row{
 		"What this process does: broker, controller or both."},
 	{"unclean.leader.election.enable", Boolean, "false", anyValue, ClusterWide, High, Honoured,
 		"Let a replica that may miss records become leader, if the topic does not say."},
-	{"unclean.leader.election.interval.ms", Long, "300000", atLeast(1), ReadOnly, Hidden, LaterCluster,
+	{"unclean.leader.election.interval.ms", Long, "300000", atLeast(1), ReadOnly, Hidden, Honoured,
 		"How often the controller looks for unclean elections to make."},
 }

@@ -2,13 +2,13 @@ package conf
 
 // replicationKeys are replication between brokers and leadership.
 var replicationKeys = []row{
-	{"auto.leader.rebalance.enable", Boolean, "true", anyValue, ReadOnly, High, LaterCluster,
+	{"auto.leader.rebalance.enable", Boolean, "true", anyValue, ReadOnly, High, Honoured,
 		"Give leadership back to preferred replicas in the background."},
 	{"controlled.shutdown.enable", Boolean, "true", anyValue, ReadOnly, Medium, Honoured,
 		"Hand leadership over before stopping."},
 	{"follower.replication.throttled.rate", Long, "9223372036854775807", atLeast(0), ClusterWide, Medium, LaterCluster,
 		"Bytes a second that throttled follower replicas may receive."},
-	{"leader.imbalance.check.interval.seconds", Long, "300", atLeast(1), ReadOnly, High, LaterCluster,
+	{"leader.imbalance.check.interval.seconds", Long, "300", atLeast(1), ReadOnly, High, Honoured,
 		"How often the controller looks for partitions away from their preferred leader."},
 	{"leader.replication.throttled.rate", Long, "9223372036854775807", atLeast(0), ClusterWide, Medium, LaterCluster,
 		"Bytes a second that throttled leader replicas may send."},

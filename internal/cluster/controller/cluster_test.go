@@ -14,6 +14,40 @@ import (
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
+// TestManyElections changes a bounded number of leaders at a time, and goes on at once.
+func TestManyElections(t *testing.T) {
+	c := newCluster(t, "")
+	for id := int32(1); id <= 2; id++ {
+		records, _, err := c.m.RegisterBroker(c.now, c.registration(id, false, 1, -1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.take(records)
+		c.take(c.m.unfence(c.m.image().Broker(id)))
+	}
+	c.take([]kmsg.Record{&kmsg.TopicRecord{Name: "t", TopicId: base.TopicID{15: 9}}})
+	const partitions = 2*maxElections + 5
+	for i := range int32(partitions) {
+		r := c.m.newPartition(base.TopicID{15: 9}, i, []int32{1, 2})
+		r.Leader = 2
+		c.take([]kmsg.Record{r})
+	}
+	c.now = c.now.Add(300 * time.Second)
+	for _, want := range []int{maxElections, maxElections, 5, 0} {
+		for id := int32(1); id <= 2; id++ {
+			c.m.sessionOf(c.now, id).contact = c.now
+		}
+		records, next := c.m.Tick(c.now)
+		if len(records) != want {
+			t.Fatalf("%d elections, want %d", len(records), want)
+		}
+		if soon := !next.After(c.now); soon != (want == maxElections || want == 5) {
+			t.Errorf("after %d elections the next look is in %v", want, next.Sub(c.now))
+		}
+		c.take(records)
+	}
+}
+
 // TestCluster runs the scripts about many brokers. What is printed is the answer, and how the image
 // is after it, where that has changed.
 func TestCluster(t *testing.T) {
@@ -47,7 +81,7 @@ func (c *clusterHarness) command(t *testing.T, d *datadriven.TestData) string {
 	before := c.picture()
 	commands := map[string]func(*datadriven.TestData){
 		"register": c.cmdRegister, "beat": c.cmdBeat, "create": c.cmdCreate, "isr": c.cmdISR, "ids": c.cmdIDs,
-		"wait": c.cmdWait, "suspect": c.cmdSuspect, "fail-over": c.cmdFailOver, "elr": c.cmdELR, "elect": c.quiet(c.elect), "reassign": c.quiet(c.cmdReassign), "unregister": c.cmdUnregister,
+		"wait": c.cmdWait, "keep": c.cmdKeep, "suspect": c.cmdSuspect, "fail-over": c.cmdFailOver, "elr": c.cmdELR, "elect": c.quiet(c.elect), "reassign": c.quiet(c.cmdReassign), "unregister": c.cmdUnregister,
 		"dirs": c.cmdDirs, "config": c.cmdConfig,
 	}
 	run := commands[d.Cmd]
@@ -292,6 +326,27 @@ func (c *clusterHarness) cmdWait(d *datadriven.TestData) {
 		c.now = next
 	}
 	c.now = end
+}
+
+// keep id=ID/ID ms=N: time passes in which brokers send their heartbeats.
+func (c *clusterHarness) cmdKeep(d *datadriven.TestData) {
+	end := c.now.Add(time.Duration(argInt(d, "ms", 0)) * time.Millisecond)
+	for {
+		for _, id := range numbersOf(arg(d, "id", "")) {
+			c.m.sessionOf(c.now, id).contact = c.now
+		}
+		records, next := c.m.Tick(c.now)
+		c.take(records)
+		if !c.now.Before(end) && next.After(c.now) {
+			return
+		}
+		if c.now = c.now.Add(time.Second); next.Before(c.now) {
+			c.now = next
+		}
+		if c.now.After(end) {
+			c.now = end
+		}
+	}
 }
 
 func (c *clusterHarness) cmdSuspect(d *datadriven.TestData) {

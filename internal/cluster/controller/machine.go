@@ -55,6 +55,7 @@ type Machine struct {
 	liveStale bool
 	colliding map[string]map[string]bool // topics with '.' or '_', by their name with '_' for both
 	sessions  map[int32]*session         // of the brokers, while this is the active controller
+	looks     periodic                   // at leaders, while this is the active controller
 	applied   int64                      // records since the last Cut
 }
 

@@ -26,6 +26,7 @@ func (m *Machine) Begin(now time.Time) []kmsg.Record {
 	for _, b := range m.image().Brokers() {
 		m.sessions[b.ID] = newSession(now, b.Epoch)
 	}
+	m.beginPeriodic(now)
 	// A partition that could have a leader gets one, whatever the predecessor came to.
 	return m.updatePartitions(noUpdate, leaderless)
 }
@@ -59,9 +60,20 @@ func (m *Machine) expiry(s *session) time.Time {
 }
 
 // Tick does what is due: it fences the broker that has been silent longest, one at a time, so that
-// the next is decided on what that has changed. next is when to call it again, at the latest; zero
-// is never.
+// the next is decided on what that has changed, and looks at leaders. next is when to call it again, at
+// the latest; zero is never.
 func (m *Machine) Tick(now time.Time) (records []kmsg.Record, next time.Time) {
+	if records, next = m.fenceSilent(now); len(records) > 0 {
+		return records, next
+	}
+	records = m.lookAtLeaders(now)
+	if at := m.looks.next(); next.IsZero() || !at.IsZero() && at.Before(next) {
+		next = at
+	}
+	return records, next
+}
+
+func (m *Machine) fenceSilent(now time.Time) (records []kmsg.Record, next time.Time) {
 	stale, staleAt := noBroker, time.Time{}
 	for _, b := range m.image().Brokers() {
 		s := m.sessions[b.ID]
