@@ -28,6 +28,9 @@ const (
 	mailboxSize = 1024
 	opsPerSync  = 256     // operations that share one sync of the log
 	maxOpBytes  = 8 << 20 // a batch that Kafka still reads
+	// dividedBytes is about what a batch holds of an operation that may be divided: one that is on its way
+	// holds up the heartbeats of the quorum.
+	dividedBytes = 1 << 20
 
 	tickInterval = 50 * time.Millisecond // how late a timer of the machine may be
 )
@@ -161,9 +164,19 @@ func logConfig(o *Options) storage.LogConfig {
 	return cfg
 }
 
-// encode makes one batch of an operation's records.
-func (c *Controller) encode(records []kmsg.Record, now time.Time) (batch.Batch, error) {
+// encode makes one batch of an operation's records, or several where it is large and may be divided.
+func (c *Controller) encode(records []kmsg.Record, now time.Time) (list []batch.Batch, err error) {
 	level := c.machine.image().Feature(MetadataVersion)
+	limit, whole := maxOpBytes, true
+	if divisible(records) {
+		limit, whole = dividedBytes, false
+	}
+	cut := func() error {
+		b, err := c.builder.Build()
+		list = append(list, slices.Clone(b)) // it belongs to the quorum from here on
+		c.builder.Reset(batch.Options{})
+		return err
+	}
 	c.builder.Reset(batch.Options{})
 	var buf []byte
 	for _, rec := range records {
@@ -172,25 +185,51 @@ func (c *Controller) encode(records []kmsg.Record, now time.Time) (batch.Batch, 
 		}
 		buf = kmsg.AppendMetadataRecord(buf[:0], rec, recordVersion(rec, level))
 		c.builder.Append(now.UnixMilli(), nil, buf)
-		if c.builder.Size() > maxOpBytes {
+		switch size := c.builder.Size(); {
+		case size > maxOpBytes, whole && size > limit:
 			return nil, refuse(kerr.PolicyViolation,
 				"The request changes more metadata than fits into %d bytes: split it.", maxOpBytes)
+		case size > limit:
+			if err := cut(); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return c.builder.Build()
+	if c.builder.Count() > 0 {
+		err = cut()
+	}
+	return list, err
+}
+
+// divisible says whether an operation is right though its end be missing: each partition changes for itself,
+// and who lost a broker, or takes one in, does again what is left.
+func divisible(records []kmsg.Record) bool {
+	for _, rec := range records {
+		switch rec.(type) {
+		case *kmsg.PartitionChangeRecord, *kmsg.RegisterBrokerRecord, *kmsg.BrokerRegistrationChangeRecord,
+			*kmsg.UnregisterBrokerRecord:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // write proposes and applies the records of one operation. Nothing of them is published yet.
 func (c *Controller) write(records []kmsg.Record, now time.Time) error {
-	b, err := c.encode(records, now)
+	list, err := c.encode(records, now)
 	if err != nil {
 		return err
 	}
-	b = slices.Clone(b) // it belongs to the quorum from here on
-	if err := c.core.Propose(b); err != nil {
-		return err
+	for i, b := range list {
+		if err := c.core.Propose(b); err != nil {
+			if i > 0 { // the quorum may have the beginning: what comes of it is for the next term to see
+				c.core.StepDown()
+			}
+			return err
+		}
+		c.round.proposed = append(c.round.proposed, b)
 	}
-	c.round.proposed = append(c.round.proposed, b)
 	for _, rec := range records {
 		if err := c.machine.Apply(rec); err != nil {
 			return &brokenError{fmt.Errorf("apply own record: %w", err)}

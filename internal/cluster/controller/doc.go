@@ -17,7 +17,8 @@
 // Invariants:
 //  1. Nobody sees a change, in an image or an answer, before its records are committed.
 //  2. State changes only in Apply: a log that is replayed gives the image that was live.
-//  3. The records of one operation are one batch: after a crash all of them are there, or none.
+//  3. The records of one operation are one batch: after a crash all of them are there, or none. A large
+//     one that is right without its end, as when a broker of many partitions is fenced, is several.
 //  4. Images are published in the order of their offsets, each to every subscriber before the
 //     answers to the operations whose records it holds.
 //  5. A block of producer ids is given out once.

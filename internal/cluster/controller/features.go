@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -158,24 +157,26 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 
 // recordVersion is the version that a record is written at under the finalized metadata.version:
 // an Apache Kafka of that version must be able to read the log.
-func recordVersion(rec kmsg.Record, metadataVersion int16) int16 {
-	pick := func(steps map[int16]int16) int16 { // from which level on which version
-		var v int16
-		for _, level := range slices.Sorted(maps.Keys(steps)) {
-			if metadataVersion >= level {
-				v = steps[level]
-			}
+func recordVersion(rec kmsg.Record, level int16) (version int16) {
+	since := func(from int16) { // the level from which on there is one version more
+		if level >= from {
+			version++
 		}
-		return v
 	}
 	switch rec.(type) {
 	case *kmsg.RegisterBrokerRecord:
-		return pick(map[int16]int16{0: 1, 8: 2, 17: 3, 30: 4})
+		version = 1
+		since(levelMigration)
+		since(levelDirectories)
+		since(levelCordoned)
 	case *kmsg.BrokerRegistrationChangeRecord:
-		return pick(map[int16]int16{0: 1, 17: 2, 30: 3})
+		version = 1
+		since(levelDirectories)
+		since(levelCordoned)
 	case *kmsg.PartitionRecord, *kmsg.PartitionChangeRecord:
-		return pick(map[int16]int16{17: 1, 23: 2})
+		since(levelDirectories)
+		since(levelELR)
 	default:
-		return 0
 	}
+	return version
 }

@@ -12,6 +12,7 @@ import (
 
 // Levels of metadata.version from which on something is known to every broker.
 const (
+	levelMigration   int16 = 8
 	levelDirectories int16 = 17
 	levelELR         int16 = 23
 	levelCordoned    int16 = 30
@@ -134,18 +135,6 @@ func inISR(id int32) func(*meta.Partition) bool {
 }
 
 func leaderless(p *meta.Partition) bool { return p.Leader == noLeader }
-
-// leads says whether a broker leads anything.
-func (m *Machine) leads(id int32) bool {
-	for t := range m.image().Topics() {
-		for _, p := range t.Partitions {
-			if p.Leader == id {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // partitionKey names a partition by its topic's id.
 type partitionKey struct {

@@ -54,9 +54,10 @@ type Machine struct {
 	live      *conf.Live
 	liveStale bool
 	colliding map[string]map[string]bool // topics with '.' or '_', by their name with '_' for both
-	sessions  map[int32]*session         // of the brokers, while this is the active controller
-	looks     periodic                   // at leaders, while this is the active controller
-	applied   int64                      // records since the last Cut
+	leading   leading
+	sessions  map[int32]*session // of the brokers, while this is the active controller
+	looks     periodic           // at leaders, while this is the active controller
+	applied   int64              // records since the last Cut
 }
 
 // NewMachine goes on from an image.
@@ -67,7 +68,7 @@ func NewMachine(cfg Config, im *meta.Image) *Machine {
 	if cfg.Random == nil {
 		cfg.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
-	m := &Machine{cfg: cfg, im: im, liveStale: true, colliding: map[string]map[string]bool{}}
+	m := &Machine{cfg: cfg, im: im, liveStale: true, colliding: map[string]map[string]bool{}, leading: countLeading(im)}
 	for t := range im.Topics() {
 		m.noteName(t.Name)
 	}
@@ -118,6 +119,7 @@ func (m *Machine) Apply(rec kmsg.Record) error {
 	case *kmsg.ConfigRecord:
 		m.liveStale = m.liveStale || meta.ResourceType(r.ResourceType) == meta.ResourceBroker
 	}
+	m.leading.follow(m.image(), rec)
 	if err := m.edit.Apply(rec); err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 // Difference is what leads from one image to another that was not built from it.
 func Difference(old, now *Image) Delta {
 	d := Delta{Features: true, Quotas: true, Brokers: true, Scram: true, ACLs: true}
-	for id, t := range old.byID {
-		if now.byID[id] == nil {
+	for id, t := range old.byID.all() {
+		if now.byID.get(id) == nil {
 			d.Deleted = append(d.Deleted, t)
 		}
 	}
-	for id, t := range now.byID {
-		if old.byID[id] == nil {
+	for id, t := range now.byID.all() {
+		if old.byID.get(id) == nil {
 			d.Created = append(d.Created, t)
 		} else {
 			d.Changed = append(d.Changed, t)
@@ -25,10 +25,10 @@ func Difference(old, now *Image) Delta {
 	slices.SortFunc(d.Created, byName)
 	slices.SortFunc(d.Deleted, byName)
 	slices.SortFunc(d.Changed, byName)
-	resources := maps.Clone(old.configs)
-	maps.Copy(resources, now.configs)
+	resources := maps.Collect(old.configs.all())
+	maps.Insert(resources, now.configs.all())
 	for r := range resources {
-		if !maps.Equal(old.configs[r], now.configs[r]) && (r.Type != ResourceTopic || now.topics[r.Name] != nil) {
+		if !maps.Equal(old.configs.get(r), now.configs.get(r)) && (r.Type != ResourceTopic || now.topics.get(r.Name) != nil) {
 			d.Configs = append(d.Configs, r)
 		}
 	}

@@ -29,13 +29,18 @@ func (d *Delta) Empty() bool {
 		!d.Features && !d.Quotas && !d.Brokers && !d.Scram && !d.ACLs
 }
 
-// Edit collects records on top of an image. Maps are copied once, when the first record changes
-// them, so a batch of records costs one copy.
+// Edit collects records on top of an image. What they change is copied once, when the first record changes
+// it; topics and configs share what does not change with the image before.
 type Edit struct {
 	im   Image
 	base *Image
 
-	ownTopics, ownConfigs, ownFeatures, ownQuotas, ownBrokers, ownScram, ownACLs bool
+	ownFeatures, ownQuotas, ownBrokers, ownScram, ownACLs bool
+
+	// The copies that im has of base's tables; nil until the first change.
+	topicTable  *tableEdit[string, *Topic]
+	idTable     *tableEdit[base.TopicID, *Topic]
+	configTable *tableEdit[Resource, map[string]string]
 
 	touched map[base.TopicID]*Topic // our copies of topics that this edit created or changed
 	created map[base.TopicID]bool
@@ -70,7 +75,7 @@ func (e *Edit) Image(offset int64, epoch int32) (*Image, Delta) {
 	slices.SortFunc(d.Created, byName)
 	slices.SortFunc(d.Changed, byName)
 	for r := range e.configs {
-		if r.Type != ResourceTopic || e.im.topics[r.Name] != nil {
+		if r.Type != ResourceTopic || e.im.topics.get(r.Name) != nil {
 			d.Configs = append(d.Configs, r)
 		}
 	}
@@ -141,10 +146,10 @@ func (e *Edit) own(flag *bool, clone func()) {
 }
 
 func (e *Edit) ownTopicMaps() {
-	e.own(&e.ownTopics, func() {
-		e.im.topics = maps.Clone(e.im.topics)
-		e.im.byID = maps.Clone(e.im.byID)
-	})
+	if e.topicTable == nil {
+		e.topicTable, e.idTable = e.im.topics.edit(), e.im.byID.edit()
+		e.im.topics, e.im.byID = e.topicTable.table, e.idTable.table
+	}
 }
 
 // topicForChange is our own copy of a topic.
@@ -152,23 +157,27 @@ func (e *Edit) topicForChange(id base.TopicID) *Topic {
 	if t := e.touched[id]; t != nil {
 		return t
 	}
-	t := e.im.byID[id]
+	t := e.im.byID.get(id)
 	if t == nil {
 		return nil
 	}
 	e.ownTopicMaps()
 	t = &Topic{Name: t.Name, ID: t.ID, Partitions: slices.Clone(t.Partitions)}
-	e.im.topics[t.Name], e.im.byID[id], e.touched[id] = t, t, t
+	e.topicTable.put(t.Name, t)
+	e.idTable.put(id, t)
+	e.touched[id] = t
 	return t
 }
 
 func (e *Edit) topic(r *kmsg.TopicRecord) error {
-	if old := e.im.topics[r.Name]; old != nil {
+	if old := e.im.topics.get(r.Name); old != nil {
 		return fmt.Errorf("topic record for %s (%s): the topic exists with id %s", r.Name, r.TopicId, old.ID)
 	}
 	e.ownTopicMaps()
 	t := &Topic{Name: r.Name, ID: r.TopicId}
-	e.im.topics[t.Name], e.im.byID[t.ID], e.touched[t.ID], e.created[t.ID] = t, t, t, true
+	e.topicTable.put(t.Name, t)
+	e.idTable.put(t.ID, t)
+	e.touched[t.ID], e.created[t.ID] = t, true
 	return nil
 }
 
@@ -240,7 +249,7 @@ func Changed(p Partition, r *kmsg.PartitionChangeRecord) Partition {
 // clearELR forgets who left the in-sync set without losing anything: of one topic, or of all where
 // the name is empty (KIP-966).
 func (e *Edit) clearELR(topic string) {
-	for _, t := range e.im.topics {
+	for _, t := range e.im.topics.all() {
 		if topic != "" && t.Name != topic {
 			continue
 		}
@@ -255,13 +264,13 @@ func (e *Edit) clearELR(topic string) {
 }
 
 func (e *Edit) removeTopic(r *kmsg.RemoveTopicRecord) error {
-	t := e.im.byID[r.TopicId]
+	t := e.im.byID.get(r.TopicId)
 	if t == nil {
 		return fmt.Errorf("remove topic record: no topic has id %s", r.TopicId)
 	}
 	e.ownTopicMaps()
-	delete(e.im.topics, t.Name)
-	delete(e.im.byID, t.ID)
+	e.topicTable.remove(t.Name)
+	e.idTable.remove(t.ID)
 	delete(e.touched, t.ID)
 	e.im.partCount -= len(t.Partitions)
 	if !e.created[t.ID] {
@@ -269,21 +278,24 @@ func (e *Edit) removeTopic(r *kmsg.RemoveTopicRecord) error {
 	}
 	delete(e.created, t.ID)
 	res := Resource{ResourceTopic, t.Name}
-	if e.im.configs[res] != nil {
+	if e.im.configs.get(res) != nil {
 		e.ownConfigMap()
-		delete(e.im.configs, res)
+		e.configTable.remove(res)
 	}
 	return nil
 }
 
 func (e *Edit) ownConfigMap() {
-	e.own(&e.ownConfigs, func() { e.im.configs = maps.Clone(e.im.configs) })
+	if e.configTable == nil {
+		e.configTable = e.im.configs.edit()
+		e.im.configs = e.configTable.table
+	}
 }
 
 func (e *Edit) config(r *kmsg.ConfigRecord) {
 	e.ownConfigMap()
 	res := Resource{ResourceType(r.ResourceType), r.ResourceName}
-	m := e.im.configs[res]
+	m := e.im.configs.get(res)
 	if !e.configs[res] {
 		if m = maps.Clone(m); m == nil {
 			m = map[string]string{}
@@ -298,10 +310,10 @@ func (e *Edit) config(r *kmsg.ConfigRecord) {
 		m[r.Name] = *r.Value
 	}
 	if len(m) == 0 {
-		delete(e.im.configs, res) // a later record of this edit begins with a new map
+		e.configTable.remove(res) // a later record of this edit begins with a new map
 		return
 	}
-	e.im.configs[res] = m
+	e.configTable.put(res, m)
 }
 
 func (e *Edit) feature(r *kmsg.FeatureLevelRecord) {

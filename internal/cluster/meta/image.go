@@ -16,9 +16,9 @@ type Image struct {
 	Epoch     int32
 	ClusterID string
 
-	topics    map[string]*Topic
-	byID      map[base.TopicID]*Topic
-	configs   map[Resource]map[string]string
+	topics    *table[string, *Topic]
+	byID      *table[base.TopicID, *Topic]
+	configs   *table[Resource, map[string]string]
 	features  map[string]int16
 	quotas    map[string]*Quota
 	brokers   map[int32]*Broker
@@ -33,8 +33,8 @@ type Image struct {
 func Empty(clusterID string) *Image {
 	return &Image{
 		Offset: -1, Epoch: -1, ClusterID: clusterID,
-		topics: map[string]*Topic{}, byID: map[base.TopicID]*Topic{},
-		configs: map[Resource]map[string]string{}, features: map[string]int16{},
+		topics: newTable[string, *Topic](), byID: newTable[base.TopicID, *Topic](),
+		configs: newTable[Resource, map[string]string](), features: map[string]int16{},
 		quotas: map[string]*Quota{}, brokers: map[int32]*Broker{},
 		scram: map[ScramKey]*Scram{}, acls: map[base.TopicID]*ACL{},
 	}
@@ -176,28 +176,28 @@ type ACL struct {
 }
 
 // Topic finds a topic by name, or nil.
-func (im *Image) Topic(name string) *Topic { return im.topics[name] }
+func (im *Image) Topic(name string) *Topic { return im.topics.get(name) }
 
 // TopicByID finds a topic by id, or nil.
-func (im *Image) TopicByID(id base.TopicID) *Topic { return im.byID[id] }
+func (im *Image) TopicByID(id base.TopicID) *Topic { return im.byID.get(id) }
 
 // Topics visits every topic, in no particular order.
-func (im *Image) Topics() iter.Seq[*Topic] { return maps.Values(im.topics) }
+func (im *Image) Topics() iter.Seq[*Topic] { return im.topics.values() }
 
 // TopicNames lists the topics, sorted.
-func (im *Image) TopicNames() []string { return slices.Sorted(maps.Keys(im.topics)) }
+func (im *Image) TopicNames() []string { return slices.Sorted(im.topics.keys()) }
 
 // TopicCount and PartitionCount are the totals.
-func (im *Image) TopicCount() int { return len(im.topics) }
+func (im *Image) TopicCount() int { return im.topics.count }
 
 // PartitionCount is the number of partitions of all topics.
 func (im *Image) PartitionCount() int { return im.partCount }
 
 // Configs are the dynamic configs of a resource, nil if it has none. The map must not be changed.
-func (im *Image) Configs(r Resource) map[string]string { return im.configs[r] }
+func (im *Image) Configs(r Resource) map[string]string { return im.configs.get(r) }
 
 // ConfigResources visits every resource with dynamic configs, in no particular order.
-func (im *Image) ConfigResources() iter.Seq[Resource] { return maps.Keys(im.configs) }
+func (im *Image) ConfigResources() iter.Seq[Resource] { return im.configs.keys() }
 
 // Feature is the finalized level of a feature; 0 is not finalized.
 func (im *Image) Feature(name string) int16 { return im.features[name] }

@@ -62,7 +62,7 @@ func (im *Image) brokerRecords(yield func(kmsg.Record) bool) bool {
 
 func (im *Image) topicRecords(yield func(kmsg.Record) bool) bool {
 	for _, name := range im.TopicNames() {
-		t := im.topics[name]
+		t := im.topics.get(name)
 		if !yield(&kmsg.TopicRecord{Name: t.Name, TopicId: t.ID}) {
 			return false
 		}
@@ -85,14 +85,14 @@ func (p *Partition) record(topic base.TopicID, index int32) *kmsg.PartitionRecor
 }
 
 func (im *Image) configRecords(yield func(kmsg.Record) bool) bool {
-	resources := slices.SortedFunc(maps.Keys(im.configs), func(a, b Resource) int {
+	resources := slices.SortedFunc(im.configs.keys(), func(a, b Resource) int {
 		if a.Type != b.Type {
 			return int(a.Type) - int(b.Type)
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
 	for _, res := range resources {
-		configs := im.configs[res]
+		configs := im.configs.get(res)
 		for _, name := range slices.Sorted(maps.Keys(configs)) {
 			value := configs[name]
 			if !yield(&kmsg.ConfigRecord{

@@ -20,11 +20,11 @@ import (
 
 // Bounds of replication.
 const (
-	maxMessageBytes     = 1 << 20  // of entries in a message, but for one entry larger than that
-	maxInflightMessages = 64       // to a follower
-	maxInflightBytes    = 32 << 20 // to a follower
-	maxUncommittedBytes = 64 << 20 // of a leader
-	maxCommittedBytes   = 4 << 20  // handed out to be applied at a time
+	maxMessageBytes     = 1 << 20   // of entries in a message, but for one entry larger than that
+	maxInflightMessages = 64        // to a follower
+	maxInflightBytes    = 32 << 20  // to a follower
+	maxUncommittedBytes = 256 << 20 // of a leader
+	maxCommittedBytes   = 4 << 20   // handed out to be applied at a time
 )
 
 // Message is what voters send each other.
