@@ -60,7 +60,7 @@ func (w *work) drainPartition(i int, brokers []int32) error {
 		if old == 0 {
 			next = w.leastLeadersFirst(next)
 		}
-		w.set(i, next)
+		w.set(i, next, drained(id))
 	}
 	return nil
 }

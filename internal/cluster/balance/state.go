@@ -12,6 +12,8 @@ type Broker struct {
 	Rack string // empty where racks are not used
 	// Closed brokers keep what they have and get nothing more: they are cordoned, or their disk is gone.
 	Closed bool
+	// Room is how many bytes of replicas may be added; 0 where that is not known. A full broker is Closed.
+	Room int64
 }
 
 // Partition is what a plan can move.
@@ -20,7 +22,9 @@ type Partition struct {
 	Partition int32
 	Replicas  []int32 // the first is the preferred leader
 	Bytes     int64   // of one replica
-	// Fixed partitions count, but Balance leaves them alone: they are being moved, or have no leader to copy from.
+	In, Out   int64   // bytes a second: what each replica gets, and what the leader sends
+	// Fixed partitions count, but Balance leaves them alone: they are being moved, have no leader to copy from, or
+	// belong to a topic that is to stay where it is.
 	Fixed bool
 }
 
@@ -38,7 +42,8 @@ type Move struct {
 	Topic     string
 	Partition int32
 	From, To  []int32
-	Bytes     int64 // of one replica
+	Bytes     int64  // of one replica
+	Why       string // for a person
 }
 
 // Adding are the brokers that must copy the partition.
@@ -67,6 +72,7 @@ type Load struct {
 	Replicas int
 	Leaders  int // preferred ones
 	Bytes    int64
+	In, Out  int64 // bytes a second
 }
 
 // Loads sums up what each broker of the state holds, by broker id.
@@ -97,24 +103,29 @@ func (s *State) After(moves []Move) State {
 
 // work is a plan in the making.
 type work struct {
-	ids     []int32 // sorted
-	brokers map[int32]Broker
-	loads   map[int32]*Load
-	parts   []Partition // sorted by topic and partition, with replicas of their own
-	before  [][]int32   // the replicas that parts began with
+	ids       []int32 // sorted
+	brokers   map[int32]Broker
+	loads     map[int32]*Load
+	rackCount int
+	parts     []Partition // sorted by topic and partition, with replicas of their own
+	before    [][]int32   // the replicas that parts began with
+	why       []string    // of the first change of each
+	arrived   map[int32]int64
 
 	copied      int   // partitions with a replica that is new
+	swapped     int   // partitions with the same replicas in another order
 	copiedBytes int64 // of all new replicas
 }
 
 func newWork(s *State) *work {
-	w := &work{brokers: map[int32]Broker{}, loads: map[int32]*Load{}}
+	w := &work{brokers: map[int32]Broker{}, loads: map[int32]*Load{}, arrived: map[int32]int64{}}
 	for _, b := range s.Brokers {
 		w.ids = append(w.ids, b.ID)
 		w.brokers[b.ID] = b
 		w.loads[b.ID] = &Load{Broker: b.ID, Rack: b.Rack}
 	}
 	slices.Sort(w.ids)
+	w.rackCount = w.racks(w.ids)
 	w.parts = slices.Clone(s.Partitions)
 	slices.SortFunc(w.parts, func(a, b Partition) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
@@ -125,6 +136,7 @@ func newWork(s *State) *work {
 		p.Replicas = slices.Clone(p.Replicas)
 		w.count(p, 1)
 	}
+	w.why = make([]string, len(w.parts))
 	return w
 }
 
@@ -138,22 +150,47 @@ func (w *work) count(p *Partition, sign int) {
 		}
 		l.Replicas += sign
 		l.Bytes += int64(sign) * p.Bytes
+		l.In += int64(sign) * p.In
 		if i == 0 {
+			l.Out += int64(sign) * p.Out
 			l.Leaders += sign
 		}
 	}
 }
 
-// set gives partition i other replicas.
-func (w *work) set(i int, replicas []int32) {
+// set gives partition i other replicas, for a reason.
+func (w *work) set(i int, replicas []int32, why string) {
 	p := &w.parts[i]
 	w.count(p, -1)
-	was := len(without(p.Replicas, w.before[i]))
+	w.tally(i, -1)
 	p.Replicas = replicas
-	is := len(without(replicas, w.before[i]))
+	w.tally(i, 1)
 	w.count(p, 1)
-	w.copied += min(is, 1) - min(was, 1)
-	w.copiedBytes += int64(is-was) * p.Bytes
+	if w.why[i] == "" {
+		w.why[i] = why
+	}
+}
+
+// tally counts what partition i costs as it is now, or takes that away with -1.
+func (w *work) tally(i, sign int) {
+	p := &w.parts[i]
+	fresh := without(p.Replicas, w.before[i])
+	switch {
+	case len(fresh) > 0:
+		w.copied += sign
+	case !slices.Equal(p.Replicas, w.before[i]):
+		w.swapped += sign
+	}
+	for _, id := range fresh {
+		w.copiedBytes += int64(sign) * p.Bytes
+		w.arrived[id] += int64(sign) * p.Bytes
+	}
+}
+
+// hasRoom says whether a replica of p can be added to a broker.
+func (w *work) hasRoom(p *Partition, id int32) bool {
+	room := w.brokers[id].Room
+	return room == 0 || w.arrived[id]+p.Bytes <= room
 }
 
 // moves are the partitions that are no longer where they were.
@@ -165,6 +202,7 @@ func (w *work) moves() []Move {
 		}
 		out = append(out, Move{
 			Topic: p.Topic, Partition: p.Partition, From: slices.Clone(w.before[i]), To: slices.Clone(p.Replicas), Bytes: p.Bytes,
+			Why: w.why[i],
 		})
 	}
 	return out
@@ -193,7 +231,7 @@ func replaced(replicas []int32, old, fresh int32) []int32 {
 func (w *work) open(p *Partition) []int32 {
 	var out []int32
 	for _, id := range w.ids {
-		if !w.brokers[id].Closed && !slices.Contains(p.Replicas, id) {
+		if !w.brokers[id].Closed && !slices.Contains(p.Replicas, id) && w.hasRoom(p, id) {
 			out = append(out, id)
 		}
 	}
