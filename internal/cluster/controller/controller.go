@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -89,8 +88,10 @@ type Controller struct {
 	inbox         chan []*raft.Message
 	gone          chan int32 // nodes whose process is gone
 	builder       *batch.Builder
-	snapshotEnd   int64 // of the newest snapshot
-	sinceSnapshot int64 // bytes
+	snapshotting  *snapshotting
+	beside        sync.WaitGroup // the goroutines of Run
+	snapshotEnd   int64          // of the newest snapshot
+	sinceSnapshot int64          // bytes
 	snapshotTime  time.Time
 	ticked        time.Time // when the machine was last asked what is due
 	nextTick      time.Time // when it said that something is
@@ -433,35 +434,3 @@ func (c *Controller) Leader() (id, epoch int32) {
 
 // EndOffset is the offset after the last published record.
 func (c *Controller) EndOffset() int64 { return c.end.Load() }
-
-// maybeSnapshot writes a snapshot if one is due. A failure is logged: the log has everything.
-func (c *Controller) maybeSnapshot() {
-	now := c.opts.Clock.Now()
-	due := c.opts.SnapshotBytes > 0 && c.sinceSnapshot >= c.opts.SnapshotBytes ||
-		c.opts.SnapshotInterval > 0 && c.sinceSnapshot > 0 && now.Sub(c.snapshotTime) >= c.opts.SnapshotInterval
-	if !due || c.round != nil || c.writing != nil {
-		return
-	}
-	c.snapshotTime = now
-	if err := c.snapshot(now); err != nil {
-		c.opts.Logger.Error("metadata snapshot failed", "dir", c.dir, "err", err)
-	}
-}
-
-// snapshot writes what the log has come to and lets the log begin after it.
-func (c *Controller) snapshot(now time.Time) error {
-	im := c.image.Load()
-	id := snapshotID{im.Offset + 1, im.Epoch}
-	data, err := encodeSnapshot(im.Records, im.Feature(MetadataVersion), c.core.Voters(), im.Epoch, now)
-	if err != nil {
-		return err
-	}
-	if err := vfs.WriteFile(c.opts.FS, path.Join(c.dir, id.fileName()), data); err != nil {
-		return err
-	}
-	c.snapshotEnd, c.sinceSnapshot = id.end, 0
-	if err := c.core.Compact(id.end); err != nil {
-		return err
-	}
-	return removeSnapshots(c.opts.FS, c.dir, id.end)
-}

@@ -10,7 +10,7 @@
 //
 // Concurrency: a Machine belongs to one goroutine. Controller's methods may be called from any
 // goroutine; operations run one after the other on the goroutine of Run. Beside it one goroutine writes
-// the log, and one tells subscribers of images and gives the answers that wait for that: what a broker
+// the log, one a snapshot while there is one to write, and one tells subscribers of images and gives the answers that wait for that: what a broker
 // does with new metadata takes long at times, and the quorum must not. A subscriber must not wait for
 // the answer to a change.
 //

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -172,6 +171,7 @@ func (c *Controller) finish(failed error) error {
 			return err
 		}
 	}
+	c.settleSnapshot()
 	c.settleVoters()
 	if err := c.dropLostRound(); err != nil {
 		return err
@@ -367,12 +367,11 @@ func (c *Controller) Quorum() (*QuorumState, error) {
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.refuseRest()
-	var beside sync.WaitGroup
-	defer beside.Wait()
+	defer c.beside.Wait()
 	publishing, published := context.WithCancel(context.Background())
 	defer published()
-	beside.Go(func() { c.published.run(publishing) })
-	beside.Go(func() {
+	c.beside.Go(func() { c.published.run(publishing) })
+	c.beside.Go(func() {
 		for w := range c.toWrite {
 			c.written <- c.core.Write(w, c.opts.Clock.Now())
 		}
@@ -389,7 +388,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			}
 			return err
 		}
-		c.maybeSnapshot()
+		c.maybeSnapshot(false)
 	}
 }
 
@@ -411,6 +410,9 @@ func (c *Controller) turn(ctx context.Context, tick <-chan time.Time) error {
 		c.core.LeaderGone(node, c.opts.Clock.Now())
 	case failed := <-c.written:
 		err = c.finish(failed)
+	case failed := <-c.snapshotEnded():
+		c.snapshotWritten(failed)
+		c.settleSnapshot()
 	case <-tick:
 		err = c.tick()
 	}

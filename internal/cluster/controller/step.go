@@ -14,7 +14,7 @@ func (c *Controller) Step(tick bool) error {
 			return err
 		}
 		c.published.drain()
-		c.maybeSnapshot()
+		c.maybeSnapshot(true)
 		if more, err := c.takeOne(); err != nil || !more {
 			return err
 		}

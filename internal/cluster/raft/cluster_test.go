@@ -194,7 +194,7 @@ func (c *cluster) snapshot(m *member) {
 	if err := vfs.WriteFile(m.fault, name, append(m.digest[:], snapshotPadding...)); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := m.core.Compact(m.core.AppliedEnd()); err != nil && !errors.Is(err, ErrBusy) && m.index > m.core.store.last().index {
+	if err := m.core.Compact(m.core.AppliedEnd(), m.core.Voters()); err != nil && !errors.Is(err, ErrBusy) && m.index > m.core.store.last().index {
 		c.t.Fatalf("node %d: compact: %v", m.self.ID, err)
 	}
 	c.seen["snapshot"]++

@@ -564,12 +564,13 @@ func (c *Core) committed(e *pb.Entry) (batch.Batch, error) {
 // ErrBusy says that a snapshot cannot take the place of the log now.
 var ErrBusy = errors.New("the quorum is writing or changing its voters")
 
-// Compact lets the log begin at offset, where what is applied ends and of which a snapshot is in place.
-func (c *Core) Compact(offset int64) error {
-	if c.busy || len(c.conf.GetVotersOutgoing()) > 0 || offset != c.end {
+// Compact lets the log begin at offset, of which a snapshot is in place: where what is applied ends, or
+// ended before. voters are those as of then, when no change of them was under way.
+func (c *Core) Compact(offset int64, voters []Voter) error {
+	if c.busy || len(c.conf.GetVotersOutgoing()) > 0 || offset > c.end {
 		return ErrBusy
 	}
-	return c.store.compact(offset, c.voters)
+	return c.store.compact(offset, voters)
 }
 
 func sortedKeys[V any](m map[uint64]V) []uint64 { return slices.Sorted(maps.Keys(m)) }
