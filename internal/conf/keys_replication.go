@@ -14,7 +14,7 @@ var replicationKeys = []row{
 		"Bytes a second that throttled leader replicas may send."},
 	{"num.replica.alter.log.dirs.threads", Int, null, anyValue, ReadOnly, High, LaterCluster,
 		"Threads that move replicas between log directories."},
-	{"num.replica.fetchers", Int, "1", atLeast(1), ClusterWide, High, LaterCluster,
+	{"num.replica.fetchers", Int, "1", atLeast(1), ClusterWide, High, Honoured,
 		"Fetchers for each leader broker."},
 	{"replica.alter.log.dirs.io.max.bytes.per.second", Long, "9223372036854775807",
 		atLeast(0), ClusterWide, Medium, LaterCluster,

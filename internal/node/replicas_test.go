@@ -223,3 +223,34 @@ func TestClusterStopsPromptly(t *testing.T) {
 	}
 	c.stop(2)
 }
+
+// TestClusterFetchersOfALeader changes num.replica.fetchers while records come in: partitions move between
+// fetchers, and followers go on where they were.
+func TestClusterFetchersOfALeader(t *testing.T) {
+	c := startTrio(t)
+	c.replicated("orders", 12)
+	p := c.client()
+	loops := func() (most int) {
+		for _, n := range c.up() {
+			_, l := n.fetchers.Following()
+			most = max(most, l)
+		}
+		return most
+	}
+	one := loops() // for two leaders, with and without syncing
+	adm := kadm.NewClient(c.client())
+	for i, fetchers := range []string{"4", "2", "1"} {
+		resps, err := adm.AlterBrokerConfigs(deadline(t), []kadm.AlterConfig{{Name: "num.replica.fetchers", Value: &fetchers}})
+		if err != nil || resps[0].Err != nil {
+			t.Fatalf("set num.replica.fetchers: %v, %+v", err, resps)
+		}
+		produceNumbers(t, p, "orders", 100*i, 100*(i+1))
+		if fetchers == "1" {
+			c.eventually("one fetcher a leader again", func() bool { return loops() == one })
+			continue
+		}
+		c.eventually("more fetchers than before", func() bool { return loops() > one })
+	}
+	c.inSync("orders", 3)
+	readAll(t, deadline(t), c.client(kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 300)
+}

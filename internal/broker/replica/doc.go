@@ -5,8 +5,9 @@
 // follows whom is said by Follow.
 //
 // A Fetcher decides and has no goroutine, clock or connection of its own; a loop of Fetchers drives one,
-// for the partitions with one leader and one durability. Partitions that answer only for what is synced
-// have loops of their own, so that the others never wait for a disk.
+// for partitions with one leader and one durability; num.replica.fetchers of them share what one leader has.
+// Partitions that answer only for what is synced have loops of their own, so that the others never wait for a
+// disk.
 //
 // Concurrency: a Fetcher is used by one goroutine. Fetchers may be used from any.
 //

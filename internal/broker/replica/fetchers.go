@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 
 	"github.com/logstead/logstead/internal/broker/partition"
@@ -26,11 +27,14 @@ type Options struct {
 	Clock       clock.Clock
 	BrokerEpoch func() int64
 	Limits      func() Limits
+	// PerLeader is how many fetchers share what is followed with one leader (num.replica.fetchers); nil is one.
+	PerLeader func() int
 	// Leader makes the way to a broker; whoever has it closes it.
 	Leader func(broker int32) Leader
 }
 
-// Fetchers are the loops of this broker: one for each leader and durability that something is followed with.
+// Fetchers are the loops of this broker: for each leader and durability that something is followed with as many
+// as PerLeader says, among which partitions are spread by their names.
 type Fetchers struct {
 	o  Options
 	wg sync.WaitGroup
@@ -45,6 +49,7 @@ type Fetchers struct {
 type loopKey struct {
 	leader int32
 	fsync  bool
+	number int // among those with this leader and durability
 }
 
 type following struct {
@@ -62,7 +67,7 @@ func New(o Options) *Fetchers {
 // Follow has a partition that is a follower in a leader epoch fetched from a broker, and no longer from
 // another one. It is taken up with the next Wake.
 func (f *Fetchers) Follow(p *partition.Partition, leader, epoch int32) {
-	k := loopKey{leader, p.Settings().Durability == storage.Fsync}
+	k := loopKey{leader, p.Settings().Durability == storage.Fsync, f.spread(p.TP)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	was, ok := f.mu.follow[p]
@@ -107,7 +112,28 @@ func (f *Fetchers) unfollowLocked(p *partition.Partition) {
 	}
 }
 
-// Resettle moves a partition whose durability has changed to the loop for it.
+// spread is the number of the fetcher that fetches a partition: Kafka's AbstractFetcherManager.getFetcherId, whose
+// hash is that of Java's strings.
+func (f *Fetchers) spread(tp base.TopicPartition) int {
+	n := 1
+	if f.o.PerLeader != nil {
+		n = f.o.PerLeader()
+	}
+	if n <= 1 {
+		return 0
+	}
+	h := int32(0)
+	for _, c := range tp.Topic { // ASCII only, as topics' names are
+		h = 31*h + c
+	}
+	h = 31*h + tp.Partition
+	if h == math.MinInt32 {
+		return 0
+	}
+	return int(max(h, -h)) % n
+}
+
+// Resettle moves a partition to the loop for it after its durability or the number of fetchers has changed.
 func (f *Fetchers) Resettle(p *partition.Partition) {
 	f.mu.Lock()
 	was, ok := f.mu.follow[p]
