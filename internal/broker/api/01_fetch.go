@@ -196,12 +196,15 @@ func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
 	}
 }
 
+// toEnd says whether the fetch reads up to the end of the log: followers and tools do.
+func (f *fetchCall) toEnd() bool { return f.replica == debuggingReplica || f.replica >= 0 }
+
 func (f *fetchCall) enough() bool { return f.failed || f.bytes >= f.minBytes }
 
 func (f *fetchCall) watch(w *partition.TailWaiter) {
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
-			part.AddTail(w)
+			part.AddTail(w, f.toEnd())
 		}
 	}
 }
@@ -209,7 +212,7 @@ func (f *fetchCall) watch(w *partition.TailWaiter) {
 func (f *fetchCall) unwatch(w *partition.TailWaiter) {
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
-			part.RemoveTail(w)
+			part.RemoveTail(w, f.toEnd())
 		}
 	}
 }
@@ -320,7 +323,7 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 	room := min(int(p.maxBytes), f.maxBytes-f.bytes)
 	p.res, err = part.Read(partition.ReadRequest{
 		Offset: p.offset, MaxBytes: int32(max(room, 0)), MinOne: first, Isolation: f.isolation,
-		LeaderEpoch: p.currentEpoch, ToEnd: f.replica == debuggingReplica || f.replica >= 0,
+		LeaderEpoch: p.currentEpoch, ToEnd: f.toEnd(),
 		AnyReplica: f.replica < 0 && f.c.Version >= fetchVersionRack,
 	})
 	return err

@@ -147,10 +147,13 @@ func (p *Partition) FollowerFetched(f FollowerFetch) {
 	case f.Offset >= m.endAtFetch && m.end >= 0:
 		m.caughtUp = later(m.caughtUp, m.fetched)
 	}
+	moved := m.end != f.Offset
 	m.end, m.start, m.epoch, m.fetched, m.endAtFetch = f.Offset, f.LogStart, f.BrokerEpoch, f.Now, end
 	change, ok := p.expandLocked(m)
 	p.mu.Unlock()
-	p.advance()
+	if moved { // else nothing is committed that was not before
+		p.advance()
+	}
 	if ok {
 		p.propose(change)
 	}

@@ -53,7 +53,8 @@ type Partition struct {
 		hw   waitHeap // those waiting for the high watermark to reach an offset
 		repl replication
 	}
-	tail waitList // fetches waiting for anything to move
+	tail waitList // fetches waiting for what consumers may see to move
+	ends waitList // fetches, of followers mostly, waiting for the log to grow
 
 	bytesIn, messagesIn, bytesOut atomic.Int64
 }
@@ -207,7 +208,7 @@ func (p *Partition) Traffic() Traffic {
 func (p *Partition) Close(err error) {
 	p.closed.Store(true)
 	p.fireHW(1<<63-1, err)
-	p.tail.fire()
+	p.fireTails()
 }
 
 // AppendResult is what a producer is told.
@@ -298,8 +299,6 @@ func (p *Partition) write(b batch.Batch, o storage.AppendOptions) (AppendResult,
 	if p.settings.Load().Durability != storage.Fsync {
 		p.advance()
 	}
-	if p.remoted.Load() {
-		p.tail.fire() // followers read up to the end of the log
-	}
+	p.ends.fire()
 	return AppendResult{AppendInfo: info, LeaderEpoch: o.LeaderEpoch}, nil
 }

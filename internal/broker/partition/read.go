@@ -116,7 +116,7 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	p.tail.fire()
+	p.fireTails()
 	return start, nil
 }
 

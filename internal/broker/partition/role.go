@@ -53,7 +53,7 @@ func (p *Partition) MakeLeader(self int32, mp State, now time.Time) bool {
 	p.mu.Unlock()
 	p.advance()
 	if began {
-		p.tail.fire()
+		p.fireTails()
 	}
 	return began
 }
@@ -95,7 +95,7 @@ func (p *Partition) MakeFollower(self int32, mp State) bool {
 	p.mu.Unlock()
 	if began {
 		p.fireHW(1<<63-1, kerr.NotLeaderForPartition)
-		p.tail.fire()
+		p.fireTails()
 	}
 	return began
 }

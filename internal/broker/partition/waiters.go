@@ -2,6 +2,7 @@ package partition
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -134,6 +135,7 @@ func (w *TailWaiter) Wake() {
 
 // waitList holds the fetches that wait on one partition.
 type waitList struct {
+	n  atomic.Int32 // how many there are: nobody to wake costs an append no lock
 	mu struct {
 		sync.Mutex
 		set map[*TailWaiter]struct{}
@@ -141,27 +143,50 @@ type waitList struct {
 }
 
 // AddTail registers w to be woken by the next move of the high watermark, the last stable offset or
-// the log start, or when the replica closes.
-func (p *Partition) AddTail(w *TailWaiter) {
-	p.tail.mu.Lock()
-	if p.tail.mu.set == nil {
-		p.tail.mu.set = make(map[*TailWaiter]struct{}, 1)
-	}
-	p.tail.mu.set[w] = struct{}{}
-	p.tail.mu.Unlock()
-}
+// the log start, or when the replica closes. toEnd is for who reads up to the end of the log: it is woken by
+// appends, and not by the high watermark, behind which it finds nothing new.
+func (p *Partition) AddTail(w *TailWaiter, toEnd bool) { p.waiting(toEnd).add(w) }
 
 // RemoveTail undoes AddTail.
-func (p *Partition) RemoveTail(w *TailWaiter) {
-	p.tail.mu.Lock()
-	delete(p.tail.mu.set, w)
-	p.tail.mu.Unlock()
+func (p *Partition) RemoveTail(w *TailWaiter, toEnd bool) { p.waiting(toEnd).remove(w) }
+
+func (p *Partition) waiting(toEnd bool) *waitList {
+	if toEnd {
+		return &p.ends
+	}
+	return &p.tail
+}
+
+// fireTails wakes all fetches.
+func (p *Partition) fireTails() {
+	p.tail.fire()
+	p.ends.fire()
+}
+
+func (l *waitList) add(w *TailWaiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.set == nil {
+		l.mu.set = make(map[*TailWaiter]struct{}, 1)
+	}
+	l.mu.set[w] = struct{}{}
+	l.n.Store(int32(len(l.mu.set)))
+}
+
+func (l *waitList) remove(w *TailWaiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.mu.set, w)
+	l.n.Store(int32(len(l.mu.set)))
 }
 
 func (l *waitList) fire() {
+	if l.n.Load() == 0 {
+		return
+	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	for w := range l.mu.set {
 		w.Wake()
 	}
-	l.mu.Unlock()
 }

@@ -220,8 +220,8 @@ func (w *way) Fetch(ctx context.Context, req *kmsg.FetchRequest) (*kmsg.FetchRes
 	in := req.Topics[0].Partitions[0]
 	out := kmsg.NewFetchResponsePartitionData()
 	tail := partition.NewTailWaiter()
-	p.AddTail(tail)
-	defer p.RemoveTail(tail)
+	p.AddTail(tail, true)
+	defer p.RemoveTail(tail, true)
 	timer := time.NewTimer(time.Duration(req.MaxWaitMs) * time.Millisecond)
 	defer timer.Stop()
 	for told := false; ; told = true {
