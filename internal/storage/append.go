@@ -90,9 +90,14 @@ func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) 
 			return l.duplicateInfo(dup), nil
 		}
 	}
-	if err = l.write(b, &h, o.Now, cfg); err != nil {
+	s, err := l.segmentFor(&h, o.Now, cfg)
+	if err != nil {
 		return AppendInfo{}, err
 	}
+	if err = l.write(s, b, cfg); err != nil {
+		return AppendInfo{}, err
+	}
+	l.noteLocked(s, &h, s.size, o.Now, cfg)
 	l.applyLocked(&h, m)
 	info := AppendInfo{BaseOffset: h.base, LastOffset: h.last, StartOffset: l.start.Load(), AppendTime: base.NoTimestamp}
 	if l.commitLocked(b, &h, l.active().size-h.size, cfg, o.Waits) {
@@ -150,29 +155,28 @@ func (l *Log) place(b batch.Batch, o *AppendOptions, cfg *LogConfig) (header, er
 	return h, nil
 }
 
-// write brings the batch into the active segment's file, rolling first if need be.
-func (l *Log) write(b batch.Batch, h *header, now time.Time, cfg *LogConfig) error {
-	s, err := l.segmentFor(h, now, cfg)
-	if err != nil {
-		return err
-	}
+// write brings the bytes into the file of the segment, which exists from then on.
+func (l *Log) write(s *segment, b []byte, cfg *LogConfig) error {
 	f, err := l.acquire(s)
 	if err != nil {
 		return l.dir.fail(err)
 	}
+	defer f.release()
 	if !s.exists {
 		if err = l.created(s, f, cfg); err != nil {
-			f.release()
 			return l.dir.fail(err)
 		}
 	}
-	_, err = f.f.WriteAt(b, s.size)
-	f.release()
-	if err != nil {
+	if _, err = f.f.WriteAt(b, s.size); err != nil {
 		return l.dir.fail(err)
 	}
-	l.recent.add(h, s.size)
-	s.note(h, s.size, cfg.IndexIntervalBytes)
+	return nil
+}
+
+// noteLocked takes in a batch that was written at pos of the active segment.
+func (l *Log) noteLocked(s *segment, h *header, pos int64, now time.Time, cfg *LogConfig) {
+	l.recent.add(h, pos)
+	s.note(h, pos, cfg.IndexIntervalBytes)
 	s.dirty, s.modified = true, now.UnixMilli()
 	if s.size-s.backed >= writeBackBytes {
 		l.store.behind.add(l)
@@ -180,7 +184,6 @@ func (l *Log) write(b batch.Batch, h *header, now time.Time, cfg *LogConfig) err
 	l.epochs.assign(h.epoch, h.base)
 	l.bytes.Add(h.size)
 	l.end.Store(h.last + 1)
-	return nil
 }
 
 // applyLocked takes a written batch into the producer state and the transaction index.

@@ -15,20 +15,26 @@ func (l *Log) segmentFor(h *header, now time.Time, cfg *LogConfig) (*segment, er
 			return nil, l.dir.fail(err)
 		}
 	}
-	tooBig := s.size > int64(cfg.SegmentBytes)-h.size
-	tooOld := s.size > 0 && s.waited(now, h.maxTimestamp) > cfg.SegmentAge-s.jitter
-	tooFar := h.last-s.base > math.MaxInt32
-	if !tooBig && !tooOld && !tooFar && !s.full(cfg.IndexBytes) || s.size == 0 && !tooFar {
+	if s.size == 0 && h.last-s.base <= math.MaxInt32 || s.takes(h, s.size, s.firstTS, 0, now, cfg) {
 		return s, nil
 	}
 	return l.rollLocked(h.base, now)
 }
 
+// takes says whether a batch may go to pos of the segment, behind what was written or, with the first timestamp that
+// the segment then has and so many batches in between, is about to be.
+func (s *segment) takes(h *header, pos, firstTS int64, between int, now time.Time, cfg *LogConfig) bool {
+	tooBig := pos > int64(cfg.SegmentBytes)-h.size
+	tooOld := pos > 0 && s.waited(firstTS, now, h.maxTimestamp) > cfg.SegmentAge-s.jitter
+	tooFar := h.last-s.base > math.MaxInt32
+	return !tooBig && !tooOld && !tooFar && !s.full(cfg.IndexBytes, between)
+}
+
 // waited is how long the segment has been filling: by the records' own time if they have one, else
 // by the clock.
-func (s *segment) waited(now time.Time, maxTimestamp int64) time.Duration {
-	if s.firstTS >= 0 {
-		ms := min(maxTimestamp-s.firstTS, math.MaxInt64/int64(time.Millisecond))
+func (s *segment) waited(firstTS int64, now time.Time, maxTimestamp int64) time.Duration {
+	if firstTS >= 0 {
+		ms := min(maxTimestamp-firstTS, math.MaxInt64/int64(time.Millisecond))
 		return time.Duration(ms) * time.Millisecond
 	}
 	return now.Sub(s.created)

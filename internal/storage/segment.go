@@ -104,10 +104,10 @@ func (s *segment) closeTimeIndex() {
 	}
 }
 
-// full reports whether an index has reached its greatest size.
-func (s *segment) full(indexBytes int32) bool {
+// full reports whether an index has reached its greatest size, or may have with so many entries more.
+func (s *segment) full(indexBytes int32, more int) bool {
 	x := s.idx.Load()
-	return x != nil && (len(x.offs) >= int(indexBytes)/offsetEntryBytes || len(x.times) >= int(indexBytes)/timeEntryBytes)
+	return x != nil && (len(x.offs)+more >= int(indexBytes)/offsetEntryBytes || len(x.times)+more >= int(indexBytes)/timeEntryBytes)
 }
 
 // loadIndexes reads the segment's index files. whole is false when a file is absent or was cut

@@ -45,28 +45,43 @@ func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart i
 		return err
 	}
 	defer p.follow.Unlock()
-	log := p.Log()
-	for len(records) > 0 {
-		b, rest, err := batch.Next(records)
-		if errors.Is(err, batch.ErrShort) {
-			break
+	good, bad := sound(records, epoch)
+	if err := p.appendReplica(good, storage.AppendOptions{LeaderEpoch: epoch, Now: now}); err != nil {
+		return err
+	}
+	if bad != nil {
+		return fmt.Errorf("%s: what the leader sent for offset %d: %w", p.TP, p.Log().EndOffset(), bad)
+	}
+	p.raiseFollower(hw, logStart)
+	return nil
+}
+
+// sound is what of a leader's records may be written: all before a batch that was cut off, one that was written after
+// the leader of the epoch was deposed (this log may differ before it), or, with the error, one that is damaged.
+func sound(records []byte, epoch int32) (good []byte, bad error) {
+	for left := records; len(left) > 0; {
+		b, rest, err := batch.Next(left)
+		if errors.Is(err, batch.ErrShort) || err == nil && b.LeaderEpoch() > epoch {
+			return records[:len(records)-len(left)], nil
 		}
 		if err == nil {
 			err = b.CheckCRC()
 		}
 		if err != nil {
-			return fmt.Errorf("%s: what the leader sent for offset %d: %w", p.TP, log.EndOffset(), err)
+			return records[:len(records)-len(left)], err
 		}
-		if b.LeaderEpoch() > epoch {
-			break // written after that leader was deposed: this log may differ before it
-		}
-		if _, err := p.append(b, storage.AppendOptions{LeaderEpoch: epoch, Now: now, Origin: storage.Replica}); err != nil {
-			return err
-		}
-		records = rest
+		left = rest
 	}
-	p.raiseFollower(hw, logStart)
-	return nil
+	return records, nil
+}
+
+// appendReplica writes to the log; what a move has it wait with goes to the one that comes after.
+func (p *Partition) appendReplica(records []byte, o storage.AppendOptions) error {
+	return p.onLog(func(log *storage.Log) error {
+		n, err := log.AppendReplica(records, o)
+		records = records[n:]
+		return err
+	})
 }
 
 // raiseFollower takes the leader's high watermark and log start, as far as this log has come.

@@ -268,17 +268,26 @@ func (p *Partition) AppendInternal(b batch.Batch, now time.Time, o storage.Appen
 	return p.write(b, o)
 }
 
-// append writes to the log; while a move has it wait, to the one that comes after.
-func (p *Partition) append(b batch.Batch, o storage.AppendOptions) (storage.AppendInfo, error) {
+// append writes to the log.
+func (p *Partition) append(b batch.Batch, o storage.AppendOptions) (info storage.AppendInfo, err error) {
+	err = p.onLog(func(log *storage.Log) error {
+		info, err = log.Append(b, o)
+		return err
+	})
+	return info, err
+}
+
+// onLog writes to the log; while a move has it wait, to the one that comes after.
+func (p *Partition) onLog(write func(*storage.Log) error) error {
 	for {
 		log := p.Log()
-		info, err := log.Append(b, o)
+		err := write(log)
 		if err == nil {
-			return info, nil
+			return nil
 		}
 		switched := log.Switched()
 		if switched == nil && p.Log() == log {
-			return info, err
+			return err
 		}
 		if switched != nil {
 			<-switched

@@ -1,0 +1,85 @@
+package storage
+
+import "github.com/logstead/logstead/internal/proto/batch"
+
+// AppendReplica appends what a leader sent: batches of magic 2 as they are, whose checksums hold. What lies side by
+// side in a segment is written at once. n is how much of b was appended, with an error all before the batch that it is about.
+func (l *Log) AppendReplica(b []byte, o AppendOptions) (n int, err error) {
+	o.Origin = Replica
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n < len(b) {
+		run, err := l.appendRunLocked(b[n:], &o)
+		if err != nil {
+			return n, err
+		}
+		n += run
+	}
+	return n, nil
+}
+
+// appendRunLocked appends one batch, and those after it that need no more than to lie behind it.
+func (l *Log) appendRunLocked(b []byte, o *AppendOptions) (n int, err error) {
+	h, err := parseHeader(b, int64(len(b)))
+	if err != nil || h.control() { // an error is put into words there
+		n = len(b)
+		if err == nil {
+			n = int(h.size)
+		}
+		_, err = l.appendLocked(batch.Batch(b[:n]), o)
+		return n, err
+	}
+	if err = l.appendableLocked(); err != nil {
+		return 0, err
+	}
+	cfg := l.cfg.Load()
+	if h, err = l.place(batch.Batch(b[:h.size]), o, cfg); err != nil {
+		return 0, err
+	}
+	s, err := l.segmentFor(&h, o.Now, cfg)
+	if err != nil {
+		return 0, err
+	}
+	run, ids := s.run(b, h, o, cfg)
+	if ids {
+		if err = l.loadProducersLocked(); err != nil {
+			return 0, err
+		}
+	}
+	if err = l.write(s, run, cfg); err != nil {
+		return 0, err
+	}
+	for n < len(run) {
+		h, err := parseHeader(run[n:], int64(len(run)-n))
+		if err != nil {
+			return n, err // not possible: it was read before
+		}
+		pos := s.size
+		l.noteLocked(s, &h, pos, o.Now, cfg)
+		l.applyLocked(&h, marker{})
+		l.commitLocked(batch.Batch(run[n:n+int(h.size)]), &h, pos, cfg, false)
+		n += int(h.size)
+	}
+	return n, nil
+}
+
+// run is the part of b, whose first batch has the header h, that can be written to the segment at once. ids says
+// whether one of its batches has a producer id. Markers stay out: they are read before anything is written.
+func (s *segment) run(b []byte, h header, o *AppendOptions, cfg *LogConfig) (run []byte, ids bool) {
+	firstTS := s.firstTS
+	if s.size == 0 {
+		firstTS = h.maxTimestamp
+	}
+	n, count := h.size, 1
+	ids = h.pid >= 0
+	for n < int64(len(b)) {
+		next, err := parseHeader(b[n:], int64(len(b))-n)
+		if err != nil || next.magic != 2 || next.control() || next.base <= h.last ||
+			!s.takes(&next, s.size+n, firstTS, count, o.Now, cfg) {
+			break
+		}
+		h, n, count = next, n+next.size, count+1
+		ids = ids || h.pid >= 0
+	}
+	return b[:n], ids
+}

@@ -1,0 +1,190 @@
+package storage
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path"
+	"testing"
+
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/batch"
+)
+
+// leaderLog is what a leader may send: batches of several producers, some with markers behind, offsets that skip what
+// was compacted, and two leader epochs.
+func leaderLog(rng *rand.Rand, n int) (all []byte, cuts []int) {
+	offset, epoch, ts := int64(0), int32(1), epoch0.UnixMilli()
+	open := map[int64]bool{}
+	for range n {
+		pid := int64(rng.IntN(3)) // 0: none
+		b := makeBatch(spec{values: []string{string(make([]byte, rng.IntN(300)))}, pid: pid, ts: ts, txn: pid > 0 && rng.IntN(3) == 0})
+		switch {
+		case open[pid] && rng.IntN(2) == 0:
+			b = makeMarker(pid, 0, rng.IntN(2) == 0, 1, ts)
+			open[pid] = false
+		case b.IsTransactional():
+			open[pid] = true
+		}
+		if rng.IntN(40) == 0 {
+			epoch++
+		}
+		if rng.IntN(20) == 0 {
+			offset += int64(rng.IntN(5))
+		}
+		b.SetBaseOffset(offset)
+		b.SetLeaderEpoch(epoch)
+		offset = b.LastOffset() + 1
+		ts += int64(rng.IntN(50))
+		all = append(all, b...)
+		cuts = append(cuts, len(all))
+	}
+	return all, cuts
+}
+
+// TestAppendReplica: what a leader sent ends in the same files, however many batches are written at once.
+func TestAppendReplica(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		all, cuts := leaderLog(rng, 300)
+		cfg := DefaultLogConfig()
+		cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.IndexBytes = int32(1500+rng.IntN(4000)), int32(rng.IntN(500)), int32(48+rng.IntN(200))
+		write := func(next func(done int) int) map[string][]byte {
+			w := newWorld(t)
+			l, err := w.store.Create(tp0, [16]byte{1}, cfg, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for done := 0; done < len(all); {
+				upTo := next(done)
+				n, err := l.AppendReplica(all[done:upTo], AppendOptions{Now: epoch0})
+				if err != nil || n != upTo-done {
+					t.Fatalf("seed %d: %d bytes of %d appended, %v", seed, n, upTo-done, err)
+				}
+				done = upTo
+			}
+			if err := w.store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return filesIn(t, w.fs, l.home())
+		}
+		one := 0
+		want := write(func(int) int { one++; return cuts[one-1] })
+		at := 0
+		got := write(func(int) int {
+			at = min(at+1+rng.IntN(30), len(cuts))
+			return cuts[at-1]
+		})
+		if len(want) < 8 {
+			t.Fatalf("seed %d: only %d files, too few to show how segments are cut", seed, len(want))
+		}
+		for name, b := range want {
+			if !bytes.Equal(got[name], b) {
+				t.Errorf("seed %d: %s differs: %d bytes, want %d", seed, name, len(got[name]), len(b))
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("seed %d: %d files, want %d", seed, len(got), len(want))
+		}
+	}
+}
+
+func filesIn(t *testing.T, fsys vfs.FS, dir string) map[string][]byte {
+	t.Helper()
+	names, err := fsys.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, e := range names {
+		name := e.Name()
+		b, err := vfs.ReadFile(fsys, path.Join(dir, name), 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = b
+	}
+	return files
+}
+
+// TestAppendReplicaDamaged: what comes before a batch that cannot be is appended, and counted.
+func TestAppendReplicaDamaged(t *testing.T) {
+	all, cuts := leaderLog(rand.New(rand.NewPCG(1, 1)), 10)
+	all[cuts[4]+16] = 3 // magic
+	w := newWorld(t)
+	l, err := w.store.Create(tp0, [16]byte{1}, DefaultLogConfig(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := l.AppendReplica(all, AppendOptions{Now: epoch0})
+	if err == nil || n != cuts[4] {
+		t.Errorf("%d bytes appended with error %v, want %d and an error", n, err, cuts[4])
+	}
+	if got := l.bytes.Load(); got != int64(cuts[4]) {
+		t.Errorf("the log has %d bytes, want %d", got, cuts[4])
+	}
+}
+
+// replicaRun is batches side by side, renumbered by renumber.
+func replicaRun(count, size int) []byte { return bytes.Repeat(benchBatch(size), count) }
+
+func renumber(run []byte, size int, from int64) {
+	for at := 0; at < len(run); at += size {
+		b := batch.Batch(run[at : at+size])
+		b.SetBaseOffset(from)
+		b.SetLeaderEpoch(1)
+		from++
+	}
+}
+
+// BenchmarkAppendReplica is the cost of what one fetch brings a follower of a partition, without the disk.
+func BenchmarkAppendReplica(b *testing.B) {
+	for _, size := range []int{1 << 10, 16 << 10, 64 << 10} {
+		for _, count := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%dx%dK", count, size>>10), func(b *testing.B) {
+				dir, err := os.MkdirTemp(b.TempDir(), "")
+				if err != nil {
+					b.Fatal(err)
+				}
+				cfg := DefaultLogConfig()
+				cfg.Durability, cfg.SegmentBytes, cfg.RetentionBytes = Replicated, 256<<20, 512<<20
+				l := benchLog(b, benchStore(b, vfs.OS{}, dir, nil), 0, cfg)
+				run := replicaRun(count, len(benchBatch(size)))
+				b.SetBytes(int64(len(run)))
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := range b.N {
+					renumber(run, len(run)/count, l.EndOffset())
+					if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}); err != nil {
+						b.Fatal(err)
+					}
+					if i%256 == 255 {
+						l.SetHighWatermark(l.EndOffset())
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestAppendReplicaAllocations holds that a follower's append allocates nothing.
+func TestAppendReplicaAllocations(t *testing.T) {
+	cfg := DefaultLogConfig()
+	cfg.Durability = Replicated
+	w := newWorld(t, func(o *Options) { o.FS = vfs.OS{}; o.Dirs = []string{t.TempDir()} })
+	l, err := w.store.Create(tp0, [16]byte{1}, cfg, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := replicaRun(8, 1<<10)
+	size := len(run) / 8
+	if got := testing.AllocsPerRun(100, func() {
+		renumber(run, size, l.EndOffset())
+		if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}); err != nil {
+			t.Fatal(err)
+		}
+	}); got > 0 {
+		t.Errorf("an append of 8 batches allocates %v objects, want none", got)
+	}
+}
