@@ -13,7 +13,8 @@ import (
 	"github.com/logstead/logstead/internal/storage"
 )
 
-// Leader is the way to one broker. A call that is given up leaves the way usable.
+// Leader is the way to one broker, for one call at a time. A call that is given up leaves the way usable. An answer
+// lasts until the next call.
 type Leader interface {
 	Fetch(ctx context.Context, req *kmsg.FetchRequest) (*kmsg.FetchResponse, error)
 	ListOffsets(ctx context.Context, req *kmsg.ListOffsetsRequest) (*kmsg.ListOffsetsResponse, error)

@@ -28,7 +28,16 @@ type loop struct {
 		sync.Mutex
 		changes map[*partition.Partition]int32 // the leader epoch to follow in, or noEpoch
 		urgent  bool                           // one of them waits to be fetched
+		ended   bool
+		flight  *flight // the request under way
 	}
+}
+
+// flight is a request that is under way. The loop waits for its answer where it reads; others give it up.
+type flight struct {
+	giveUp context.CancelFunc
+	late   *time.Timer // gives it up, once there is more to fetch
+	gaveUp bool        // guarded by loop.mu, as is late
 }
 
 func newLoop(f *Fetchers, k loopKey) *loop {
@@ -57,13 +66,63 @@ func (l *loop) stored() { poke(l.synced) }
 func (l *loop) wakeChanged() {
 	l.mu.Lock()
 	urgent := l.mu.urgent
+	if urgent {
+		l.hastenLocked()
+	}
 	l.mu.Unlock()
 	if urgent {
 		poke(l.changed)
 	}
 }
 
-func (l *loop) end() { close(l.ended) }
+// hastenLocked has the request under way given up soon.
+func (l *loop) hastenLocked() {
+	fl := l.mu.flight
+	if fl == nil || fl.late != nil {
+		return
+	}
+	fl.late = time.AfterFunc(giveUpAfter, func() {
+		l.mu.Lock()
+		fl.gaveUp = true
+		l.mu.Unlock()
+		fl.giveUp()
+	})
+}
+
+func (l *loop) end() {
+	l.mu.Lock()
+	l.mu.ended = true
+	if l.mu.flight != nil {
+		l.mu.flight.giveUp()
+	}
+	l.mu.Unlock()
+	close(l.ended)
+}
+
+// depart says that a request is about to be sent; false where the loop is to end.
+func (l *loop) depart(fl *flight) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.ended {
+		return false
+	}
+	l.mu.flight = fl
+	if l.mu.urgent {
+		l.hastenLocked()
+	}
+	return true
+}
+
+// arrive says that it has come to its end, and whether that was to give it up.
+func (l *loop) arrive(fl *flight) (gaveUp, ended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.flight = nil
+	if fl.late != nil {
+		fl.late.Stop()
+	}
+	return fl.gaveUp, l.mu.ended
+}
 
 // take has the fetcher follow what has changed.
 func (l *loop) take(f *Fetcher) {
@@ -131,25 +190,14 @@ type answer struct {
 func (l *loop) exchange(ctx context.Context, f *Fetcher, leader Leader, req kmsg.Request) bool {
 	call, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	got := make(chan answer, 1)
-	go func() { got <- send(call, leader, req) }()
-	changed, ended, gaveUp := l.changed, l.ended, false
-	var late <-chan time.Time
-	for {
-		select {
-		case a := <-got:
-			l.settle(f, a, gaveUp)
-			return ctx.Err() == nil && ended != nil
-		case <-changed:
-			changed, late = nil, time.After(giveUpAfter)
-		case <-late:
-			gaveUp = true
-			giveUp()
-		case <-ended:
-			ended = nil
-			giveUp()
-		}
+	fl := &flight{giveUp: giveUp}
+	if !l.depart(fl) {
+		return false
 	}
+	a := send(call, leader, req)
+	gaveUp, ended := l.arrive(fl)
+	l.settle(f, a, gaveUp)
+	return ctx.Err() == nil && !ended
 }
 
 // settle tells the fetcher how its request went.

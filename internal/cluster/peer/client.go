@@ -201,7 +201,9 @@ func (c *Client) open(ctx context.Context) (*conn, error) {
 		return nil, fmt.Errorf("connect to %s: %w", address, timedOut(err))
 	}
 	cn := newConn(c, nc, address)
-	c.wg.Go(cn.read)
+	if !c.o.Lone {
+		c.wg.Go(cn.read)
+	}
 	if err := cn.handshake(ctx); err != nil {
 		cn.end(ErrClosed)
 		return nil, fmt.Errorf("first exchange with %s: %w", address, err)

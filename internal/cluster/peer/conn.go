@@ -26,6 +26,7 @@ type conn struct {
 	done    chan struct{} // closed at the end
 	write   sync.Mutex    // held while a frame goes out, so that frames follow each other
 
+	in     *frames
 	served map[int16]versions // set by the handshake, before others see the connection
 
 	mu struct {
@@ -43,6 +44,7 @@ func newConn(c *Client, nc net.Conn, address string) *conn {
 		c: c, nc: nc, address: address, room: make(chan struct{}, c.o.MaxInFlight), done: make(chan struct{}),
 	}
 	cn.mu.waiting = map[int32]chan []byte{}
+	cn.in = newFrames(nc, c.o.MaxResponseBytes, c.o.Lone)
 	if t, ok := nc.(*net.TCPConn); ok {
 		_ = t.SetNoDelay(true)
 	}
@@ -85,9 +87,8 @@ func (cn *conn) read() {
 }
 
 func (cn *conn) readAll() error {
-	in := newFrames(cn.nc, cn.c.o.MaxResponseBytes)
 	for {
-		frame, err := in.next()
+		frame, err := cn.in.next()
 		if err != nil {
 			return err
 		}
@@ -152,6 +153,9 @@ func (cn *conn) exchange(ctx context.Context, req kmsg.Request, resp kmsg.Respon
 	case <-cn.done:
 		return cn.reason()
 	}
+	if cn.c.o.Lone {
+		return cn.alone(ctx, req, resp, version)
+	}
 	answer := make(chan []byte, 1)
 	if err := cn.send(ctx, req, version, answer); err != nil {
 		return err
@@ -169,6 +173,35 @@ func (cn *conn) exchange(ctx context.Context, req kmsg.Request, resp kmsg.Respon
 	default:
 	}
 	return cn.reason()
+}
+
+// alone is an exchange on a connection that has no reader: whoever asks reads.
+func (cn *conn) alone(ctx context.Context, req kmsg.Request, resp kmsg.Response, version int16) error {
+	cn.in.handBack()
+	if err := cn.send(ctx, req, version, nil); err != nil {
+		cn.c.forget(cn, err)
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { cn.giveUp(ctx.Err()) })()
+	frame, err := cn.in.next()
+	if err == nil {
+		if asked, answered := cn.last(), int32(binary.BigEndian.Uint32(frame)); answered != asked {
+			err = fmt.Errorf("an answer to request %d, asked was %d", answered, asked)
+		}
+	}
+	if err != nil {
+		cn.end(err)
+		cn.c.forget(cn, cn.reason())
+		return cn.reason()
+	}
+	return decode(frame[4:], req.Key(), resp, version)
+}
+
+// last is the number of the newest request.
+func (cn *conn) last() int32 {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	return cn.mu.corr
 }
 
 // giveUp ends the connection of a request that nobody waits for any longer.
@@ -199,7 +232,7 @@ func decode(frame []byte, key int16, resp kmsg.Response, version int16) error {
 	return nil
 }
 
-// send writes one request; the answer will come to answer.
+// send writes one request; the answer will come to answer, nil where the caller reads it.
 func (cn *conn) send(ctx context.Context, req kmsg.Request, version int16, answer chan []byte) error {
 	w := wire.GetWriter()
 	defer wire.PutWriter(w)
@@ -212,7 +245,9 @@ func (cn *conn) send(ctx context.Context, req kmsg.Request, version int16, answe
 	}
 	cn.mu.corr++
 	corr := cn.mu.corr
-	cn.mu.waiting[corr] = answer
+	if answer != nil {
+		cn.mu.waiting[corr] = answer
+	}
 	cn.mu.Unlock()
 	header(w, req.Key(), version, corr, cn.c.o.ClientID)
 	req.Append(w, version)
@@ -257,17 +292,33 @@ func (cn *conn) out(ctx context.Context, w *kmsg.Writer) error {
 	return nil
 }
 
-// frames cuts a connection's bytes into answers, each in memory of its own.
+// frames cuts a connection's bytes into answers, each in memory of its own, or lent until handBack.
 type frames struct {
-	nc  io.Reader
-	max int
-	buf []byte
-	r   int
-	w   int
+	nc    io.Reader
+	max   int
+	buf   []byte
+	r     int
+	w     int
+	lends bool
+	lent  *wire.Buffer
 }
 
-func newFrames(nc io.Reader, most int) *frames {
-	return &frames{nc: nc, max: most, buf: make([]byte, readBufferBytes)}
+func newFrames(nc io.Reader, most int, lends bool) *frames {
+	return &frames{nc: nc, max: most, buf: make([]byte, readBufferBytes), lends: lends}
+}
+
+// handBack ends the use of the last answer.
+func (f *frames) handBack() {
+	wire.PutBuffer(f.lent)
+	f.lent = nil
+}
+
+func (f *frames) memory(n int) []byte {
+	if !f.lends {
+		return make([]byte, n)
+	}
+	f.lent = wire.GetBuffer(n)
+	return f.lent.B
 }
 
 // next reads one frame, without its size; it holds at least a correlation id.
@@ -280,7 +331,7 @@ func (f *frames) next() ([]byte, error) {
 		return nil, fmt.Errorf("an answer of %d bytes: allowed are 4 to %d", size, f.max)
 	}
 	f.r += wire.SizeBytes
-	frame := make([]byte, size)
+	frame := f.memory(size)
 	n := copy(frame, f.buf[f.r:f.w])
 	f.r += n
 	if _, err := io.ReadFull(f.nc, frame[n:]); err != nil {

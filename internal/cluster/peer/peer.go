@@ -45,6 +45,10 @@ type Options struct {
 	BackoffMin, BackoffMax time.Duration
 	// MaxInFlight bounds the requests that wait for their answers; 0 is 64.
 	MaxInFlight int
+	// Lone is for one user with one request at a time. Its own goroutine reads the answer, so that none has to be
+	// woken between socket and user, and the answer's bytes are lent until the next request. That the
+	// other side is gone shows with the next request only.
+	Lone bool
 	// MaxResponseBytes bounds one answer; 0 is 256 MiB.
 	MaxResponseBytes int
 	// Lost hears that the other side, or the way to it, broke a connection that had been in use.
@@ -74,6 +78,9 @@ func (o *Options) fill() {
 	orDuration(&o.RequestTimeout, defaultRequestTimeout)
 	orDuration(&o.BackoffMin, defaultBackoffMin)
 	orDuration(&o.BackoffMax, defaultBackoffMax)
+	if o.Lone {
+		o.MaxInFlight = 1
+	}
 	if o.MaxInFlight <= 0 {
 		o.MaxInFlight = defaultMaxInFlight
 	}
@@ -113,7 +120,7 @@ type responsePtr[T any] interface {
 	kmsg.Response
 }
 
-// Request sends a request and waits for its answer. The answer's bytes are its own.
+// Request sends a request and waits for its answer. The answer's bytes are its own, but with Options.Lone.
 func Request[T any, P responsePtr[T]](ctx context.Context, c *Client, req kmsg.Request) (P, error) {
 	resp := P(new(T))
 	if err := c.Do(ctx, req, resp); err != nil {

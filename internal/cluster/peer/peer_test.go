@@ -29,7 +29,7 @@ type node struct {
 	}
 }
 
-func newNode(t *testing.T, serve func(key, version int16, body []byte) kmsg.Response) *node {
+func newNode(t testing.TB, serve func(key, version int16, body []byte) kmsg.Response) *node {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,7 +112,7 @@ func (n *node) talk(nc net.Conn) {
 	}
 }
 
-func (n *node) client(t *testing.T, o Options) *Client {
+func (n *node) client(t testing.TB, o Options) *Client {
 	t.Helper()
 	o.Address = func() (string, error) { return n.Addr().String(), nil }
 	c := New(o)
