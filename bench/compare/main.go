@@ -162,12 +162,14 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	warm := firstWarm
 	for _, c := range o.cases() {
 		if !o.only.MatchString(c.name) {
 			continue
 		}
 		fresh := &table{}
-		err = field.measure(ctx, o, c, fresh)
+		err = field.measure(ctx, o, c, warm, fresh)
+		warm = 1
 		if err == nil || o.results == "" {
 			t.replace(c, fresh) // kept results stay until a case has run to its end
 		}
@@ -187,14 +189,17 @@ func plain(r rune) rune {
 	return r
 }
 
+// firstWarm is how many passes of the first case a JVM gets that do not count: after one it is still compiling.
+const firstWarm = 3
+
 // measure runs one case on every rival, in turn, for all rounds. The first round of a case that
-// loads code is preceded by a pass that does not count, so that the JVM has compiled it.
-func (f *field) measure(ctx context.Context, o options, c benchCase, t *table) error {
+// loads code is preceded by warm passes that do not count, so that the JVM has compiled it.
+func (f *field) measure(ctx context.Context, o options, c benchCase, warm int, t *table) error {
 	rounds := o.rounds
 	if o.short && c.fresh {
 		rounds = 1 // Kafka takes many seconds to start
 	}
-	for round := -1; round < rounds; round++ {
+	for round := -warm; round < rounds; round++ {
 		if round < 0 && !c.warm {
 			continue
 		}
