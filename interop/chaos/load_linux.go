@@ -373,7 +373,7 @@ func (l *load) javaProducer(ctx context.Context) {
 		return
 	}
 	cmd := exec.Command("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-		"-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", l.java, "org.apache.kafka.tools.VerifiableProducer",
+		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", l.java, "org.apache.kafka.tools.VerifiableProducer",
 		"--bootstrap-server", strings.Join(l.c.bootstrap(), ","), "--topic", javaTopic, "--acks", "-1",
 		"--throughput", "100", "--value-prefix", fmt.Sprint(javaWriter), "--command-config", settings)
 	cmd.Stderr, _ = os.Create(l.dir + "/java.log")

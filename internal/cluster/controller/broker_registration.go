@@ -70,7 +70,7 @@ func (m *Machine) checkRegistration(now time.Time, old *meta.Broker, req *kmsg.B
 	switch {
 	case im.ClusterID != req.ClusterId:
 		return refuse(kerr.InconsistentClusterID, "Expected cluster ID %s, but got cluster ID %s", im.ClusterID, req.ClusterId)
-	case old != nil && old.Incarnation != req.IncarnationId && m.hasSession(now, req.BrokerId):
+	case old != nil && old.Incarnation != req.IncarnationId && m.hasSession(now, req.BrokerId) && !m.replaces(old, req):
 		return refuse(kerr.DuplicateBrokerRegistration, "Another broker is registered with that broker id. "+
 			"If the broker was recently restarted this should self-resolve once the heartbeat manager expires the broker's session.")
 	case req.IsMigratingZkBroker:
@@ -82,6 +82,14 @@ func (m *Machine) checkRegistration(now time.Time, old *meta.Broker, req *kmsg.B
 		}
 	}
 	return m.checkBrokerFeatures(req)
+}
+
+// replaces says that the incarnation before cannot be alive any more: it was not heard of since this controller began,
+// and a process that holds its directories asks. After all nodes died at once nobody waits for the sessions that the
+// new controller gave to all of them.
+func (m *Machine) replaces(old *meta.Broker, req *kmsg.BrokerRegistrationRequest) bool {
+	s := m.sessions[old.ID]
+	return s != nil && !s.heard && !s.local && len(old.LogDirs) > 0 && sameSet(old.LogDirs, req.LogDirs)
 }
 
 func (m *Machine) checkDirs(req *kmsg.BrokerRegistrationRequest) error {

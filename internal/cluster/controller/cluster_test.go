@@ -354,11 +354,15 @@ func (c *clusterHarness) cmdSuspect(d *datadriven.TestData) {
 	c.m.Suspect(c.now, b.ID, b.Epoch)
 }
 
-// fail-over: another controller goes on from the image.
-func (c *clusterHarness) cmdFailOver(*datadriven.TestData) {
+// fail-over [former=ID heard=MS]: another controller goes on from the image; it heard of the one before so long ago.
+func (c *clusterHarness) cmdFailOver(d *datadriven.TestData) {
 	im, _ := c.m.Cut(c.offset-1, 1)
 	c.m = c.machine(im)
 	c.take(c.m.Begin(c.now))
+	if d.HasArg("former") {
+		heard := c.now.Add(-time.Duration(argInt(d, "heard", 0)) * time.Millisecond)
+		c.m.HeardBefore(c.now, int32(argInt(d, "former", 0)), heard)
+	}
 }
 
 // quiet leaves out the records that a command prints: they are seen in the picture.

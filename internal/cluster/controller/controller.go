@@ -245,8 +245,17 @@ type brokenError struct{ err error }
 func (e *brokenError) Error() string { return e.err.Error() }
 func (e *brokenError) Unwrap() error { return e.err }
 
-// begin has the machine begin its term.
-func begin(m *Machine, now time.Time) Outcome { return Outcome{Records: m.Begin(now)} }
+// begin has the machine begin its term, with what this node knows of the one that led before.
+func (c *Controller) begin() func(m *Machine, now time.Time) Outcome {
+	former, heard, ok := c.core.TakeFollowed()
+	return func(m *Machine, now time.Time) Outcome {
+		records := m.Begin(now)
+		if ok {
+			m.HeardBefore(now, former, heard)
+		}
+		return Outcome{Records: records}
+	}
+}
 
 // runTimer lets the machine do what is due. The first tick tells when the next is.
 func (c *Controller) runTimer() error {

@@ -43,7 +43,7 @@ func (m *Machine) Heartbeat(
 		return nil, &resp
 	}
 	b, s := m.image().Broker(req.BrokerId), m.sessionOf(now, req.BrokerId)
-	s.contact, s.suspected, s.offset, s.local = now, time.Time{}, req.CurrentMetadataOffset, false
+	s.contact, s.suspected, s.offset, s.local, s.heard = now, time.Time{}, req.CurrentMetadataOffset, false, true
 	state := stateOf(b)
 	// Directories first, alone: what they leave is what the next heartbeat is decided on.
 	records := m.directoriesChanged(b, req)

@@ -306,13 +306,16 @@ func (c *Controller) settleRole() (more bool, err error) {
 	if err := checkLevel(c.machine.image()); err != nil {
 		return false, err
 	}
-	op := begin
+	op := c.begin()
 	if c.machine.image().Feature(MetadataVersion) == 0 {
 		first, err := c.firstRecords()
 		if err != nil {
 			return false, err
 		}
-		op = func(m *Machine, now time.Time) Outcome { return Outcome{Records: append(first, m.Begin(now)...)} }
+		rest := op
+		op = func(m *Machine, now time.Time) Outcome {
+			return Outcome{Records: append(first, rest(m, now).Records...)}
+		}
 	}
 	return true, c.runOps(op)
 }

@@ -16,6 +16,8 @@ type session struct {
 	registered int64
 	// stopsAt is the offset that others must have applied before it may stop; -1 if it does not stop.
 	stopsAt int64
+	// heard says that it sent a heartbeat since this controller began.
+	heard bool
 	// local is a broker in this process that sends no heartbeats: it lives as long as this.
 	local bool
 }
@@ -29,6 +31,22 @@ func (m *Machine) Begin(now time.Time) []kmsg.Record {
 	m.beginPeriodic(now)
 	// A partition that could have a leader gets one, whatever the predecessor came to.
 	return m.updatePartitions(noUpdate, leaderless)
+}
+
+// HeardBefore says when a node that is broker and controller was last heard of as the leader of the quorum, before
+// this controller began: its session ends so long after that, and not a whole time after the election. At least half
+// of it is left to report in.
+func (m *Machine) HeardBefore(now time.Time, id int32, at time.Time) {
+	s := m.sessions[id]
+	if s == nil || s.heard {
+		return
+	}
+	if soonest := now.Add(-m.config().Duration("broker.session.timeout.ms") / 2); at.Before(soonest) {
+		at = soonest
+	}
+	if at.Before(s.contact) {
+		s.contact = at
+	}
 }
 
 func newSession(now time.Time, registered int64) *session {

@@ -76,6 +76,7 @@ type Core struct {
 	formed   map[uint64][]byte // the batches of entries for which raft has another content
 
 	lastHeard time.Time // of the leader, or the vote given
+	followed  followed
 	patience  time.Duration
 	nextBeat  time.Time
 	busy      bool // between Ready and Advance
@@ -225,6 +226,7 @@ func (c *Core) stepRaw(m *pb.Message) error {
 	c.note(m)
 	if st := c.status(); st.Lead == m.GetFrom() && st.Lead != etcd.None && st.RaftState == etcd.StateFollower {
 		c.lastHeard = c.now
+		c.followed = followed{st.Lead, c.now}
 	}
 	if err != nil && !errors.Is(err, etcd.ErrStepPeerNotFound) && !errors.Is(err, etcd.ErrProposalDropped) {
 		return fmt.Errorf("raft: %w", err)

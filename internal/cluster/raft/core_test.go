@@ -140,8 +140,16 @@ func TestLeaderGone(t *testing.T) {
 		}
 	}
 	c.run(testElection-2*testTick, nil)
-	if c.leader() == nil {
-		t.Error("nobody leads")
+	now := c.leader()
+	if now == nil {
+		t.Fatal("nobody leads")
+	}
+	since := c.clk.Now().Add(-2 * testElection)
+	if node, at, ok := now.core.TakeFollowed(); !ok || node != old.self.ID || at.Before(since) || at.After(c.clk.Now()) {
+		t.Errorf("the leader followed node %d, heard of at %v (%v); want %d, at %v or later", node, at, ok, old.self.ID, since)
+	}
+	if _, _, ok := now.core.TakeFollowed(); ok {
+		t.Error("whom it followed is told again")
 	}
 	c.start(old)
 	c.settle()

@@ -15,6 +15,20 @@ type contact struct {
 	match           uint64
 }
 
+// followed is the last leader that this node followed, and when it was last heard of.
+type followed struct {
+	id uint64
+	at time.Time
+}
+
+// TakeFollowed is the node that led before this one, and when this one last heard of it; false where that is not
+// known. It is told once in a term.
+func (c *Core) TakeFollowed() (node int32, at time.Time, ok bool) {
+	f := c.followed
+	c.followed = followed{}
+	return NodeID(f.id), f.at, f.id != etcd.None
+}
+
 // note remembers an answer of a follower.
 func (c *Core) note(m *pb.Message) {
 	if m.GetType() != pb.MsgAppResp && m.GetType() != pb.MsgHeartbeatResp || !c.IsLeader() {
