@@ -43,6 +43,7 @@ type Broker struct {
 	ConnectionBudgetBytes int64
 	MemoryBudgetBytes     int64 // 0 is a quarter of the machine's memory
 	FetchMaxBytes         int32
+	ReadFromRack          bool // replica.selector.class sends consumers to replicas of their rack
 	FetchSessions         int32
 	MaxRequestPartitions  int32
 
@@ -103,7 +104,7 @@ func newBroker(l *Live) (*Broker, error) {
 		},
 	}
 	if err := errors.Join(b.readIdentity(l), b.readRoles(l), b.readDirs(l), b.readListeners(l), b.readPerIP(l),
-		refuseUnserved(l)); err != nil {
+		b.readSelector(l), refuseUnserved(l)); err != nil {
 		return b, err
 	}
 	return b, b.checkQuorum(l)
@@ -123,6 +124,24 @@ func (b *Broker) readIdentity(l *Live) error {
 			return fmt.Errorf("broker.id is %d and node.id is %d: they name the same thing and must be equal", old, b.NodeID)
 		}
 		b.NodeID = old
+	}
+	return nil
+}
+
+// The classes of Kafka's that choose a replica to read from.
+const (
+	leaderSelector    = "org.apache.kafka.common.replica.LeaderSelector"
+	rackAwareSelector = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
+)
+
+func (b *Broker) readSelector(l *Live) error {
+	switch class := l.String("replica.selector.class"); class {
+	case "", leaderSelector:
+	case rackAwareSelector:
+		b.ReadFromRack = true
+	default:
+		return fmt.Errorf("replica.selector.class is %q, and Java classes of others do not run here: use %s or %s, or leave it out",
+			class, rackAwareSelector, leaderSelector)
 	}
 	return nil
 }

@@ -153,6 +153,7 @@ func TestRefusals(t *testing.T) {
 		{"listeners=A://:1,CONTROLLER://:2\nlistener.security.protocol.map=A:PLAINTEXT\ncontroller.quorum.voters=1@a:1,2@b:1", "set inter.broker.listener.name"},
 		{"authorizer.class.name=x.Y", "has no authorizer"},
 		{"ssl.keystore.type=JKS\nsasl.enabled.mechanisms=PLAIN,PLAIN", "must not be duplicated"},
+		{"replica.selector.class=x.Near", "use org.apache.kafka.common.replica.RackAwareReplicaSelector"},
 		{"max.connections.per.ip.overrides=a", "is not host:count"},
 	} {
 		_, err := Load(file("f.properties", tc.text))

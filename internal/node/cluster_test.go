@@ -3,6 +3,7 @@ package node
 import (
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,7 +97,12 @@ func (c *trio) abandon() {
 	}
 }
 
+// config is a node's: what all share has ID in the place of what differs.
 func (c *trio) config(id int) []string {
+	set := slices.Clone(c.set)
+	for i := range set {
+		set[i] = strings.ReplaceAll(set[i], "ID", strconv.Itoa(id))
+	}
 	return append([]string{
 		"node.id=" + strconv.Itoa(id),
 		"controller.quorum.voters=1@127.0.0.1:" + c.ctl[1] + ",2@127.0.0.1:" + c.ctl[2] + ",3@127.0.0.1:" + c.ctl[3],
@@ -104,7 +110,7 @@ func (c *trio) config(id int) []string {
 		"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=3",
 		"transaction.state.log.num.partitions=3", "transaction.state.log.min.isr=2",
 		"broker.heartbeat.interval.ms=200",
-	}, c.set...)
+	}, set...)
 }
 
 // startAll starts nodes at the same time, as they wait for each other.

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -27,6 +28,8 @@ const (
 	fetchVersionTopicIDs = 13
 	fetchVersionRack     = 11 // from here on a client may read from a follower (KIP-392)
 
+	// consumerReplica is the replica id of a client.
+	consumerReplica int32 = -1
 	// debuggingReplica is the replica id of tools that read up to the end of the log.
 	debuggingReplica int32 = -2
 )
@@ -40,11 +43,13 @@ type fetchCall struct {
 	session   *session
 	isolation partition.Isolation
 	replica   int32
-	epoch     int64 // broker epoch of a follower (KIP-903); -1 for none
+	epoch     int64  // broker epoch of a follower (KIP-903); -1 for none
+	rack      string // of a consumer that may be sent to a replica near it
+	raises    bool   // high watermarks are news for the follower that fetches
 	minBytes  int
 	maxBytes  int
 	bytes     int
-	failed    bool
+	urgent    bool // an error, or other news that is not kept for records
 	gave      []*fetchPart
 	resp      kmsg.FetchResponse
 	own       []fetchPart // what parts points to where there is no session
@@ -71,6 +76,12 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	f.epoch = -1
 	if c.Version >= 15 {
 		f.replica, f.epoch = req.ReplicaState.ReplicaId, req.ReplicaState.ReplicaEpoch
+	}
+	if b.ReadFromRack {
+		f.raises = f.replica >= 0
+		if f.replica == consumerReplica && c.Version >= fetchVersionRack {
+			f.rack = req.RackId
+		}
 	}
 	f.minBytes, f.maxBytes = int(req.MinBytes), min(int(req.MaxBytes), b.fetchMaxBytes())
 	if c.metered {
@@ -199,12 +210,15 @@ func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
 // toEnd says whether the fetch reads up to the end of the log: followers and tools do.
 func (f *fetchCall) toEnd() bool { return f.replica == debuggingReplica || f.replica >= 0 }
 
-func (f *fetchCall) enough() bool { return f.failed || f.bytes >= f.minBytes }
+func (f *fetchCall) enough() bool { return f.urgent || f.bytes >= f.minBytes }
 
 func (f *fetchCall) watch(w *partition.TailWaiter) {
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
 			part.AddTail(w, f.toEnd())
+			if f.raises {
+				part.AddTail(w, false)
+			}
 		}
 	}
 }
@@ -213,6 +227,9 @@ func (f *fetchCall) unwatch(w *partition.TailWaiter) {
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
 			part.RemoveTail(w, f.toEnd())
+			if f.raises {
+				part.RemoveTail(w, false)
+			}
 		}
 	}
 }
@@ -230,22 +247,22 @@ func (f *fetchCall) drop() {
 		p.res.Range.Release()
 		p.res.Range = nil
 	}
-	f.gave, f.bytes, f.failed = f.gave[:0], 0, false
+	f.gave, f.bytes, f.urgent = f.gave[:0], 0, false
 }
 
 func (f *fetchCall) read(p *fetchPart) {
 	p.res = partition.ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
-	p.err, p.diverging = nil, nil
+	p.err, p.diverging, p.preferred = nil, nil, base.NoBroker
 	part, err := f.resolve(p)
 	if err == nil {
 		err = f.readPartition(p, part)
 	}
 	if err != nil {
-		p.err, f.failed = err, true
+		p.err, f.urgent = err, true
 		return
 	}
-	if p.diverging != nil {
-		f.failed = true
+	if p.diverging != nil || p.preferred >= 0 || f.raises && p.toldHW >= 0 && p.res.HighWatermark > p.toldHW {
+		f.urgent = true
 	}
 	if p.res.Range != nil {
 		f.bytes += p.res.Range.Len()
@@ -319,6 +336,12 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 			return nil
 		}
 	}
+	if f.rack != "" {
+		if p.preferred = f.b.nearReplica(f.c.Conn, part, f.rack, p.offset); p.preferred >= 0 {
+			p.res, err = part.Watermarks(p.currentEpoch)
+			return err
+		}
+	}
 	first := len(f.gave) == 0
 	room := min(int(p.maxBytes), f.maxBytes-f.bytes)
 	p.res, err = part.Read(partition.ReadRequest{
@@ -383,6 +406,9 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 	}
 	if p.diverging != nil {
 		out.DivergingEpoch = *p.diverging
+	}
+	if p.err == nil {
+		out.PreferredReadReplica = p.preferred
 	}
 	if f.isolation == partition.ReadCommitted && p.err == nil {
 		out.AbortedTransactions = make([]kmsg.FetchResponseAbortedTransaction, len(p.res.Aborted))

@@ -62,6 +62,9 @@ type Broker struct {
 	// Quotas measures the clients; Init makes one without limits where it is nil.
 	Quotas *quota.Manager
 
+	// ReadFromRack sends consumers that name their rack to a follower there (KIP-392).
+	ReadFromRack bool
+
 	fetchMax int
 	metrics  *metrics
 	sessions *sessionCache

@@ -44,6 +44,7 @@ type fetchPart struct {
 	res               partition.ReadResult
 	err               error
 	diverging         *kmsg.FetchResponseEpochEndOffset
+	preferred         int32 // a replica that the consumer should rather read from; -1 for none
 }
 
 func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
@@ -54,7 +55,7 @@ func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
 
 // news says whether an incremental answer must mention the partition.
 func (p *fetchPart) news() bool {
-	return p.res.Range != nil || p.err != nil || p.diverging != nil ||
+	return p.res.Range != nil || p.err != nil || p.diverging != nil || p.preferred >= 0 ||
 		p.res.HighWatermark != p.toldHW || p.res.LogStart != p.toldStart
 }
 

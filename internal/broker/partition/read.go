@@ -99,6 +99,15 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	return res, nil
 }
 
+// Watermarks is what Read says beside records.
+func (p *Partition) Watermarks(leaderEpoch int32) (ReadResult, error) {
+	if err := p.CheckEpoch(leaderEpoch); err != nil {
+		return ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}, err
+	}
+	lso := p.LastStableOffset()
+	return ReadResult{HighWatermark: p.HighWatermark(), LastStableOffset: lso, LogStart: p.Log().StartOffset()}, nil
+}
+
 // DeleteRecords moves the log start up to offset (-1: to the high watermark) and returns the new
 // start.
 func (p *Partition) DeleteRecords(offset int64) (int64, error) {
