@@ -28,7 +28,7 @@ func clusterCases(short bool, moveGiB int) []benchCase {
 			list = append(list, smallCase(-1, conns, short))
 		}
 	}
-	list = append(list, latencyCase(1000, short), failOverCase("leader"), failOverCase("follower"))
+	list = append(list, latencyCase(1000, short), latencyCase(100, short), failOverCase("leader"), failOverCase("follower"))
 	if short {
 		return list
 	}

@@ -314,8 +314,8 @@ type replicaOf struct {
 	*partition.Partition
 }
 
-func (r replicaOf) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time) error {
-	err := r.Partition.AppendAsFollower(records, epoch, hw, logStart, now)
+func (r replicaOf) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time, s *storage.Settlement) error {
+	err := r.Partition.AppendAsFollower(records, epoch, hw, logStart, now, s)
 	if err == nil {
 		r.n.w.check.appended(r.n, r.k, r.Partition)
 	}

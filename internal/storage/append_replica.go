@@ -4,12 +4,13 @@ import "github.com/logstead/logstead/internal/proto/batch"
 
 // AppendReplica appends what a leader sent: batches of magic 2 as they are, whose checksums hold. What lies side by
 // side in a segment is written at once. n is how much of b was appended, with an error all before the batch that it is about.
-func (l *Log) AppendReplica(b []byte, o AppendOptions) (n int, err error) {
-	o.Origin = Replica
+// Where the caller settles afterwards it gives a Settlement; nil leaves the journal to its writer.
+func (l *Log) AppendReplica(b []byte, o AppendOptions, s *Settlement) (n int, err error) {
+	o.Origin, o.Waits = Replica, s != nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for n < len(b) {
-		run, err := l.appendRunLocked(b[n:], &o)
+		run, err := l.appendRunLocked(b[n:], &o, s)
 		if err != nil {
 			return n, err
 		}
@@ -19,14 +20,17 @@ func (l *Log) AppendReplica(b []byte, o AppendOptions) (n int, err error) {
 }
 
 // appendRunLocked appends one batch, and those after it that need no more than to lie behind it.
-func (l *Log) appendRunLocked(b []byte, o *AppendOptions) (n int, err error) {
+func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int, err error) {
 	h, err := parseHeader(b, int64(len(b)))
 	if err != nil || h.control() { // an error is put into words there
 		n = len(b)
 		if err == nil {
 			n = int(h.size)
 		}
-		_, err = l.appendLocked(batch.Batch(b[:n]), o)
+		info, err := l.appendLocked(batch.Batch(b[:n]), o)
+		if info.Unsettled != nil {
+			st.add(l.dir.journal)
+		}
 		return n, err
 	}
 	if err = l.appendableLocked(); err != nil {
@@ -57,7 +61,9 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions) (n int, err error) {
 		pos := s.size
 		l.noteLocked(s, &h, pos, o.Now, cfg)
 		l.applyLocked(&h, marker{})
-		l.commitLocked(batch.Batch(run[n:n+int(h.size)]), &h, pos, cfg, false)
+		if l.commitLocked(batch.Batch(run[n:n+int(h.size)]), &h, pos, cfg, o.Waits) {
+			st.add(l.dir.journal)
+		}
 		n += int(h.size)
 	}
 	return n, nil

@@ -58,7 +58,7 @@ func TestAppendReplica(t *testing.T) {
 			}
 			for done := 0; done < len(all); {
 				upTo := next(done)
-				n, err := l.AppendReplica(all[done:upTo], AppendOptions{Now: epoch0})
+				n, err := l.AppendReplica(all[done:upTo], AppendOptions{Now: epoch0}, nil)
 				if err != nil || n != upTo-done {
 					t.Fatalf("seed %d: %d bytes of %d appended, %v", seed, n, upTo-done, err)
 				}
@@ -117,7 +117,7 @@ func TestAppendReplicaDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := l.AppendReplica(all, AppendOptions{Now: epoch0})
+	n, err := l.AppendReplica(all, AppendOptions{Now: epoch0}, nil)
 	if err == nil || n != cuts[4] {
 		t.Errorf("%d bytes appended with error %v, want %d and an error", n, err, cuts[4])
 	}
@@ -156,7 +156,7 @@ func BenchmarkAppendReplica(b *testing.B) {
 				b.ResetTimer()
 				for i := range b.N {
 					renumber(run, len(run)/count, l.EndOffset())
-					if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}); err != nil {
+					if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}, nil); err != nil {
 						b.Fatal(err)
 					}
 					if i%256 == 255 {
@@ -181,7 +181,7 @@ func TestAppendReplicaAllocations(t *testing.T) {
 	size := len(run) / 8
 	if got := testing.AllocsPerRun(100, func() {
 		renumber(run, size, l.EndOffset())
-		if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}); err != nil {
+		if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}); got > 0 {

@@ -18,6 +18,36 @@ func (l *Log) Settle(own int) {
 	}
 }
 
+// Settlement gathers what several AppendReplica have left to whoever appends, so that one write of the journal
+// carries all of it. The zero value is ready; it is used by one goroutine.
+type Settlement struct {
+	left []leftEntries
+}
+
+// leftEntries are of one journal.
+type leftEntries struct {
+	j *journal
+	n int
+}
+
+func (s *Settlement) add(j *journal) {
+	if n := len(s.left); n > 0 && s.left[n-1].j == j {
+		s.left[n-1].n++
+		return
+	}
+	s.left = append(s.left, leftEntries{j, 1})
+}
+
+// Settle is Log.Settle for all that was gathered. It must follow on the appends, whether they failed or not; no lock
+// may be held.
+func (s *Settlement) Settle() {
+	for i, l := range s.left {
+		l.j.settle(l.n)
+		s.left[i] = leftEntries{}
+	}
+	s.left = s.left[:0]
+}
+
 func (j *journal) settle(own int) {
 	u := j.takeOver(own)
 	if u == nil {

@@ -109,3 +109,61 @@ func TestSettleFails(t *testing.T) {
 	}
 	w.open()
 }
+
+// TestSettlement: what an answer brings for several logs is stored, and told, by the time Settle returns, in one unit.
+func TestSettlement(t *testing.T) {
+	w := newWorld(t)
+	var logs []*Log
+	told := map[*Log]int64{}
+	for i := range 3 {
+		l, err := w.store.Create(base.TopicPartition{Topic: "t", Partition: int32(i)}, base.TopicID{1}, DefaultLogConfig(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		singles(t, l, 1)
+		waitSynced(t, l, 1)
+		logs = append(logs, l)
+	}
+	var s Settlement
+	await(t, "appends that are left to their appender", func() bool {
+		for _, l := range logs {
+			run := replicaRun(2, 200)
+			renumber(run, len(run)/2, l.EndOffset())
+			if _, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}, &s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left := len(s.left) == 1 && s.left[0].n == 6
+		if !left { // the writer has not come to rest
+			s.Settle()
+			for _, l := range logs {
+				waitSynced(t, l, l.EndOffset())
+			}
+		}
+		return left
+	})
+	for _, l := range logs {
+		l.OnSynced(func(synced int64) { told[l] = synced })
+	}
+	before := logs[0].dir.journal.units()
+	s.Settle()
+	for _, l := range logs {
+		l.OnSynced(nil)
+		if end := l.EndOffset(); l.SyncedOffset() != end || told[l] != end {
+			t.Errorf("%s: settled up to %d, told %d, want %d", l.tp, l.SyncedOffset(), told[l], end)
+		}
+	}
+	if got := logs[0].dir.journal.units() - before; got != 1 {
+		t.Errorf("%d units were written, want 1", got)
+	}
+	if len(s.left) != 0 {
+		t.Errorf("%d entries are left", len(s.left))
+	}
+}
+
+// units is how many units were written.
+func (j *journal) units() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.mu.written
+}

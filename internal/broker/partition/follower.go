@@ -39,14 +39,14 @@ func (p *Partition) lockFollower(epoch int32) error {
 
 // AppendAsFollower writes what the leader of the epoch sent, as it is: whole batches of magic 2 that go
 // on from the end of the log. A batch cut off at the end is left for the next fetch. What fails its
-// checksum is not written.
-func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time) error {
+// checksum is not written. The caller settles afterwards what it gives a Settlement for.
+func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time, s *storage.Settlement) error {
 	if err := p.lockFollower(epoch); err != nil {
 		return err
 	}
 	defer p.follow.Unlock()
 	good, bad := sound(records, epoch)
-	if err := p.appendReplica(good, storage.AppendOptions{LeaderEpoch: epoch, Now: now}); err != nil {
+	if err := p.appendReplica(good, storage.AppendOptions{LeaderEpoch: epoch, Now: now}, s); err != nil {
 		return err
 	}
 	if bad != nil {
@@ -76,9 +76,9 @@ func sound(records []byte, epoch int32) (good []byte, bad error) {
 }
 
 // appendReplica writes to the log; what a move has it wait with goes to the one that comes after.
-func (p *Partition) appendReplica(records []byte, o storage.AppendOptions) error {
+func (p *Partition) appendReplica(records []byte, o storage.AppendOptions, s *storage.Settlement) error {
 	return p.onLog(func(log *storage.Log) error {
-		n, err := log.AppendReplica(records, o)
+		n, err := log.AppendReplica(records, o, s)
 		records = records[n:]
 		return err
 	})

@@ -307,7 +307,7 @@ func (g *group) pull(r *replica) bool {
 		g.must(err)
 		res.Range.Release()
 	}
-	g.must(r.p.AppendAsFollower(data, mp.LeaderEpoch, res.HighWatermark, res.LogStart, g.now))
+	g.must(r.p.AppendAsFollower(data, mp.LeaderEpoch, res.HighWatermark, res.LogStart, g.now, nil))
 	return len(data) > 0
 }
 
@@ -577,7 +577,7 @@ func TestDeposedLeaderAcknowledgesNothing(t *testing.T) {
 	if err := g.produce(a); !errors.Is(err, kerr.NotLeaderForPartition) {
 		t.Errorf("produce: %v, want NOT_LEADER_OR_FOLLOWER", err)
 	}
-	if err := a.p.AppendAsFollower(nil, 0, 0, 0, g.now); !errors.Is(err, kerr.FencedLeaderEpoch) {
+	if err := a.p.AppendAsFollower(nil, 0, 0, 0, g.now, nil); !errors.Is(err, kerr.FencedLeaderEpoch) {
 		t.Errorf("append of an old epoch: %v, want FENCED_LEADER_EPOCH", err)
 	}
 	if _, err := a.p.Log().Append(make(batch.Batch, 100), storage.AppendOptions{LeaderEpoch: 0}); !errors.Is(err, kerr.NotLeaderForPartition) {

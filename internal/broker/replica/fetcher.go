@@ -11,12 +11,13 @@ import (
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // Replica is a follower's side of a partition (partition.Partition).
 type Replica interface {
 	FollowerState() partition.FollowerState
-	AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time) error
+	AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time, s *storage.Settlement) error
 	TruncateDiverged(epoch, leaderEpoch int32, leaderEnd int64) error
 	TruncateTo(epoch int32, offset int64) error
 	RestartAt(epoch int32, start int64) error
@@ -98,7 +99,8 @@ type Fetcher struct {
 	fetches  uint64 // how many there were
 	flying   kmsg.Request
 	asked    []*follower // by a ListOffsets that is under way
-	until    time.Time   // back-off from the leader as a whole
+	settle   storage.Settlement
+	until    time.Time // back-off from the leader as a whole
 	failures int
 }
 
@@ -385,6 +387,7 @@ func (f *Fetcher) fetched(now time.Time, r *kmsg.FetchResponse) {
 			}
 		}
 	}
+	f.settle.Settle() // the next fetch waits for the disk anyway
 	f.goOn(r.SessionId)
 }
 
@@ -431,7 +434,7 @@ func (f *Fetcher) take(w *follower, now time.Time, d *kmsg.FetchResponsePartitio
 }
 
 func (f *Fetcher) append(w *follower, now time.Time, d *kmsg.FetchResponsePartitionData) error {
-	if err := w.replica.AppendAsFollower(d.Records.Bytes, w.epoch, d.HighWatermark, d.LogStartOffset, now); err != nil {
+	if err := w.replica.AppendAsFollower(d.Records.Bytes, w.epoch, d.HighWatermark, d.LogStartOffset, now, &f.settle); err != nil {
 		return err
 	}
 	if len(d.Records.Bytes) > 0 && w.replica.FollowerState().Offset == w.told.offset {

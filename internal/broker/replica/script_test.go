@@ -17,6 +17,7 @@ import (
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,7 +87,7 @@ func (r *fakeReplica) did(format string, args ...any) error {
 	return err
 }
 
-func (r *fakeReplica) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, _ time.Time) error {
+func (r *fakeReplica) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, _ time.Time, _ *storage.Settlement) error {
 	if err := r.did("append %d in epoch %d, high watermark %d, start %d", len(records), epoch, hw, logStart); err != nil {
 		return err
 	}
