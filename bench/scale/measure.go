@@ -19,6 +19,7 @@ import (
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 const (
@@ -336,11 +337,13 @@ func (m *measurement) restart(dir, what string, then func(*cluster) error) (logB
 // idle is a replica without news.
 type idle struct{}
 
-func (idle) FollowerState() partition.FollowerState                        { return partition.FollowerState{Stored: true} }
-func (idle) AppendAsFollower([]byte, int32, int64, int64, time.Time) error { return nil }
-func (idle) TruncateDiverged(int32, int32, int64) error                    { return nil }
-func (idle) TruncateTo(int32, int64) error                                 { return nil }
-func (idle) RestartAt(int32, int64) error                                  { return nil }
+func (idle) FollowerState() partition.FollowerState { return partition.FollowerState{Stored: true} }
+func (idle) AppendAsFollower([]byte, int32, int64, int64, time.Time, *storage.Settlement) error {
+	return nil
+}
+func (idle) TruncateDiverged(int32, int32, int64) error { return nil }
+func (idle) TruncateTo(int32, int64) error              { return nil }
+func (idle) RestartAt(int32, int64) error               { return nil }
 
 // fetching is what replication without records costs: one session a pair of brokers.
 func (m *measurement) fetching() {
