@@ -82,4 +82,14 @@ func TestClusterAltersEachBroker(t *testing.T) {
 	if got := resp.(*kmsg.IncrementalAlterConfigsResponse).Resources[0]; got.ErrorCode != kerr.InvalidRequest.Code {
 		t.Errorf("broker 2 was asked for broker 1: error %d %s", got.ErrorCode, *got.ErrorMessage)
 	}
+	legacy := kmsg.NewPtrAlterConfigsRequest()
+	lr := kmsg.NewAlterConfigsRequestResource()
+	lr.ResourceType, lr.ResourceName = kmsg.ConfigResourceTypeBroker, "1"
+	legacy.Resources = append(legacy.Resources, lr)
+	if resp, err = c.client().Broker(2).Request(deadline(t), legacy); err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.(*kmsg.AlterConfigsResponse).Resources[0]; got.ErrorCode != kerr.InvalidRequest.Code {
+		t.Errorf("broker 2 was asked for broker 1 in the older way: error %d %s", got.ErrorCode, *got.ErrorMessage)
+	}
 }

@@ -63,10 +63,11 @@ func (l *Log) planCheckpoint(closing bool) (*checkpointPlan, error) {
 			p.roomy = append(p.roomy, s)
 		}
 	}
-	if l.recovery == end && len(l.due) == 0 && !l.epochs.dirty && len(p.roomy) == 0 && !l.tailsDueLocked(closing) {
+	epochs := l.epochs.dirty && end > 0 // where nothing was ever written there is nothing to find by epoch
+	if l.recovery == end && len(l.due) == 0 && !epochs && len(p.roomy) == 0 && !l.tailsDueLocked(closing) {
 		return nil, nil
 	}
-	if l.epochs.dirty {
+	if epochs {
 		p.epochs = l.epochs.lines()
 	}
 	if end > l.lastSnapLocked() && l.bytes.Load() > 0 {

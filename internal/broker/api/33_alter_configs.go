@@ -2,26 +2,51 @@ package api
 
 import (
 	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
 // AlterConfigs (key 33), versions 0 to 2.
 //
 // The older way: a resource gets exactly the configs in the request, and what is not there goes back
-// to its default. Broker loggers cannot be altered so.
+// to its default. Broker loggers cannot be altered so. A broker's are altered by that broker alone.
 var _ = register(kmsg.KeyAlterConfigs, (*Broker).alterConfigs)
 
+type legacyResult = kmsg.AlterConfigsResponseAlterConfigsResourceResponse
+
 func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
+	rest := *req
+	rest.Resources = nil
+	var own []legacyResult
+	for i := range req.Resources {
+		r := &req.Resources[i]
+		if c.Conn.Controller || !b.isOther(r.ResourceType, r.ResourceName) {
+			rest.Resources = append(rest.Resources, *r)
+			continue
+		}
+		err := conf.CheckBrokerName(r.ResourceName, b.NodeID)
+		own = append(own, legacyResult{
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+		})
+	}
+	if len(own) > 0 { // what is for the controller is all that it is sent
+		w := &kmsg.Writer{}
+		rest.Append(w, c.Version)
+		c.Body = w.Buf
+	}
 	failed := func(e itemError) *kmsg.AlterConfigsResponse {
 		resp := kmsg.NewAlterConfigsResponse()
-		for _, r := range req.Resources {
-			resp.Responses = append(resp.Responses, kmsg.AlterConfigsResponseAlterConfigsResourceResponse{
+		resp.Responses = own
+		for _, r := range rest.Resources {
+			resp.Responses = append(resp.Responses, legacyResult{
 				ErrorCode: e.code, ErrorMessage: e.text, ResourceType: r.ResourceType, ResourceName: r.ResourceName,
 			})
 		}
 		return &resp
 	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterConfigsResponse) {
-		return m.AlterConfigs(req)
-	}, failed)
+	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterConfigsResponse) {
+		return m.AlterConfigs(&rest)
+	}, failed, func(resp *kmsg.AlterConfigsResponse) {
+		resp.Responses = append(resp.Responses, own...)
+	})
 }

@@ -40,7 +40,7 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 			err = b.alterLoggers(r, req.ValidateOnly)
 		case isLogger(r):
 			err = refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
-		case !c.Conn.Controller && b.isOther(r):
+		case !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName):
 			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
 		default:
 			rest.Resources = append(rest.Resources, *r)
@@ -73,11 +73,11 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 }
 
 // isOther says whether a resource is another broker than this one: clients ask the broker that is meant.
-func (b *Broker) isOther(r *alterResource) bool {
-	if meta.ResourceType(r.ResourceType) != meta.ResourceBroker {
+func (b *Broker) isOther(kind int8, name string) bool {
+	if meta.ResourceType(kind) != meta.ResourceBroker {
 		return false
 	}
-	id, err := strconv.ParseInt(r.ResourceName, 10, 32)
+	id, err := strconv.ParseInt(name, 10, 32)
 	return err == nil && int32(id) != b.NodeID && b.Image().Broker(int32(id)) != nil
 }
 

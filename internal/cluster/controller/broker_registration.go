@@ -40,7 +40,7 @@ func (m *Machine) RegisterBroker(
 		s = newSession(now, 0)
 		m.setSession(req.BrokerId, s)
 	}
-	s.contact, s.suspected = now, time.Time{}
+	s.contact, s.suspected, s.heard = now, time.Time{}, true
 	s.registered = m.nextOffset() + int64(len(records))
 	resp.BrokerEpoch = rec.BrokerEpoch
 	return append(records, rec), &resp, nil

@@ -60,6 +60,9 @@ func (m *Machine) Heartbeat(
 	if state == brokerFenced || state == brokerStopped {
 		s.stopsAt = -1
 	}
+	if state == brokerStopped {
+		s.contact = time.Time{} // its session ends with its leave, and its next run need not wait
+	}
 	resp.IsCaughtUp = req.CurrentMetadataOffset >= s.registered
 	resp.IsFenced = state == brokerFenced || state == brokerStopped
 	resp.ShouldShutDown = state == brokerStopped
@@ -137,7 +140,7 @@ func (m *Machine) enter(b *meta.Broker, from, to brokerState) []kmsg.Record {
 func (m *Machine) fence(id int32) []kmsg.Record {
 	b := m.image().Broker(id)
 	if s := m.sessions[id]; s != nil {
-		s.stopsAt, s.suspected = -1, time.Time{}
+		s.stopsAt, s.suspected, s.contact = -1, time.Time{}, time.Time{}
 	}
 	records := m.updatePartitions(update{remove: id, add: noBroker, unclean: noBroker}, inISR(id))
 	r := registrationChange(b)

@@ -370,7 +370,10 @@ func (c *Controller) Quorum() (*QuorumState, error) {
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
 	defer c.refuseRest()
-	defer c.beside.Wait()
+	defer func() {
+		c.beside.Wait()
+		c.settleSnapshot()
+	}()
 	publishing, published := context.WithCancel(context.Background())
 	defer published()
 	c.beside.Go(func() { c.published.run(publishing) })

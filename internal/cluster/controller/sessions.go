@@ -9,14 +9,14 @@ import (
 // session is what the active controller remembers of a broker besides the metadata: forgotten when
 // it steps down, begun anew by the next (Begin).
 type session struct {
-	contact   time.Time // of the last heartbeat
+	contact   time.Time // of the last heartbeat; zero for a broker that is gone, for all that is known
 	suspected time.Time // when its connection broke, zero if it has been heard of since
 	offset    int64     // up to which it has applied the metadata, -1 if it has not said
 	// registered is the offset that it must have applied before it is unfenced.
 	registered int64
 	// stopsAt is the offset that others must have applied before it may stop; -1 if it does not stop.
 	stopsAt int64
-	// heard says that it sent a heartbeat since this controller began.
+	// heard says that it registered or sent a heartbeat since this controller began.
 	heard bool
 	// local is a broker in this process that sends no heartbeats: it lives as long as this.
 	local bool
@@ -26,7 +26,11 @@ type session struct {
 func (m *Machine) Begin(now time.Time) []kmsg.Record {
 	m.sessions = map[int32]*session{}
 	for _, b := range m.image().Brokers() {
-		m.sessions[b.ID] = newSession(now, b.Epoch)
+		s := newSession(now, b.Epoch)
+		if b.Fenced { // nobody says that it is still there
+			s.contact = time.Time{}
+		}
+		m.sessions[b.ID] = s
 	}
 	m.beginPeriodic(now)
 	// A partition that could have a leader gets one, whatever the predecessor came to.
@@ -117,7 +121,7 @@ func (m *Machine) fenceSilent(now time.Time) (records []kmsg.Record, next time.T
 // one whose connection only broke sends its next heartbeat over a new one.
 func (m *Machine) Suspect(now time.Time, id int32, epoch int64) {
 	b := m.image().Broker(id)
-	if b == nil || b.Epoch != epoch || b.Fenced {
+	if b == nil || b.Epoch != epoch {
 		return
 	}
 	if s := m.sessionOf(now, id); s.suspected.IsZero() {
@@ -125,8 +129,9 @@ func (m *Machine) Suspect(now time.Time, id int32, epoch int64) {
 	}
 }
 
-// hasSession says whether a broker that is registered is alive.
+// hasSession says whether the incarnation of a broker that is registered is alive. One that is fenced is too
+// while it reports: an earlier one that comes late does not take its place.
 func (m *Machine) hasSession(now time.Time, id int32) bool {
 	b, s := m.image().Broker(id), m.sessions[id]
-	return b != nil && s != nil && !b.Fenced && (s.local || !m.expiry(s).Before(now))
+	return b != nil && s != nil && (s.local || !s.contact.IsZero() && !m.expiry(s).Before(now))
 }
