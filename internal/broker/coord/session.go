@@ -24,7 +24,8 @@ type session[M Machine] struct {
 	builder batch.Builder
 	reader  batch.Reader // of the load
 
-	timer *time.Timer // runs while something has a deadline
+	inputs []input[M]  // of the round that goes on
+	timer  *time.Timer // runs while something has a deadline; nil where Step is called instead
 
 	committed atomic.Int64
 	lost      atomic.Pointer[error]
@@ -38,28 +39,13 @@ func newSession[M Machine](sh *shard[M], m M) *session[M] {
 
 // serve runs the mailbox until the shard is halted (nil) or lost.
 func (s *session[M]) serve() (err error) {
-	var inputs []input[M]
-	ran := 0
-	// What was taken and not finished, because a machine panicked or an append failed, is failed.
-	defer func() { s.sh.fail(inputs[ran:], lossError(err)) }()
-	defer recovered(&err)
 	s.timer = time.NewTimer(time.Hour)
 	defer s.timer.Stop()
-	now := s.sh.rt.o.Clock.Now()
-	if err := s.stage(now, s.m.Loaded(now)); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
 	for {
-		inputs = s.sh.take(inputs[:0])
-		for ran = 0; ran < len(inputs); {
-			in := inputs[ran]
-			inputs[ran] = input[M]{}
-			ran++
-			if err := s.run(in); err != nil {
-				return err
-			}
-		}
-		if err := s.settle(); err != nil {
+		if err := s.round(); err != nil {
 			return err
 		}
 		select {
@@ -69,6 +55,31 @@ func (s *session[M]) serve() (err error) {
 		case <-s.timer.C:
 		}
 	}
+}
+
+// begin tells the machine that its log is replayed.
+func (s *session[M]) begin() (err error) {
+	defer recovered(&err)
+	now := s.sh.rt.o.Clock.Now()
+	return s.stage(now, s.m.Loaded(now))
+}
+
+// round gives the machine what waits in the mailbox.
+func (s *session[M]) round() (err error) {
+	s.inputs = s.sh.take(s.inputs[:0])
+	ran := 0
+	// What was taken and not finished, because a machine panicked or an append failed, is failed.
+	defer func() { s.sh.fail(s.inputs[ran:], lossError(err)) }()
+	defer recovered(&err)
+	for ran < len(s.inputs) {
+		in := s.inputs[ran]
+		s.inputs[ran] = input[M]{}
+		ran++
+		if err := s.run(in); err != nil {
+			return err
+		}
+	}
+	return s.settle()
 }
 
 // run gives the machine one operation.
@@ -124,6 +135,9 @@ func (s *session[M]) settle() error {
 
 // arm sets the timer; a shard that waits for nothing has none.
 func (s *session[M]) arm(now, next time.Time) {
+	if s.timer == nil {
+		return
+	}
 	s.timer.Stop()
 	if !next.IsZero() {
 		s.timer.Reset(max(next.Sub(now), 0))

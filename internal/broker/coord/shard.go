@@ -43,6 +43,7 @@ type shard[M Machine] struct {
 	prev  chan struct{} // ended of the incarnation before, nil for none
 
 	parked atomic.Int64 // results that wait for the high watermark
+	hand   hand[M]
 
 	mu struct {
 		sync.Mutex

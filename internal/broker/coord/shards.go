@@ -35,6 +35,8 @@ type Options struct {
 	// in time (offsets.commit.timeout.ms). 0 waits for ever, which a machine needs whose Done does
 	// more than reply.
 	CommitTimeout time.Duration
+	// ByHand starts no goroutines: Step is called instead, and Run is not.
+	ByHand bool
 }
 
 const (
@@ -73,6 +75,7 @@ type Shards[M Machine] struct {
 		leaving map[int32]chan struct{} // closed when the shard's last incarnation has ended
 		start   func(*shard[M])         // set while Run runs
 		waiting []*shard[M]             // loaded before Run
+		hands   []*shard[M]             // all that have not ended, driven by hand
 	}
 }
 
@@ -117,6 +120,10 @@ func (s *Shards[M]) Load(id int32, p Partition, newMachine func() M) {
 	s.mu.byID[id] = sh
 	s.mu.leaving[id] = sh.ended
 	s.metrics.state(statusNone, statusLoading)
+	if s.o.ByHand {
+		s.mu.hands = append(s.mu.hands, sh)
+		return
+	}
 	if s.mu.start != nil {
 		s.mu.start(sh)
 		return

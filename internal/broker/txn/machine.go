@@ -3,6 +3,7 @@ package txn
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -196,12 +197,17 @@ func (m *Machine) ReplayMarker(coord.Txn, bool) {}
 
 // Loaded has the markers of every decided transaction sent again.
 func (m *Machine) Loaded(time.Time) coord.Result {
-	var res coord.Result
+	var decided []*txn
 	for _, t := range m.txns {
 		t.lastEpoch = noProducerEpoch
 		if t.state.prepared() {
-			res.Done = append(res.Done, m.sendMarkers(t.id, t.meta))
+			decided = append(decided, t)
 		}
+	}
+	slices.SortFunc(decided, byID)
+	var res coord.Result
+	for _, t := range decided {
+		res.Done = append(res.Done, m.sendMarkers(t.id, t.meta))
 	}
 	return res
 }

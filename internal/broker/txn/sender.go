@@ -129,6 +129,15 @@ func (s *MarkerSender) Run(ctx context.Context) error {
 	}
 }
 
+// Work does once, for who drives the sender by hand, what Run does: it writes what was sent, and what failed before.
+func (s *MarkerSender) Work() {
+	s.again()
+	ready, _ := s.take()
+	for _, j := range ready {
+		s.write(j)
+	}
+}
+
 // take returns what is to be written, and whether something waits to be tried again.
 func (s *MarkerSender) take() (ready []*markerJob, failed bool) {
 	s.mu.Lock()
