@@ -40,29 +40,54 @@ func (w *world) keys() (list []tp) {
 	return list
 }
 
+// topics are the names of all topics of a run.
+func (w *world) topics() []string {
+	if w.opts.coordinators {
+		return []string{topicName, offsetsTopic, txnTopic}
+	}
+	return []string{topicName}
+}
+
+// allKeys are the partitions of all topics.
+func (w *world) allKeys() []tp {
+	if w.opts.coordinators {
+		return append(w.keys(), offsetsKey, txnKey)
+	}
+	return w.keys()
+}
+
 // published acts on new metadata.
 func (n *node) published(im *meta.Image) {
 	n.w.check.image(n, im)
 	n.image = im
-	if b := im.Broker(n.id); im.Topic(topicName) == nil || b == nil || b.Incarnation != n.incarnation {
+	if b := im.Broker(n.id); b == nil || b.Incarnation != n.incarnation {
 		return // until this incarnation is registered, the metadata speaks of an earlier one
 	}
-	t := im.Topic(topicName)
+	for _, name := range n.w.topics() {
+		if t := im.Topic(name); t != nil && !n.adopt(t) {
+			return
+		}
+	}
+	n.pumpAll()
+}
+
+// adopt opens what is new of a topic and gives its replicas their roles; false says that the disk failed.
+func (n *node) adopt(t *meta.Topic) bool {
 	for i, mp := range t.Partitions {
-		k := tp{Topic: topicName, Partition: int32(i)}
+		k := tp{Topic: t.Name, Partition: int32(i)}
 		if !slices.Contains(mp.Replicas, n.id) || n.states[k] == mp {
 			continue
 		}
 		p := n.parts[k]
 		if p == nil {
 			if p = n.openReplica(k, t.ID); p == nil {
-				return
+				return false
 			}
 		}
 		n.states[k] = mp
 		n.assume(k, p, mp)
 	}
-	n.pumpAll()
+	return true
 }
 
 func (n *node) durability() storage.Durability {
@@ -100,13 +125,18 @@ func (n *node) assume(k tp, p *partition.Partition, mp *meta.Partition) {
 	s := partition.State{Replicas: mp.Replicas, ISR: mp.ISR, Leader: mp.Leader, LeaderEpoch: mp.LeaderEpoch,
 		PartitionEpoch: mp.PartitionEpoch, RecoveryState: mp.RecoveryState}
 	if mp.Leader == n.id {
+		led := p.IsLeader()
 		n.unfollow(k)
 		if p.MakeLeader(n.id, s, n.w.now()) {
+			if !led {
+				n.loadShard(k, p)
+			}
 			n.w.note("node %d leads %s in epoch %d from %d, in sync %v", n.id, k, mp.LeaderEpoch, p.Log().EndOffset(), mp.ISR)
 			n.w.check.leads(n, k, p)
 		}
 		return
 	}
+	n.unloadShard(k)
 	p.MakeFollower(n.id, s)
 	n.unfollow(k)
 	if mp.Leader > 0 {

@@ -52,6 +52,7 @@ type checker struct {
 	leaders   map[tp]map[int32]incarnation
 	rulers    map[int32]int32
 	images    map[int64]string
+	newest    int64 // offset of the metadata that anyone has seen
 	out       *node // stays away while the others have to make progress
 }
 
@@ -85,7 +86,7 @@ func (c *checker) crashed(n *node) {
 
 // booted looks at what a node has kept.
 func (c *checker) booted(n *node) {
-	for _, k := range c.w.keys() {
+	for _, k := range c.w.allKeys() {
 		if l, ok := n.store.Log(k); ok {
 			if before := c.ends[replicaKey{n.id, k}]; l.EndOffset() < before {
 				c.w.reached("a crash took unsynced records")
@@ -107,7 +108,7 @@ func (c *checker) look(n *node) {
 		}
 		c.rulers[epoch] = id
 	}
-	for _, k := range c.w.keys() {
+	for _, k := range c.w.allKeys() {
 		if p := n.parts[k]; p != nil {
 			c.appended(n, k, p)
 			c.absorb(n, k, p)
@@ -197,7 +198,7 @@ func (c *checker) verify(n *node, k tp, p *partition.Partition, to int64) {
 				c.w.fail("%s at %s: %v", k, n, err)
 				return
 			}
-			got, at := committed{string(rec.Value), b.LeaderEpoch()}, b.Offset(&rec)
+			got, at := committed{valueOf(b, &rec), b.LeaderEpoch()}, b.Offset(&rec)
 			if at >= to {
 				return
 			}
@@ -208,11 +209,31 @@ func (c *checker) verify(n *node, k tp, p *partition.Partition, to int64) {
 			case at == int64(len(all)):
 				c.committed[k] = append(all, got)
 				c.since[k] = append(c.since[k], p.LeaderEpoch())
-				c.inOrder(k, got.value)
+				if k.Topic == topicName && !b.IsTransactional() {
+					c.inOrder(k, got.value)
+				}
 			}
 		}
 	})
 	v.verified = to
+	if p.IsLeader() {
+		c.inSync(k, p.State().ISR, to, n.String())
+	}
+}
+
+// inSync demands of the members of an in-sync set that they have stored all below an offset. What one that is down has
+// kept shows when it leads.
+func (c *checker) inSync(k tp, isr []int32, all int64, says string) {
+	for _, id := range isr {
+		m := c.w.node(id)
+		p := m.parts[k]
+		if !m.up || m.doomed || p == nil {
+			continue
+		}
+		if have := p.StoredOffset(); have < all {
+			c.w.fail("%s: %s has %v in sync, and %s has stored %d records: %d are committed", k, says, isr, m, have, all)
+		}
+	}
 }
 
 // inOrder demands the next record of its producer, which is named before the last dash.
@@ -294,11 +315,15 @@ func (c *checker) image(n *node, im *meta.Image) {
 	for _, br := range im.Brokers() {
 		fmt.Fprintf(&b, "%d:%d:%v ", br.ID, br.Epoch, br.Fenced)
 	}
-	if t := im.Topic(topicName); t != nil {
+	for _, name := range c.w.topics() {
+		t := im.Topic(name)
+		if t == nil {
+			continue
+		}
 		for i, p := range t.Partitions {
-			fmt.Fprintf(&b, "%d:%d/%d/%d%v ", i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR)
+			fmt.Fprintf(&b, "%s-%d:%d/%d/%d%v ", name, i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR)
 			if p.Leader >= 0 && !slices.Contains(p.ISR, p.Leader) {
-				c.w.fail("metadata at %d: partition %d is led by %d, in sync are %v", im.Offset, i, p.Leader, p.ISR)
+				c.w.fail("metadata at %d: %s-%d is led by %d, in sync are %v", im.Offset, name, i, p.Leader, p.ISR)
 			}
 		}
 	}
@@ -306,16 +331,37 @@ func (c *checker) image(n *node, im *meta.Image) {
 		c.w.fail("%s: metadata at offset %d is %s, elsewhere %s", n, im.Offset, b.String(), was)
 	} else if !ok {
 		c.w.note("metadata at %d: %s", im.Offset, b.String())
+		if im.Offset > c.newest { // what another knows already may have changed since
+			c.newest = im.Offset
+			c.members(im)
+		}
 	}
 	c.images[im.Offset] = b.String()
 }
 
+// members looks at the in-sync sets of the newest metadata.
+func (c *checker) members(im *meta.Image) {
+	for _, name := range c.w.topics() {
+		t := im.Topic(name)
+		if t == nil {
+			continue
+		}
+		for i, p := range t.Partitions {
+			k := tp{Topic: name, Partition: int32(i)}
+			c.inSync(k, p.ISR, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d", im.Offset))
+		}
+	}
+}
+
 // same says whether the replicas of some nodes have come to the same, and all of it is committed.
 func (c *checker) same(nodes []*node) bool {
-	for _, k := range c.w.keys() {
+	for _, k := range c.w.allKeys() {
 		end := int64(len(c.committed[k]))
 		for _, n := range nodes {
 			p := n.parts[k]
+			if p != nil && p.LastStableOffset() != p.HighWatermark() {
+				return false // a transaction is open
+			}
 			if !n.up || p == nil || p.Log().EndOffset() != end || p.HighWatermark() != end || c.view(n, k).verified < end {
 				return false
 			}

@@ -1,10 +1,12 @@
 // Package sim runs a whole cluster in one goroutine on a virtual clock, from one seed.
 //
 // What it drives is the real thing: the quorum (raft.Core), the controller with its Machine, storage on
-// files in memory, partitions with their roles, in-sync sets and high watermarks, and the pure
-// Fetcher. Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
-// power fails between any two operations on their disk; producers; and what a node does to carry requests
-// from one of these to the other (package node), in short form. All of it is tests.
+// files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher, and in half of
+// the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
+// Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
+// power fails between any two operations on their disk; idempotent and transactional producers and a consumer that
+// commits; and what a node does to carry requests from one of these to the other (packages node and api), in short
+// form. All of it is tests.
 //
 // Concurrency: none. Everything that happens is an event of one queue; chance comes from the seed
 // alone, so that a seed is one history.
@@ -12,9 +14,12 @@
 // Invariants of a run, checked after every event (check_test.go):
 //  1. A record acknowledged with acks=all stays, at its offset, with its bytes.
 //  2. What the high watermark of any replica has covered is the same on all, for ever.
-//  3. A new leader has all that was committed; the high watermark does not go back in a leader epoch.
+//  3. A new leader has all that was committed, and so has every member of an in-sync set, in the metadata and in
+//     the leader's mind; the high watermark does not go back in a leader epoch.
 //  4. Two batches with the same offset and leader epoch are the same batch.
 //  5. One incarnation of one broker leads a leader epoch. Offsets are dense.
 //  6. Each record of an idempotent producer is committed once, in the order in which they were sent.
-//  7. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  7. Of a transaction all is committed or nothing, its offsets included, and it is what its producer was told; each one
+//     ends. An offset that was acknowledged is what the coordinator answers, until another is committed.
+//  8. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

@@ -66,6 +66,7 @@ type node struct {
 	follows     map[tp]*following
 	loops       map[int32]*loop
 	told        map[toldKey]int64
+	coords      *coordinators
 }
 
 func newNodes(w *world) {
@@ -108,7 +109,10 @@ func (n *node) start() {
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
-	n.loops, n.told = map[int32]*loop{}, map[toldKey]int64{}
+	n.loops, n.told, n.coords = map[int32]*loop{}, map[toldKey]int64{}, nil
+	if w.opts.coordinators {
+		n.coords = n.newCoordinators()
+	}
 	n.incarnation = n.newID()
 	w.note("node %d starts, incarnation %d", n.id, n.boot)
 	if w.faulty && w.chance(0.1) {
@@ -231,6 +235,7 @@ func (n *node) act(fn func()) {
 		return
 	}
 	fn()
+	n.coordinate(false)
 	n.step(false)
 	n.settle()
 }
@@ -269,7 +274,8 @@ func (n *node) every(d time.Duration, fn func()) {
 
 func (n *node) tick() {
 	n.step(true)
-	for _, k := range n.w.keys() {
+	n.coordinate(true)
+	for _, k := range n.w.allKeys() {
 		if p := n.parts[k]; p != nil {
 			p.Tick(n.w.now(), lagMax)
 		}

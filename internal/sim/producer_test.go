@@ -122,8 +122,14 @@ func (t *node) produce(k tp, b batch.Batch, reply func(int64, error)) {
 		reply(-1, kerr.UnknownTopicOrPartition)
 		return
 	}
+	t.append(k, p, b, partition.AppendOptions{}, reply)
+}
+
+// append writes a batch, and answers when it is committed.
+func (t *node) append(k tp, p *partition.Partition, b batch.Batch, o partition.AppendOptions, reply func(int64, error)) {
 	count := int64(b.Count())
-	info, err := p.Append(b, partition.AppendOptions{Now: t.w.now(), AllInSync: true})
+	o.Now, o.AllInSync = t.w.now(), true
+	info, err := p.Append(b, o)
 	if err != nil {
 		reply(-1, err)
 		return

@@ -19,6 +19,7 @@ func simulate(o options) *world {
 	}
 	w.faulty = true
 	w.produce()
+	w.transact()
 	w.net.loss, w.net.twice, w.net.late = o.loss, o.twice, o.late
 	w.breakSomething()
 	w.run(o.safety)
@@ -28,15 +29,21 @@ func simulate(o options) *world {
 
 // create has the topic created, by whoever leads the quorum.
 func (w *world) create() {
-	if n := w.newest(); n.image != nil && n.image.Topic(topicName) != nil {
+	topics := w.topics()
+	if n := w.newest(); n.image != nil && n.image.Topic(topics[len(topics)-1]) != nil {
 		return
 	}
 	for _, n := range w.nodes {
 		if id, _ := n.ctl.Leader(); n.up && id == n.id {
 			req := kmsg.NewCreateTopicsRequest()
-			t := kmsg.NewCreateTopicsRequestCreatableTopic()
-			t.Name, t.NumPartitions, t.ReplicationFactor = topicName, w.opts.partitions, 3
-			req.Topics = append(req.Topics, t)
+			for _, name := range topics {
+				t := kmsg.NewCreateTopicsRequestCreatableTopic()
+				t.Name, t.NumPartitions, t.ReplicationFactor = name, 1, 3
+				if name == topicName {
+					t.NumPartitions = w.opts.partitions
+				}
+				req.Topics = append(req.Topics, t)
+			}
 			n.act(func() {
 				n.submit(func(m *controller.Machine, _ time.Time) controller.Outcome {
 					records, _ := m.CreateTopics(controller.Request{}, &req)
@@ -51,7 +58,7 @@ func (w *world) create() {
 // serves says whether every node has every partition, with a leader and all in sync.
 func (w *world) serves() bool {
 	for _, n := range w.nodes {
-		for _, k := range w.keys() {
+		for _, k := range w.allKeys() {
 			if s := n.states[k]; s == nil || s.Leader < 0 || len(s.ISR) < 3 {
 				return false
 			}
@@ -150,6 +157,12 @@ func (w *world) recover() {
 	for _, p := range w.producers {
 		clear(p.acks)
 	}
+	for _, t := range w.transactors {
+		t.ends = 0
+	}
+	if w.committer != nil {
+		w.committer.acks = 0
+	}
 	ok := w.runUntil(20*time.Second, w.progress)
 	if !ok && w.failed == nil && w.waitsForWhoIsOut() {
 		w.reached("only who was left out has all that is committed")
@@ -168,6 +181,8 @@ func (w *world) recover() {
 	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) }) && w.failed == nil {
 		w.fail("the replicas do not come to the same")
 	}
+	w.check.transactions()
+	w.check.offsets()
 }
 
 // leaveOut chooses a node without which the others must go on: one that no partition needs, for it is not the
@@ -180,7 +195,7 @@ func (w *world) leaveOut() {
 	}
 	for _, i := range w.rng.Perm(len(w.nodes)) {
 		n := w.nodes[i]
-		needed := slices.ContainsFunc(newest.image.Topic(topicName).Partitions, func(p *meta.Partition) bool {
+		needed := slices.ContainsFunc(w.partitions(newest.image), func(p *meta.Partition) bool {
 			return !slices.ContainsFunc(p.ISR, func(id int32) bool { return id != n.id && w.node(id).lives(newest.image) })
 		})
 		if needed {
@@ -199,6 +214,14 @@ func (w *world) leaveOut() {
 	}
 }
 
+// partitions are all of the run, as the metadata has them.
+func (w *world) partitions(im *meta.Image) (list []*meta.Partition) {
+	for _, name := range w.topics() {
+		list = append(list, im.Topic(name).Partitions...)
+	}
+	return list
+}
+
 func (w *world) bringBack() {
 	n := w.check.out
 	w.check.out, w.net.cut = nil, map[link]bool{}
@@ -209,7 +232,7 @@ func (w *world) bringBack() {
 // it the only one that may lead.
 func (w *world) waitsForWhoIsOut() bool {
 	n, im := w.check.out, w.newest().image
-	return n != nil && slices.ContainsFunc(im.Topic(topicName).Partitions, func(p *meta.Partition) bool {
+	return n != nil && slices.ContainsFunc(w.partitions(im), func(p *meta.Partition) bool {
 		return p.Leader < 0 && len(p.ISR) == 1 && p.ISR[0] == n.id
 	})
 }
@@ -229,5 +252,10 @@ func (w *world) progress() bool {
 			}
 		}
 	}
-	return true
+	for _, t := range w.transactors {
+		if t.ends == 0 {
+			return false
+		}
+	}
+	return w.committer == nil || w.committer.acks > 0
 }

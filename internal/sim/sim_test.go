@@ -22,6 +22,8 @@ var sometimes = []string{
 	"crash", "crash in a write", "crash of all", "a node cut off", "a way cut in one direction", "a process stood still",
 	"the quorum changed its leader", "a partition changed its leader", "in-sync set grew", "in-sync set shrank",
 	"follower truncated", "a batch was sent again, and was there", "a message came twice", "progress with a majority",
+	"a group coordinator was loaded", "a transaction coordinator was loaded", "an offset was committed",
+	"a transaction was committed", "a transaction was aborted", "an EndTxn was sent again",
 }
 
 // TestSeeds runs seeds. A failure names its seed: -seed N -seeds 1 replays it.

@@ -48,10 +48,13 @@ type world struct {
 	nodes []*node
 	net   network
 
-	producers []*producer
-	check     *checker
-	faulty    bool // faults go on
-	stopped   bool // producers have stopped
+	producers   []*producer
+	transactors []*transactor
+	committer   *committer
+	lastID      int64 // of the producer ids given out
+	check       *checker
+	faulty      bool // faults go on
+	stopped     bool // producers have stopped
 
 	steps  int
 	digest uint64 // of all that happened
@@ -194,6 +197,9 @@ type options struct {
 	faultEvery time.Duration
 	syncDelay  time.Duration // at most
 	snapshots  int64         // bytes of metadata between two
+
+	coordinators bool // there are a group and transactions, and the topics of their coordinators
+	transactors  int
 }
 
 func newOptions(seed uint64) options {
@@ -202,8 +208,9 @@ func newOptions(seed uint64) options {
 		seed: seed, nodes: 3, partitions: 1 + rng.Int32N(2), producers: 1 + rng.IntN(2), fsync: rng.IntN(4) > 0,
 		loss: []float64{0, 0.01, 0.05}[rng.IntN(3)], twice: []float64{0, 0.02}[rng.IntN(2)],
 		late: []float64{0, 0.05}[rng.IntN(2)], safety: 14 * time.Second,
-		faultEvery: time.Duration(300+rng.IntN(1500)) * time.Millisecond,
-		syncDelay:  []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
-		snapshots:  []int64{0, 3000}[rng.IntN(2)],
+		faultEvery:   time.Duration(300+rng.IntN(1500)) * time.Millisecond,
+		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
+		snapshots:    []int64{0, 3000}[rng.IntN(2)],
+		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
 	}
 }
