@@ -13,11 +13,13 @@ type broken struct {
 }
 
 const (
-	crashes = "go test ./internal/storage -short -run TestCrashes"
-	model   = "go test ./internal/storage -run TestModel -rapid.nofailfile"
-	groups  = "go test ./internal/broker/group -run TestModel"
-	txns    = "go test ./internal/broker/txn -run TestModel"
-	sim     = "go test ./internal/sim -run TestSeeds -seeds 300"
+	crashes     = "go test ./internal/storage -short -run TestCrashes"
+	model       = "go test ./internal/storage -run TestModel -rapid.nofailfile"
+	groups      = "go test ./internal/broker/group -run TestModel"
+	txns        = "go test ./internal/broker/txn -run TestModel"
+	replicas    = "go test ./internal/broker/partition"
+	controllers = "go test ./internal/cluster/controller"
+	sim         = "go test ./internal/sim -run TestSeeds -seeds 300"
 )
 
 var builds = []broken{
@@ -178,5 +180,72 @@ var builds = []broken{
 			"\t\tl.direct = end\n\t\tl.raiseSynced(end, l.cuts.Load())\n\t\tl.dir.commits.add(l)\n",
 		}},
 		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
+	},
+	{
+		promise: "acknowledged is on every in-sync replica", name: "ack before replication",
+		edits: []edit{{
+			"internal/broker/partition/isr.go", "if m := &r.remotes[i]; r.counts(m.id) {", "if m := &r.remotes[i]; r.counts(m.id) && m.end < 0 {",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
+	},
+	{
+		promise: "the high watermark is one of its leader epoch", name: "high watermark ignores the epoch of fetches",
+		edits: []edit{
+			{"internal/broker/partition/role.go", "\t\tr.begin = p.Log().EndOffset()\n\t\tr.remotes = nil\n", "\t\tr.begin = p.Log().EndOffset()\n"},
+			{
+				"internal/broker/partition/role.go", "r.self, r.state, r.remotes, r.proposed = self, mp, nil, nil",
+				"r.self, r.state, r.proposed = self, mp, nil",
+			},
+		},
+		suite: "replicas", command: replicas, words: `FAIL: TestFetchesOfAnOldEpochDoNotCount`,
+	},
+	{
+		promise: "a deposed leader changes nothing", name: "no ISR fencing: epochs unchecked",
+		edits: []edit{
+			{"internal/cluster/controller/alter_partition.go", "case a.LeaderEpoch < p.LeaderEpoch:", "case a.LeaderEpoch < 0:"},
+			{"internal/cluster/controller/alter_partition.go", "case leader != p.Leader:", "case leader < 0:"},
+			{"internal/cluster/controller/alter_partition.go", "case a.PartitionEpoch < p.PartitionEpoch:", "case a.PartitionEpoch < 0:"},
+		},
+		suite: "controller", command: controllers, words: `FAIL: TestCluster/isr`,
+	},
+	{
+		promise: "a deposed leader changes nothing", name: "no ISR fencing: a leader shrinks its own",
+		edits: []edit{{
+			"internal/broker/partition/isr.go", "\tchange := p.proposalLocked(keep)\n\tp.mu.Unlock()\n",
+			"\tchange := p.proposalLocked(keep)\n\tr.state.ISR = keep\n\tp.mu.Unlock()\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
+	},
+	{
+		promise: "acknowledged is on every in-sync replica", name: "a proposed member is not waited for",
+		edits: []edit{{
+			"internal/broker/partition/isr.go", "slices.Contains(r.state.ISR, id) || slices.Contains(r.proposed, id)", "slices.Contains(r.state.ISR, id)",
+		}},
+		suite: "replicas", command: replicas, words: `was acknowledged there|FAIL: TestLostAnswer`,
+	},
+	{
+		promise: "a new run of a broker is another broker", name: "late fetch of an old broker epoch taken",
+		edits: []edit{{"internal/broker/partition/isr.go", " || f.BrokerEpoch >= 0 && f.BrokerEpoch < m.epoch {", " {"}},
+		suite: "replicas", command: replicas, words: `FAIL: TestLateFetchOfARestartedBroker`,
+	},
+	{
+		promise: "a new run of a broker is another broker", name: "in-sync member of an old broker epoch taken",
+		edits: []edit{{
+			"internal/cluster/controller/alter_partition.go",
+			"s.BrokerEpoch != -1 && m.image().Broker(s.BrokerId).Epoch != s.BrokerEpoch", "s.BrokerEpoch < -1",
+		}},
+		suite: "controller", command: controllers, words: `FAIL: TestCluster/isr`,
+	},
+	{
+		promise: "a retry is answered, not appended", name: "producer state not rebuilt",
+		edits: []edit{{
+			"internal/storage/recover_txns.go", "l.replayLocked(l.prod.end, end, func", "l.replayLocked(end, end, func",
+		}},
+		suite: "log model", command: model, words: `FAIL: TestModelOfProducers`,
+	},
+	{
+		promise: "acknowledged is on stable storage", name: "failed sync ignored",
+		edits: []edit{{"internal/storage/commit.go", "if err = l.runSync(&p); err != nil {", "if err = l.runSync(&p); ranOut(err) {"}},
+		suite: "storage faults", command: "go test ./internal/storage -run TestFailedWrite", words: `FAIL: TestFailedWrite`,
 	},
 }

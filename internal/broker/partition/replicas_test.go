@@ -607,6 +607,24 @@ func TestAckOfAnOldEpochIsNotGiven(t *testing.T) {
 	}
 }
 
+// TestFetchesOfAnOldEpochDoNotCount: what followers had stored in an earlier leader epoch they may have cut since.
+func TestFetchesOfAnOldEpochDoNotCount(t *testing.T) {
+	g := newGroup(t, 1, 1)
+	a := g.replicas[0]
+	g.must(g.produce(a))
+	for _, id := range []int32{1, 2} {
+		a.p.FollowerFetched(FollowerFetch{ID: id, Offset: 1, Now: g.now})
+	}
+	g.lead(1)
+	g.tell(a)
+	g.lead(0)
+	g.tell(a)
+	g.sync(a)
+	if hw := a.p.HighWatermark(); hw != 0 {
+		t.Errorf("high watermark %d after fetches of an earlier leader epoch alone, want 0", hw)
+	}
+}
+
 // TestLateFetchOfARestartedBroker: what a broker asked for before it restarted does not count after it
 // (KIP-903).
 func TestLateFetchOfARestartedBroker(t *testing.T) {
