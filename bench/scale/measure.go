@@ -337,6 +337,7 @@ func (m *measurement) restart(dir, what string, then func(*cluster) error) (logB
 // idle is a replica without news.
 type idle struct{}
 
+func (idle) FollowerThrottled() bool                { return false }
 func (idle) FollowerState() partition.FollowerState { return partition.FollowerState{Stored: true} }
 func (idle) AppendAsFollower([]byte, int32, int64, int64, time.Time, *storage.Settlement) error {
 	return nil

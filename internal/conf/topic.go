@@ -42,6 +42,10 @@ type Topic struct {
 	MinInsyncReplicas int32
 	UncleanElection   bool
 
+	// ThrottledLeaders and ThrottledFollowers are lists of partition:broker, or *.
+	ThrottledLeaders   []string
+	ThrottledFollowers []string
+
 	Durability string // fsync, replicated
 	Validation string // full, header, sampled
 }
@@ -86,6 +90,8 @@ func (l *Live) Topic(overrides map[string]string) *Topic {
 		TimestampAfterMax:      ms("message.timestamp.after.max.ms"),
 		MinInsyncReplicas:      i32("min.insync.replicas"),
 		UncleanElection:        get("unclean.leader.election.enable").yes,
+		ThrottledLeaders:       get("leader.replication.throttled.replicas").list,
+		ThrottledFollowers:     get("follower.replication.throttled.replicas").list,
 		Durability:             get("logstead.durability").str,
 		Validation:             get("logstead.validation").str,
 	}

@@ -88,9 +88,10 @@ type Node struct {
 	remote      *remote.Brokers    // nil on a node alone
 	fetchers    *replica.Fetchers  // nil on a node alone
 	replication *partition.Cluster // nil on a node alone
-	raft        *raftLines         // to the other controllers
-	abrupt      atomic.Bool        // of tests: stop without handing over
-	incarnation base.TopicID       // of this run of the broker
+	throttles   struct{ leader, follower *quota.Replication }
+	raft        *raftLines   // to the other controllers
+	abrupt      atomic.Bool  // of tests: stop without handing over
+	incarnation base.TopicID // of this run of the broker
 	acted       progress
 	opened      bool // of publish: every topic of an image has been opened
 	handover    bool // of publish: another broker is in its controlled shutdown
@@ -382,6 +383,7 @@ func (n *Node) image() *meta.Image { return n.meta.Image() }
 // compose makes the parts and tells them of each other.
 func (n *Node) compose(cfg *config) {
 	n.live.Store(newConfig(n.o.Config, n.image(), cfg.broker.NodeID))
+	n.throttles.leader, n.throttles.follower = replicationQuota(cfg.live), replicationQuota(cfg.live)
 	partitions := func(topic string) func() int32 {
 		return func() int32 {
 			if t := n.image().Topic(topic); t != nil {
@@ -414,6 +416,8 @@ func (n *Node) compose(cfg *config) {
 		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
 	})
 	n.api.Quotas = quota.New(quotaOptions(cfg.live))
+	n.api.LeaderThrottle = n.throttles.leader
+	n.setReplicationQuotas()
 	n.setQuotas(n.image())
 	n.api.Txn = api.Transactions{
 		Shards: n.txns, ProducerIDs: n.producerIDs, Config: n.txnConfig,

@@ -117,6 +117,7 @@ func (n *Node) reconfigure(im *meta.Image) {
 	n.live.Store(c)
 	n.server.SetLimits(connectionLimits(c.broker))
 	n.setQuotas(im)
+	n.setReplicationQuotas()
 	for t := range im.Topics() {
 		n.applySettings(im, n.parts.Topic(t.Name))
 	}

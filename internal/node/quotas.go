@@ -20,6 +20,21 @@ func quotaOptions(l *conf.Live) quota.Options {
 	return quota.Options{Window: window("quota.window"), Mutation: window("controller.quota.window")}
 }
 
+// replicationQuota measures the throttled replicas of one side.
+func replicationQuota(l *conf.Live) *quota.Replication {
+	return quota.NewReplication(quota.Window{
+		Samples: int(l.Int("replication.quota.window.num")),
+		Size:    time.Duration(l.Int("replication.quota.window.size.seconds")) * time.Second,
+	})
+}
+
+// setReplicationQuotas takes in the rates of throttled replicas.
+func (n *Node) setReplicationQuotas() {
+	l := n.live.Load().live
+	n.throttles.leader.SetLimit(l.Long("leader.replication.throttled.rate"))
+	n.throttles.follower.SetLimit(l.Long("follower.replication.throttled.rate"))
+}
+
 // setQuotas takes in the quotas of clients and of connections.
 func (n *Node) setQuotas(im *meta.Image) {
 	n.api.Quotas.SetLimits(quotaLimits(im))

@@ -28,6 +28,7 @@ func (n *Node) composeReplicas() {
 	n.fetchers = replica.New(replica.Options{
 		NodeID: n.api.NodeID, Logger: n.log, Clock: n.clock, BrokerEpoch: n.uplink.Epoch,
 		Limits: n.fetchLimits, Leader: n.leaderOf,
+		Throttle:  n.throttles.follower,
 		PerLeader: func() int { return int(n.live.Load().live.Int("num.replica.fetchers")) },
 	})
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -73,8 +74,24 @@ var codecs = map[string]batch.Codec{
 func (c *config) partitionSettings(topic string, t *conf.Topic) *partition.Settings {
 	return &partition.Settings{
 		Validate: validateOptions(t), Durability: durability(topic, t), MinInSync: int(t.MinInsyncReplicas),
-		Internal: meta.IsInternal(topic),
+		Internal:           meta.IsInternal(topic),
+		ThrottledLeaders:   throttled(t.ThrottledLeaders, c.broker.NodeID),
+		ThrottledFollowers: throttled(t.ThrottledFollowers, c.broker.NodeID),
 	}
+}
+
+// throttled is what a list of partition:broker, or *, says of this broker.
+func throttled(list []string, self int32) (t partition.Throttled) {
+	if len(list) == 1 && list[0] == "*" {
+		return partition.Throttled{All: true}
+	}
+	for _, s := range list {
+		part, broker, ok := strings.Cut(s, ":")
+		if n, err := strconv.ParseInt(part, 10, 32); ok && err == nil && broker == itoa(self) {
+			t.Some = append(t.Some, int32(n))
+		}
+	}
+	return t
 }
 
 func validateOptions(t *conf.Topic) batch.ValidateOptions {

@@ -344,6 +344,9 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 	}
 	first := len(f.gave) == 0
 	room := min(int(p.maxBytes), f.maxBytes-f.bytes)
+	if f.heldBack(part) {
+		first, room = false, 0
+	}
 	p.res, err = part.Read(partition.ReadRequest{
 		Offset: p.offset, MaxBytes: int32(max(room, 0)), MinOne: first, Isolation: f.isolation,
 		LeaderEpoch: p.currentEpoch, ToEnd: f.toEnd(),
@@ -363,6 +366,7 @@ func (f *fetchCall) answer(incremental bool) {
 	if f.session != nil {
 		resp.SessionId = f.session.id
 	}
+	f.meterReplication()
 	for _, p := range f.parts {
 		if incremental && !p.news() {
 			continue

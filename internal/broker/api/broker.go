@@ -64,6 +64,8 @@ type Broker struct {
 
 	// ReadFromRack sends consumers that name their rack to a follower there (KIP-392).
 	ReadFromRack bool
+	// LeaderThrottle measures what throttled leaders send to followers; nil is none.
+	LeaderThrottle *quota.Replication
 
 	fetchMax int
 	metrics  *metrics

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/proto/wire"
@@ -62,5 +63,29 @@ func dropRanges(resp *kmsg.FetchResponse) {
 				r.Release()
 			}
 		}
+	}
+}
+
+// heldBack says whether a follower gets no records of a partition for now: the leader's side is throttled, the rate
+// is used up, and the follower is not in sync. One that is in sync is never held back (KIP-73).
+func (f *fetchCall) heldBack(p *partition.Partition) bool {
+	t := f.b.LeaderThrottle
+	return f.replica >= 0 && t != nil && t.Limited() && p.LeaderThrottled() && t.Pause(f.b.Clock.Now()) > 0 && !p.InSync(f.replica)
+}
+
+// meterReplication notes what a follower gets of throttled partitions, in sync or not. It is called before the
+// ranges go to the answer.
+func (f *fetchCall) meterReplication() {
+	if f.replica < 0 || f.b.LeaderThrottle == nil {
+		return
+	}
+	bytes := 0
+	for _, p := range f.gave {
+		if part, err := p.topic.Partition(p.key.part); err == nil && part.LeaderThrottled() {
+			bytes += p.res.Range.Len()
+		}
+	}
+	if bytes > 0 {
+		f.b.LeaderThrottle.Record(f.b.Clock.Now(), bytes)
 	}
 }

@@ -129,6 +129,13 @@ func (p *Partition) CheckFollower(id int32) error {
 	return nil
 }
 
+// InSync says whether a replica is in the in-sync set that the controller has decided.
+func (p *Partition) InSync(id int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Contains(p.mu.repl.state.ISR, id)
+}
+
 // FollowerFetched takes in how far a follower has come. It may raise the high watermark, and asks the
 // controller to let a follower that has caught up into the in-sync set.
 func (p *Partition) FollowerFetched(f FollowerFetch) {

@@ -18,6 +18,7 @@
 package partition
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,26 @@ type Settings struct {
 	MinInSync int
 	// Internal topics take writes from coordinators only.
 	Internal bool
+	// ThrottledLeaders and ThrottledFollowers are the partitions whose replica here is throttled in that role.
+	ThrottledLeaders, ThrottledFollowers Throttled
+}
+
+// Throttled is partitions of a topic whose replication is throttled.
+type Throttled struct {
+	All  bool
+	Some []int32
+}
+
+func (t *Throttled) has(partition int32) bool { return t.All || slices.Contains(t.Some, partition) }
+
+// LeaderThrottled says whether what this replica sends to followers is throttled.
+func (p *Partition) LeaderThrottled() bool {
+	return p.settings.Load().ThrottledLeaders.has(p.TP.Partition)
+}
+
+// FollowerThrottled says whether what this replica fetches is throttled.
+func (p *Partition) FollowerThrottled() bool {
+	return p.settings.Load().ThrottledFollowers.has(p.TP.Partition)
 }
 
 // Open puts a replica that is the only one, and so leads, over its log. The high watermark starts where the log says it was.

@@ -49,10 +49,10 @@ func (r *rate) advance(w Window, now int64) *sample {
 	return &r.samples[r.current]
 }
 
-// measure is the rate a second, and the milliseconds that it is over.
-func (r *rate) measure(w Window, now int64) (perSecond float64, overMs int64) {
+// sum is what the samples hold that have not expired, and when the oldest of them began.
+func (r *rate) sum(w Window, now int64) (sum float64, oldest int64) {
 	expire := int64(w.Samples) * w.Size.Milliseconds()
-	oldest, sum := now, 0.0
+	oldest = now
 	for i := range r.samples {
 		s := &r.samples[i]
 		if now-s.last >= expire {
@@ -61,6 +61,19 @@ func (r *rate) measure(w Window, now int64) (perSecond float64, overMs int64) {
 		oldest = min(oldest, s.start)
 		sum += s.value
 	}
+	return sum, oldest
+}
+
+// simple is the sum of Kafka's SimpleRate, and the milliseconds that it is over: at least one window. It measures
+// replication, which has to be throttled from the first second on.
+func (r *rate) simple(w Window, now int64) (sum float64, overMs int64) {
+	sum, oldest := r.sum(w, now)
+	return sum, max(now-oldest, w.Size.Milliseconds())
+}
+
+// measure is the rate a second, and the milliseconds that it is over.
+func (r *rate) measure(w Window, now int64) (perSecond float64, overMs int64) {
+	sum, oldest := r.sum(w, now)
 	// A rate over a window that has only begun would be far too high, so all windows but the current
 	// one count as full.
 	size := w.Size.Milliseconds()

@@ -21,6 +21,14 @@ type Replica interface {
 	TruncateDiverged(epoch, leaderEpoch int32, leaderEnd int64) error
 	TruncateTo(epoch int32, offset int64) error
 	RestartAt(epoch int32, start int64) error
+	FollowerThrottled() bool
+}
+
+// Throttle measures what throttled replicas fetch (quota.Replication).
+type Throttle interface {
+	Limited() bool
+	Pause(now time.Time) time.Duration
+	Record(now time.Time, bytes int)
 }
 
 // Limits bound a fetch and the waits between two.
@@ -40,6 +48,8 @@ type FetcherOptions struct {
 	Limits      func() Limits
 	// Failed hears of every failure of a partition, and how many there were in a row.
 	Failed func(tp base.TopicPartition, err error, times int)
+	// Throttle may be nil.
+	Throttle Throttle
 }
 
 const (
@@ -75,6 +85,7 @@ type follower struct {
 	known    bool // the leader's session has it, at told
 	told     position
 	dirty    bool // it must be looked at before the next fetch
+	caughtUp bool // when last fetched: then it is not throttled
 }
 
 // question is what a follower must know before it can fetch.
@@ -164,7 +175,8 @@ func (f *Fetcher) Next(now time.Time) (req kmsg.Request, again time.Time) {
 	if wait := f.awaitSync(now); !wait.IsZero() {
 		return nil, wait
 	}
-	changed, again := f.changes(now)
+	paused := f.throttle(now)
+	changed, again := f.changes(now, paused)
 	fetch := f.fetch(now, changed, again)
 	if fetch == nil {
 		return nil, again
@@ -202,9 +214,27 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// throttle says until when throttled partitions pause that have not caught up; zero for no pause. It has all of
+// them looked at, also those of which the leader's session would send more.
+func (f *Fetcher) throttle(now time.Time) (until time.Time) {
+	if f.o.Throttle == nil || !f.o.Throttle.Limited() {
+		return time.Time{}
+	}
+	pause := f.o.Throttle.Pause(now)
+	if pause == 0 {
+		return time.Time{}
+	}
+	for _, w := range f.all {
+		if !w.caughtUp && w.replica.FollowerThrottled() {
+			f.touch(w)
+		}
+	}
+	return now.Add(pause)
+}
+
 // changes brings what the leader is to know up to date. It returns whom the next fetch must name, and when
-// the first of those that sit out may come back.
-func (f *Fetcher) changes(now time.Time) (changed []*follower, again time.Time) {
+// the first of those that sit out may come back. paused is what throttle says.
+func (f *Fetcher) changes(now, paused time.Time) (changed []*follower, again time.Time) {
 	rest := f.dirty[:0]
 	for _, w := range f.dirty {
 		at := w.replica.FollowerState()
@@ -213,6 +243,8 @@ func (f *Fetcher) changes(now time.Time) (changed []*follower, again time.Time) 
 			again = earlier(again, w.until)
 		case !at.Stored: // for longer than the patience: it comes back once it is synced
 			again = earlier(again, now.Add(syncPatience))
+		case !paused.IsZero() && !w.caughtUp && w.replica.FollowerThrottled():
+			again = earlier(again, paused)
 		default:
 			w.dirty, w.unsynced = false, time.Time{}
 			p := position{at.Offset, at.LogStart, at.Epoch, w.epoch}
@@ -437,7 +469,12 @@ func (f *Fetcher) append(w *follower, now time.Time, d *kmsg.FetchResponsePartit
 	if err := w.replica.AppendAsFollower(d.Records.Bytes, w.epoch, d.HighWatermark, d.LogStartOffset, now, &f.settle); err != nil {
 		return err
 	}
-	if len(d.Records.Bytes) > 0 && w.replica.FollowerState().Offset == w.told.offset {
+	if n := len(d.Records.Bytes); n > 0 && f.o.Throttle != nil && w.replica.FollowerThrottled() {
+		f.o.Throttle.Record(now, n)
+	}
+	at := w.replica.FollowerState().Offset
+	w.caughtUp = at >= d.HighWatermark
+	if len(d.Records.Bytes) > 0 && at == w.told.offset {
 		// Records of a later leader, or not one whole batch: to ask for them at once would change nothing.
 		return errNoProgress
 	}

@@ -30,6 +30,8 @@ type Options struct {
 	Limits      func() Limits
 	// PerLeader is how many fetchers share what is followed with one leader (num.replica.fetchers); nil is one.
 	PerLeader func() int
+	// Throttle measures the throttled replicas; nil is none.
+	Throttle Throttle
 	// Leader makes the way to a broker; whoever has it closes it.
 	Leader func(broker int32) Leader
 }

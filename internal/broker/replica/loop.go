@@ -146,6 +146,7 @@ func (l *loop) run(ctx context.Context) {
 	defer leader.Close()
 	f := NewFetcher(FetcherOptions{
 		NodeID: l.f.o.NodeID, BrokerEpoch: l.f.o.BrokerEpoch, Limits: l.f.o.Limits, Failed: l.f.failed(l.key.leader),
+		Throttle: l.f.o.Throttle,
 	})
 	timer := time.NewTimer(0)
 	defer timer.Stop()

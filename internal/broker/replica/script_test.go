@@ -43,13 +43,27 @@ type script struct {
 	now   time.Time
 	out   strings.Builder
 	parts map[string]*fakeReplica
+	quota fakeThrottle
 }
+
+// fakeThrottle pauses for as long as the script says.
+type fakeThrottle struct {
+	s     *script
+	until time.Time
+}
+
+func (f *fakeThrottle) Limited() bool { return true }
+
+func (f *fakeThrottle) Pause(now time.Time) time.Duration { return max(f.until.Sub(now), 0) }
+
+func (f *fakeThrottle) Record(_ time.Time, n int) { fmt.Fprintf(&f.s.out, "throttled bytes %d\n", n) }
 
 func newScript(t *testing.T) *script {
 	s := &script{t: t, began: time.UnixMilli(1_700_000_000_000), parts: map[string]*fakeReplica{}}
 	s.now = s.began
+	s.quota.s = s
 	s.f = NewFetcher(FetcherOptions{
-		NodeID: 1, BrokerEpoch: func() int64 { return 77 },
+		NodeID: 1, BrokerEpoch: func() int64 { return 77 }, Throttle: &s.quota,
 		Limits: func() Limits {
 			return Limits{MaxWait: 500 * time.Millisecond, MinBytes: 1, MaxBytes: 1000, MaxPartitionBytes: 100, Backoff: time.Second}
 		},
@@ -70,11 +84,15 @@ func short(err error) string {
 
 // fakeReplica is a log in which each record is one byte.
 type fakeReplica struct {
+	throttled bool
+
 	s    *script
 	name string
 	at   partition.FollowerState
 	err  error // of the next change
 }
+
+func (r *fakeReplica) FollowerThrottled() bool { return r.throttled }
 
 func (r *fakeReplica) FollowerState() partition.FollowerState { return r.at }
 
@@ -197,6 +215,14 @@ func (s *script) step(d *datadriven.TestData, line string) {
 	case "unfollow":
 		topic, i := split(s, name)
 		s.f.Remove(topicID(topic), i)
+	case "throttle":
+		s.parts[name].throttled = true
+	case "unthrottle":
+		s.parts[name].throttled = false
+	case "exceed":
+		var ms int64
+		d.ScanArgs(s.t, "ms", &ms)
+		s.quota.until = s.now.Add(time.Duration(ms) * time.Millisecond)
 	case "synced":
 		s.parts[name].at.Stored = true
 	case "unsynced":
