@@ -35,7 +35,8 @@ func spreadCase(parts int32) benchCase {
 	}}
 }
 
-// connectionsCase sends small requests from so many connections, one at a time on each.
+// connectionsCase sends small requests from so many connections, one at a time on each. What counts is
+// a request on a connection that stands: each has had one answered before.
 func connectionsCase(conns int) benchCase {
 	return benchCase{name: fmt.Sprintf("connections/%d", conns), warm: conns == 1, size: conns, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 100, 100)
@@ -44,8 +45,15 @@ func connectionsCase(conns int) benchCase {
 		}
 		return withTopic(ctx, r, partitions, func(topic string) ([]figure, error) {
 			load := raw.ProduceLoad{Addr: r.addr, Topic: topic, Partitions: partitions, Conns: conns, InFlight: 1, Acks: 1, Batch: b}
-			load.Requests = max(20_000, int64(4*conns))
-			res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return load.Run(ctx) })
+			p, err := load.Connect(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer p.Close()
+			if _, err := p.Run(int64(conns)); err != nil {
+				return nil, err
+			}
+			res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return p.Run(connectionsRequests) })
 			if err != nil {
 				return nil, err
 			}
@@ -53,6 +61,9 @@ func connectionsCase(conns int) benchCase {
 		})
 	}}
 }
+
+// connectionsRequests is how many requests all connections of a case send together.
+const connectionsRequests = 40_000
 
 // storedCase produces 256 MiB onto a topic that holds so many MiB.
 func storedCase(mib int) benchCase {

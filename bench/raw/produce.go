@@ -50,16 +50,40 @@ func ProduceFrame(topic string, partition int32, acks int16, b []byte) []byte {
 // id, tags, count of topics, the topic, count of partitions and the partition.
 func produceErrorAt(topic string) int { return 4 + 1 + 1 + 1 + len(topic) + 1 + 4 }
 
-// Run produces until all requests are answered.
+// Run produces until all requests are answered, on connections of its own.
 func (l ProduceLoad) Run(ctx context.Context) (Result, error) {
-	conns, err := dialLeaders(ctx, l.Addr, l.Topic, l.Partitions, l.Conns)
+	p, err := l.Connect(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	defer closeAll(conns)
-	share := max(1, l.Requests/int64(l.Conns))
+	defer p.Close()
+	return p.Run(l.Requests)
+}
+
+// Producers are the connections of a load.
+type Producers struct {
+	load  ProduceLoad
+	conns []*Conn
+}
+
+// Connect opens the load's connections.
+func (l ProduceLoad) Connect(ctx context.Context) (*Producers, error) {
+	conns, err := dialLeaders(ctx, l.Addr, l.Topic, l.Partitions, l.Conns)
+	if err != nil {
+		return nil, err
+	}
+	return &Producers{load: l, conns: conns}, nil
+}
+
+// Close closes the connections.
+func (p *Producers) Close() { closeAll(p.conns) }
+
+// Run sends so many requests, at least one on each connection, and waits for their answers.
+func (p *Producers) Run(requests int64) (Result, error) {
+	l := p.load
+	share := max(1, requests/int64(l.Conns))
 	start := time.Now()
-	err = each(conns, func(i int, c *Conn) error {
+	err := each(p.conns, func(i int, c *Conn) error {
 		f := &frame{bytes: ProduceFrame(l.Topic, int32(i)%l.Partitions, l.Acks, l.Batch.Bytes)}
 		if l.Spread {
 			f.partition, f.step, f.count = int32(i)%l.Partitions, int32(l.Conns), l.Partitions
