@@ -54,7 +54,7 @@ type step struct {
 	want string // offsets of the records that stay; "-" for none; "empty" for a kept empty batch
 }
 
-func dataBatch(t *testing.T, o batch.Options, kvs ...string) batch.Batch {
+func dataBatch(t testing.TB, o batch.Options, kvs ...string) batch.Batch {
 	t.Helper()
 	b := batch.NewBuilder(o)
 	for i := 0; i < len(kvs); i += 2 {

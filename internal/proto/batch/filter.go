@@ -29,9 +29,10 @@ type Filter struct {
 	reader  Reader
 	builder Builder
 	kept    []bool
+	rec     Record // what keep is asked about: a variable of choose would move to the heap for each
 }
 
-// Apply asks keep for each record and builds what is left.
+// Apply asks keep for each record, which is valid until keep returns, and builds what is left.
 func (f *Filter) Apply(b Batch, o FilterOptions, keep func(offset int64, r *Record) bool) (Filtered, error) {
 	res, tombstone, err := f.choose(b, &o, keep)
 	if err != nil {
@@ -59,19 +60,21 @@ func (f *Filter) choose(b Batch, o *FilterOptions, keep func(int64, *Record) boo
 		return res, false, err
 	}
 	for {
-		rec, ok, err := f.reader.Next()
-		if err != nil {
+		var ok bool
+		var err error
+		if f.rec, ok, err = f.reader.Next(); err != nil {
 			return res, false, err
 		}
 		if !ok {
+			f.rec = Record{}
 			return res, tombstone, nil
 		}
-		kept := keep(b.Offset(&rec), &rec)
+		kept := keep(b.Offset(&f.rec), &f.rec)
 		f.kept = append(f.kept, kept)
 		res.Read++
 		if kept {
 			res.Kept++
-			tombstone = tombstone || rec.Value == nil
+			tombstone = tombstone || f.rec.Value == nil
 		}
 	}
 }
