@@ -64,3 +64,4 @@ soak:             ## the long forms
 	go run ./interop/hostile -long
 	go run ./interop/model -seeds 40 -ops 1000
 	go run ./interop/fault -rounds 100
+	go run ./interop/chaos -nodes 5 -duration 48m

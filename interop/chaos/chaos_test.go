@@ -115,19 +115,19 @@ func TestGaps(t *testing.T) {
 
 func TestRules(t *testing.T) {
 	r := newRules(1)
-	if v := r.decide(1, 2); v.n != 1 || v.after[0] != 0 {
+	if v := r.decide(1, 2, [2]uint16{}); v.n != 1 || v.after[0] != 0 {
 		t.Errorf("no rule: %+v", v)
 	}
 	r.set(1, 2, link{Cut: true})
-	if r.decide(1, 2).n != 0 || r.decide(2, 1).n != 1 || r.bitten() != 1 {
+	if r.decide(1, 2, [2]uint16{}).n != 0 || r.decide(2, 1, [2]uint16{}).n != 1 || r.bitten() != 1 {
 		t.Error("one direction is to be cut, and one only")
 	}
 	r.both(1, 3, link{Delay: time.Second, Dup: 1})
-	if v := r.decide(3, 1); v.n != 2 || v.after[1] != time.Second {
+	if v := r.decide(3, 1, [2]uint16{}); v.n != 2 || v.after[1] != time.Second {
 		t.Errorf("delayed and doubled: %+v", v)
 	}
 	r.heal()
-	if r.decide(1, 2).n != 1 || r.bitten() != 0 {
+	if r.decide(1, 2, [2]uint16{}).n != 1 || r.bitten() != 0 {
 		t.Error("healed links pass everything")
 	}
 }

@@ -21,11 +21,17 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
+// The ports of a node with a network of its own.
 const (
 	brokerPort     = "9092"
 	controllerPort = "9093"
-	clusterID      = "bG9nc3RlYWQtY2hhb3MtMQ"
-	startLimit     = 90 * time.Second
+)
+
+const (
+	// maxVoters is how many nodes are controllers; the others are brokers only.
+	maxVoters  = 3
+	clusterID  = "bG9nc3RlYWQtY2hhb3MtMQ"
+	startLimit = 90 * time.Second
 )
 
 // rival is one of the products that the schedule can run against.
@@ -33,14 +39,19 @@ type rival interface {
 	// format makes a node's directory one of the cluster; command is how its server is started.
 	format(ctx context.Context, properties string) error
 	command(properties string) *exec.Cmd
+	// settings are those that only this product has.
+	settings(nd *node) []string
 }
 
-// node is one broker and controller.
+// node is one broker, and controller if it is one of the first.
 type node struct {
-	id   int32
-	host *host
-	dir  string
-	vol  *local.Volume
+	id    int32
+	host  *host
+	dir   string
+	vol   *local.Volume // nil where this machine has none: faults of disks are left out
+	voter bool
+	// Its ports, different ones for each node where they share an address.
+	port, controllerPort, httpPort string
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -52,6 +63,7 @@ type node struct {
 type cluster struct {
 	fabric *fabric
 	rival  rival
+	noDisk error // why the nodes have no volumes
 	nodes  []*node
 	client *kgo.Client
 	adm    *kadm.Client
@@ -61,9 +73,14 @@ type cluster struct {
 func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int) (*cluster, error) {
 	c := &cluster{fabric: f, rival: r}
 	for i := range n {
-		nd := &node{id: int32(i + 1), host: f.hosts[i+1], dir: filepath.Join(dir, "node"+strconv.Itoa(i+1))}
+		nd := &node{id: int32(i + 1), host: f.hosts[i+1], dir: filepath.Join(dir, "node"+strconv.Itoa(i+1)), voter: i < maxVoters}
 		c.nodes = append(c.nodes, nd)
-		if err := c.prepare(ctx, nd, n); err != nil {
+		if err := nd.pickPorts(f); err != nil {
+			return c, err
+		}
+	}
+	for _, nd := range c.nodes {
+		if err := c.prepare(ctx, nd); err != nil {
 			return c, err
 		}
 	}
@@ -87,36 +104,69 @@ func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int) (*cl
 
 const volumeBytes = 1 << 30
 
-func (c *cluster) prepare(ctx context.Context, nd *node, n int) error {
+// pickPorts gives a node its ports.
+func (nd *node) pickPorts(f *fabric) error {
+	nd.port, nd.controllerPort, nd.httpPort = brokerPort, controllerPort, "9644"
+	if f.missing == nil {
+		return nil
+	}
+	for _, to := range []*string{&nd.port, &nd.controllerPort, &nd.httpPort} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close() // not before all are picked
+		_, *to, _ = net.SplitHostPort(l.Addr().String())
+	}
+	return nil
+}
+
+func (c *cluster) prepare(ctx context.Context, nd *node) error {
 	if err := os.MkdirAll(nd.dir, 0o755); err != nil {
 		return err
 	}
 	var err error
-	if nd.vol, err = local.NewVolume(ctx, nd.dir, volumeBytes); err != nil {
+	var no *local.NotHere
+	if nd.vol, err = local.NewVolume(ctx, nd.dir, volumeBytes); errors.As(err, &no) {
+		nd.vol, c.noDisk = nil, err
+	} else if err != nil {
 		return err
 	}
-	if err := os.WriteFile(nd.properties(), []byte(c.properties(nd, n)), 0o644); err != nil {
+	if err := os.WriteFile(nd.properties(), []byte(c.properties(nd)), 0o644); err != nil {
 		return err
 	}
 	return c.rival.format(ctx, nd.properties())
 }
 
 func (nd *node) properties() string { return filepath.Join(nd.dir, "server.properties") }
-func (nd *node) data() string       { return filepath.Join(nd.vol.Mount, "data") }
 func (nd *node) logPath() string    { return filepath.Join(nd.dir, "server.log") }
-func (nd *node) addr() string       { return net.JoinHostPort(nd.host.addr(), brokerPort) }
+func (nd *node) addr() string       { return net.JoinHostPort(nd.host.addr(), nd.port) }
+
+func (nd *node) data() string {
+	if nd.vol == nil {
+		return filepath.Join(nd.dir, "data")
+	}
+	return filepath.Join(nd.vol.Mount, "data")
+}
 
 // properties is a file that either rival takes.
-func (c *cluster) properties(nd *node, n int) string {
+func (c *cluster) properties(nd *node) string {
 	var voters []string
-	for i := range n {
-		voters = append(voters, fmt.Sprintf("%d@%s:%s", i+1, c.fabric.hosts[i+1].addr(), controllerPort))
+	for _, v := range c.nodes {
+		if v.voter {
+			voters = append(voters, fmt.Sprintf("%d@%s", v.id, net.JoinHostPort(v.host.addr(), v.controllerPort)))
+		}
+	}
+	roles, listeners := "broker", "PLAINTEXT://"+nd.addr()
+	if nd.voter {
+		roles += ",controller"
+		listeners += ",CONTROLLER://" + net.JoinHostPort(nd.host.addr(), nd.controllerPort)
 	}
 	lines := []string{
-		"process.roles=broker,controller",
+		"process.roles=" + roles,
 		fmt.Sprintf("node.id=%d", nd.id),
 		"controller.quorum.voters=" + strings.Join(voters, ","),
-		fmt.Sprintf("listeners=PLAINTEXT://%s,CONTROLLER://%s", nd.addr(), net.JoinHostPort(nd.host.addr(), controllerPort)),
+		"listeners=" + listeners,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=PLAINTEXT",
 		"log.dirs=" + nd.data(),
@@ -129,6 +179,7 @@ func (c *cluster) properties(nd *node, n int) string {
 		"min.insync.replicas=2",
 		"group.initial.rebalance.delay.ms=0",
 	}
+	lines = append(lines, c.rival.settings(nd)...)
 	return strings.Join(lines, "\n") + "\n"
 }
 
@@ -265,7 +316,7 @@ func (c *cluster) bootstrap() []string {
 func (c *cluster) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.bootstrap()...), kgo.Dialer(c.fabric.dial), kgo.RetryBackoffFn(retryPause),
-		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RequestTimeoutOverhead(2 * time.Second), kgo.RequestRetries(1 << 20),
+		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RequestTimeoutOverhead(time.Second), kgo.RequestRetries(1 << 20),
 	}, opts...)...)
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -21,7 +24,9 @@ type fabric struct {
 	rules *rules
 	hosts []*host
 	own   *os.File // the namespace that this process began in
-	wg    sync.WaitGroup
+	// missing says why all hosts are this machine itself: faults of the network are left out.
+	missing error
+	wg      sync.WaitGroup
 }
 
 // host is a network namespace with one TUN device.
@@ -41,7 +46,21 @@ const (
 )
 
 // addr is the address of a host.
-func (h *host) addr() string { return fmt.Sprintf("%s%d", subnet, h.id) }
+func (h *host) addr() string {
+	if h.ns == nil {
+		return "127.0.0.1"
+	}
+	return fmt.Sprintf("%s%d", subnet, h.id)
+}
+
+// loopback is n+1 hosts that are this machine itself.
+func loopback(n int, why error) *fabric {
+	f := &fabric{rules: newRules(0), missing: why}
+	for i := range n + 1 {
+		f.hosts = append(f.hosts, &host{id: byte(i + 1), done: make(chan struct{})})
+	}
+	return f
+}
 
 // newFabric makes n+1 hosts, named by this process so that two runs do not meet.
 func newFabric(ctx context.Context, n int, seed uint64) (*fabric, error) {
@@ -115,6 +134,9 @@ func openTUN(name string) (*os.File, error) {
 
 // inside runs fn on a thread that is in the host's namespace: sockets and processes made by fn stay there.
 func (f *fabric) inside(h *host, fn func() error) error {
+	if h.ns == nil {
+		return fn()
+	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -153,7 +175,7 @@ func (f *fabric) read(h *host) {
 		if !ok || dst < 1 || int(dst) > len(f.hosts) || dst == h.id {
 			continue
 		}
-		v := f.rules.decide(h.id, dst)
+		v := f.rules.decide(h.id, dst, ports(buf[:n]))
 		for i := range v.n {
 			p := append([]byte(nil), buf[:n]...)
 			to := f.hosts[dst-1]
@@ -172,6 +194,15 @@ func destination(p []byte) (byte, bool) {
 		return 0, false
 	}
 	return p[19], true
+}
+
+// ports are those of a TCP packet: where it comes from, where it goes.
+func ports(p []byte) [2]uint16 {
+	head := int(p[0]&0xf) * 4
+	if p[9] != unix.IPPROTO_TCP || len(p) < head+4 {
+		return [2]uint16{}
+	}
+	return [2]uint16{binary.BigEndian.Uint16(p[head:]), binary.BigEndian.Uint16(p[head+2:])}
 }
 
 // put queues a packet; like a switch, it drops what does not fit.
@@ -193,9 +224,13 @@ func (h *host) write() {
 	}
 }
 
-// reset breaks every connection between two hosts, as a middlebox does.
-func (f *fabric) reset(ctx context.Context, a, b *host) error {
-	return local.Command(ctx, "ip", "netns", "exec", a.name, "ss", "-K", "dst", b.addr())
+// reset breaks every connection between two hosts, as a middlebox does, and tells how many there were.
+func (f *fabric) reset(ctx context.Context, a, b *host) (int, error) {
+	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", a.name, "ss", "-H", "-t", "-K", "dst", b.addr()).CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("ss -K: %w: %s", err, out)
+	}
+	return strings.Count(string(out), "\n"), nil
 }
 
 func (f *fabric) close() error {
@@ -212,5 +247,8 @@ func (f *fabric) close() error {
 			errs = append(errs, h.ns.Close(), local.Command(context.Background(), "ip", "netns", "del", h.name))
 		}
 	}
-	return errors.Join(append(errs, f.own.Close())...)
+	if f.own != nil {
+		errs = append(errs, f.own.Close())
+	}
+	return errors.Join(errs...)
 }

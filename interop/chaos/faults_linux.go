@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/logstead/logstead/interop/local"
 )
@@ -25,6 +26,7 @@ type fault struct {
 	// gap is the longest time without an acknowledgement of acks=all that is allowed: the hard limit; aim is what is
 	// aimed at. Zero is none.
 	aim, gap time.Duration
+	needs    need
 }
 
 // injection is one occurrence of a fault.
@@ -48,37 +50,71 @@ func (x *injection) heal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Longer than the time after which a silent broker is fenced (broker.session.timeout.ms, 9 s).
-const pastSession = 11 * time.Second
+// What a fault needs of the machine.
+type need uint8
+
+const (
+	network need = 1 << iota
+	volumes
+	five // nodes
+)
+
+// Long enough to see clients go on while a silent broker is still silent: it is fenced after
+// broker.session.timeout.ms, 9 s.
+const pastSession = 13 * time.Second
 
 // faults are the rows of the fault matrix that live processes allow.
 var faults = []fault{
-	{"kill-leader", killOf(theLeader), 4 * time.Second, 2 * time.Second, 10 * time.Second},
-	{"kill-follower", killOf(aFollower), 4 * time.Second, 1500 * time.Millisecond, 9 * time.Second},
-	{"kill-controller", killOf(theController), 4 * time.Second, 2 * time.Second, 10 * time.Second},
-	{"kill-all", killAll, time.Second, 0, 60 * time.Second},
-	{"pause-leader", pauseOf(theLeader), pastSession, 11 * time.Second, 14 * time.Second},
-	{"pause-controller", pauseOf(theController), pastSession, 11 * time.Second, 14 * time.Second},
-	{"cut-leader", isolate(theLeader), pastSession, 11 * time.Second, 14 * time.Second},
-	{"one-way", oneWay, 6 * time.Second, 11 * time.Second, 20 * time.Second},
-	{"bridge", bridge, 6 * time.Second, 11 * time.Second, 20 * time.Second},
-	{"cut-leader-controller", cutLeaderController, pastSession, 11 * time.Second, 20 * time.Second},
-	{"slow-link", slowLinks(link{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond}), 5 * time.Second, 2 * time.Second, 9 * time.Second},
-	{"lossy-link", slowLinks(link{Loss: 0.02, Dup: 0.01, Jitter: 20 * time.Millisecond}), 5 * time.Second, 2 * time.Second, 9 * time.Second},
-	{"reset-storm", resetStorm, 3 * time.Second, time.Second, 9 * time.Second},
-	{"disk-full", diskFull, 4 * time.Second, 5 * time.Second, 30 * time.Second},
-	{"disk-fails", diskFails, 4 * time.Second, 5 * time.Second, 30 * time.Second},
-	{"disk-hangs", diskHangs, 4 * time.Second, 11 * time.Second, 20 * time.Second},
-	{"power-one", powerOne, time.Second, 2 * time.Second, 10 * time.Second},
-	{"power-all", powerAll, time.Second, 0, 60 * time.Second},
-	{"rolling-restart", rollingRestart, 0, 300 * time.Millisecond, 5 * time.Second},
-	{"reassign-and-kill", reassignAndKill, 4 * time.Second, 2 * time.Second, 14 * time.Second},
+	{"kill-leader", killOf(theLeader), 3 * time.Second, 2 * time.Second, 10 * time.Second, 0},
+	{"kill-follower", killOf(aFollower), 3 * time.Second, 1500 * time.Millisecond, 9 * time.Second, 0},
+	{"kill-controller", killOf(theController), 3 * time.Second, 2 * time.Second, 10 * time.Second, 0},
+	{"kill-all", killAll, time.Second, 0, 60 * time.Second, 0},
+	{"pause-leader", pauseOf(theLeader), pastSession, 11 * time.Second, 14 * time.Second, 0},
+	{"pause-controller", pauseOf(theController), pastSession, 11 * time.Second, 14 * time.Second, 0},
+	{"pause-short", pauseOf(theLeader), 2 * time.Second, 0, 5 * time.Second, 0},
+	{"cut-leader", isolate(theLeader), pastSession, 11 * time.Second, 14 * time.Second, network},
+	{"cut-controller", isolate(theController), pastSession, 11 * time.Second, 14 * time.Second, network},
+	{"one-way", oneWay, 6 * time.Second, 11 * time.Second, 20 * time.Second, network},
+	{"bridge", bridge, 6 * time.Second, 11 * time.Second, 20 * time.Second, network},
+	{"cut-leader-controller", cutLeaderController, pastSession, 11 * time.Second, 20 * time.Second, network},
+	{"cut-leader-followers", cutLeaderFollowers, 6 * time.Second, 11 * time.Second, 20 * time.Second, network},
+	{"cut-clients-leader", cutClients, 4 * time.Second, 0, 9 * time.Second, network},
+	{"majority", majority, 6 * time.Second, 11 * time.Second, 25 * time.Second, network | five},
+	{"ring", ring, 6 * time.Second, 11 * time.Second, 25 * time.Second, network | five},
+	{"slow-link", slowLinks(link{Delay: 50 * time.Millisecond, Jitter: 10 * time.Millisecond}), 5 * time.Second, 2 * time.Second, 9 * time.Second, network},
+	{"lossy-link", slowLinks(link{Loss: 0.02, Dup: 0.01, Jitter: 20 * time.Millisecond}), 5 * time.Second, 2 * time.Second, 9 * time.Second, network},
+	{"reset-storm", resetStorm, 0, time.Second, 9 * time.Second, network},
+	{"disk-full", diskFull, 4 * time.Second, 5 * time.Second, 30 * time.Second, volumes},
+	{"disk-fails", diskFails, 4 * time.Second, 5 * time.Second, 30 * time.Second, volumes},
+	{"disk-hangs", diskHangs, 4 * time.Second, 11 * time.Second, 20 * time.Second, volumes},
+	{"power-one", powerOne, time.Second, 2 * time.Second, 10 * time.Second, volumes},
+	{"power-all", powerAll, time.Second, 0, 60 * time.Second, volumes},
+	{"wipe", wipe, time.Second, 2 * time.Second, 30 * time.Second, five},
+	{"rolling-restart", rollingRestart, 0, 300 * time.Millisecond, 5 * time.Second, 0},
+	{"reassign-and-kill", reassignAndKill, 3 * time.Second, 2 * time.Second, 14 * time.Second, 0},
+	{"recreate-and-kill", recreateAndKill, 3 * time.Second, 2 * time.Second, 14 * time.Second, 0},
+	{"kill-and-cut", two(killOf(theLeader), bridge), 4 * time.Second, 0, 60 * time.Second, network},
+	{"pause-and-power", two(pauseOf(theController), powerOne), 3 * time.Second, 0, 60 * time.Second, volumes},
+	{"slow-and-kill", two(slowLinks(link{Delay: 50 * time.Millisecond, Jitter: 20 * time.Millisecond}), killOf(theLeader)), 4 * time.Second, 0, 60 * time.Second, network},
 }
 
 // short are the faults of the form for every change.
 var short = []string{
 	"kill-leader", "kill-follower", "kill-controller", "kill-all", "pause-leader", "cut-leader", "one-way", "bridge",
-	"slow-link", "lossy-link", "reset-storm", "disk-full", "disk-fails", "power-all", "rolling-restart", "reassign-and-kill",
+	"cut-leader-controller", "lossy-link", "reset-storm", "disk-full", "disk-fails", "power-all", "reassign-and-kill",
+}
+
+// lacks says what a fault needs and this machine or cluster does not have.
+func (c *cluster) lacks(f fault) string {
+	switch {
+	case f.needs&network != 0 && c.fabric.missing != nil:
+		return "no network of its own for each node: " + c.fabric.missing.Error()
+	case f.needs&volumes != 0 && c.noDisk != nil:
+		return "no volume of its own for each node: " + c.noDisk.Error()
+	case f.needs&five != 0 && len(c.nodes) < 5:
+		return "it needs 5 nodes: -nodes 5"
+	}
+	return ""
 }
 
 type picker func(ctx context.Context, x *injection) (*node, error)
@@ -227,6 +263,64 @@ func oneWay(ctx context.Context, x *injection) error {
 	})
 }
 
+// cutLeaderFollowers cuts what followers fetch over, and nothing of clients and controllers.
+func cutLeaderFollowers(ctx context.Context, x *injection) error {
+	nd, err := theLeader(ctx, x)
+	if err != nil {
+		return err
+	}
+	x.what = fmt.Sprintf("node %d", nd.id)
+	return x.network(ctx, func(r *rules) {
+		for _, o := range x.c.nodes {
+			if o != nd {
+				r.both(nd.host.id, o.host.id, link{Cut: true, Port: 9092})
+			}
+		}
+	})
+}
+
+// cutClients cuts the clients from a leader; nodes reach each other.
+func cutClients(ctx context.Context, x *injection) error {
+	nd, err := theLeader(ctx, x)
+	if err != nil {
+		return err
+	}
+	x.what = fmt.Sprintf("clients from node %d", nd.id)
+	return x.network(ctx, func(r *rules) { r.both(nd.host.id, x.c.fabric.hosts[0].id, link{Cut: true}) })
+}
+
+// majority cuts two nodes, one of them a leader, from the other nodes; clients reach all.
+func majority(ctx context.Context, x *injection) error {
+	a, err := theLeader(ctx, x)
+	if err != nil {
+		return err
+	}
+	b := x.other(a)
+	x.what = fmt.Sprintf("nodes %d and %d from the others", a.id, b.id)
+	return x.network(ctx, func(r *rules) {
+		for _, o := range x.c.nodes {
+			if o != a && o != b {
+				r.both(a.host.id, o.host.id, link{Cut: true})
+				r.both(b.host.id, o.host.id, link{Cut: true})
+			}
+		}
+	})
+}
+
+// ring lets every node reach its two neighbours only: each sees a majority, and no two the same.
+func ring(ctx context.Context, x *injection) error {
+	n := len(x.c.nodes)
+	return x.network(ctx, func(r *rules) {
+		for i := range n {
+			for j := range i {
+				if d := i - j; d != 1 && d != n-1 {
+					r.both(x.c.nodes[i].host.id, x.c.nodes[j].host.id, link{Cut: true})
+				}
+			}
+		}
+	})
+}
+
 // bridge cuts two nodes from each other while a third reaches both.
 func bridge(ctx context.Context, x *injection) error {
 	a, err := theLeader(ctx, x)
@@ -239,6 +333,7 @@ func bridge(ctx context.Context, x *injection) error {
 }
 
 func cutLeaderController(ctx context.Context, x *injection) error {
+	// Only what goes to the controllers' port: fetching between the two goes on.
 	ctl, err := theController(ctx, x)
 	if err != nil {
 		return err
@@ -251,7 +346,7 @@ func cutLeaderController(ctx context.Context, x *injection) error {
 		}
 	}
 	x.what = fmt.Sprintf("leader %d from controller %d", nd.id, ctl.id)
-	return x.network(ctx, func(r *rules) { r.both(nd.host.id, ctl.host.id, link{Cut: true}) })
+	return x.network(ctx, func(r *rules) { r.both(nd.host.id, ctl.host.id, link{Cut: true, Port: 9093}) })
 }
 
 func slowLinks(l link) func(context.Context, *injection) error {
@@ -270,20 +365,26 @@ func slowLinks(l link) func(context.Context, *injection) error {
 
 // resetStorm breaks the connections between all nodes, again and again.
 func resetStorm(ctx context.Context, x *injection) error {
+	broken := 0
 	for range 10 {
 		for _, a := range x.c.nodes {
 			for _, b := range x.c.nodes {
 				if a == b {
 					continue
 				}
-				if err := x.c.fabric.reset(ctx, a.host, b.host); err != nil {
+				n, err := x.c.fabric.reset(ctx, a.host, b.host)
+				if err != nil {
 					return err
 				}
+				broken += n
 			}
 		}
 		if err := wait(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
+	}
+	if x.what = fmt.Sprintf("%d connections", broken); broken == 0 {
+		return errors.New("no connection was broken")
 	}
 	return nil
 }
@@ -450,4 +551,89 @@ func reassignAndKill(ctx context.Context, x *injection) error {
 		return fmt.Errorf("reassign: %w", err)
 	}
 	return killOf(theLeader)(ctx, x)
+}
+
+// wipe kills a node that is only a broker, takes all it has and has it begin anew under its id.
+func wipe(_ context.Context, x *injection) error {
+	nd := x.c.nodes[maxVoters+x.rng.IntN(len(x.c.nodes)-maxVoters)]
+	x.what = fmt.Sprintf("node %d", nd.id)
+	x.onHeal(x.restart(nd))
+	x.onHeal(func(ctx context.Context) error { return x.c.rival.format(ctx, nd.properties()) })
+	if err := nd.kill(); err != nil {
+		return err
+	}
+	return os.RemoveAll(nd.data())
+}
+
+// recreateAndKill deletes a topic with records and makes it anew, while a node is killed: of the old records none is in
+// the new one.
+func recreateAndKill(ctx context.Context, x *injection) error {
+	const topic = "churn"
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for round := range 2 {
+		if _, err := x.c.adm.CreateTopic(ctx, 1, 3, nil, topic); err != nil {
+			return fmt.Errorf("create %s: %w", topic, err)
+		}
+		if err := x.c.awaitWhole(ctx, settleLimit, topic); err != nil {
+			return err
+		}
+		if err := x.fill(ctx, topic, fmt.Sprintf("round %d", round)); err != nil {
+			return err
+		}
+		if round == 0 {
+			if _, err := x.c.adm.DeleteTopic(ctx, topic); err != nil {
+				return fmt.Errorf("delete %s: %w", topic, err)
+			}
+		}
+	}
+	if err := killOf(theLeader)(ctx, x); err != nil {
+		return err
+	}
+	x.onHeal(func(ctx context.Context) error {
+		_, err := x.c.adm.DeleteTopic(ctx, topic)
+		return err
+	})
+	return nil
+}
+
+// fill writes 20 records into an empty topic and reads them back: exactly these.
+func (x *injection) fill(ctx context.Context, topic, value string) error {
+	const n = 20
+	cl, err := x.c.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	for range n {
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(value)}).FirstErr(); err != nil {
+			return fmt.Errorf("write to %s: %w", topic, err)
+		}
+	}
+	for got := 0; got < n; {
+		fs := cl.PollFetches(ctx)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: %d of %d records: %w", topic, got, n, err)
+		}
+		for _, r := range fs.Records() {
+			if string(r.Value) != value || r.Offset != int64(got) {
+				return fmt.Errorf("%s: at %d stands %q, want %q at %d", topic, r.Offset, r.Value, value, got)
+			}
+			got++
+		}
+	}
+	return nil
+}
+
+// two is one fault while another lasts.
+func two(a, b func(context.Context, *injection) error) func(context.Context, *injection) error {
+	return func(ctx context.Context, x *injection) error {
+		if err := a(ctx, x); err != nil {
+			return err
+		}
+		first := x.what
+		err := b(ctx, x)
+		x.what = first + " and " + x.what
+		return err
+	}
 }

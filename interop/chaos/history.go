@@ -14,6 +14,7 @@ type outcome uint8
 const (
 	open      outcome = iota // sent, and nothing heard that settles it
 	acked                    // acknowledged, or in a transaction whose commit was
+	unknown                  // given up on: it may be there or not
 	forbidden                // never to be seen: its transaction was aborted, or it was refused before the append
 )
 
@@ -31,6 +32,7 @@ type sent struct {
 	partition int32
 	offset    int64 // where acknowledged, -1 where that is not told
 	outcome   outcome
+	at        time.Time // when it was sent, as far as is known
 }
 
 // place is where a record was read.
@@ -47,6 +49,8 @@ type History struct {
 	sent   map[int][]sent // by writer, by seq
 	read   map[place]map[int64]key
 	acks   int
+	told   map[int]int         // by writer that is another process, the highest seq heard of
+	before map[int]int         // by writer, below which nothing is open any more
 	wrong  map[string][]string // by kind of anomaly
 	counts map[string]int
 }
@@ -56,7 +60,7 @@ const wrongKept = 5 // examples of each kind
 // NewHistory returns an empty one.
 func NewHistory() *History {
 	return &History{
-		sent: map[int][]sent{}, read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
+		sent: map[int][]sent{}, told: map[int]int{}, before: map[int]int{}, read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
 	}
 }
 
@@ -65,7 +69,7 @@ func (h *History) Begin(writer int, topic string, partition int32) key {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := key{writer, len(h.sent[writer])}
-	h.sent[writer] = append(h.sent[writer], sent{topic: topic, partition: partition, offset: -1})
+	h.sent[writer] = append(h.sent[writer], sent{topic: topic, partition: partition, offset: -1, at: time.Now()})
 	return k
 }
 
@@ -88,8 +92,30 @@ func (h *History) Told(k key, topic string, partition int32, offset int64) {
 	for len(h.sent[k.writer]) <= k.seq+maxUntold {
 		h.sent[k.writer] = append(h.sent[k.writer], sent{topic: topic, partition: -1, offset: -1})
 	}
+	for i := h.told[k.writer]; i < k.seq; i++ { // sent before it, and nothing is known of them yet
+		if s := &h.sent[k.writer][i]; s.at.IsZero() {
+			s.at = time.Now()
+		}
+	}
+	h.told[k.writer] = max(h.told[k.writer], k.seq)
 	h.sent[k.writer][k.seq] = sent{topic: topic, partition: partition, offset: offset, outcome: acked}
 	h.acks++
+}
+
+// Waiting is for how long a writer has waited for the oldest answer, and what record that is.
+func (h *History) Waiting(writer int, now time.Time) (time.Duration, string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.sent[writer]
+	i := h.before[writer]
+	for i < len(list) && list[i].outcome != open {
+		i++
+	}
+	h.before[writer] = i
+	if i == len(list) || list[i].at.IsZero() {
+		return 0, ""
+	}
+	return now.Sub(list[i].at), fmt.Sprintf("%v to %s-%d", key{writer, i}, list[i].topic, list[i].partition)
 }
 
 // maxUntold is how many records another process may have sent beyond those it told of.

@@ -98,7 +98,8 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 		l.done.Go(func() { l.produce(ctx, cl, i, plainTopic, partitions, produceGap) })
 	}
 	for i := range probes {
-		cl, err := c.newClient(kgo.DefaultProduceTopic(probeTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		// A probe soon gives up waiting for a broker that is silent: what is measured is the cluster, not its patience.
+		cl, err := c.newClient(kgo.DefaultProduceTopic(probeTopic), kgo.ProducerLinger(0), kgo.ProduceRequestTimeout(time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		if err != nil {
 			return l, err
 		}
@@ -133,6 +134,42 @@ func (l *load) settle(k key, r *kgo.Record, err error) {
 		l.h.Settle(k, acked, r.Offset)
 	case refused(err):
 		l.h.Settle(k, forbidden, -1)
+	default:
+		l.h.Settle(k, unknown, -1)
+	}
+}
+
+// awaitAll returns once nobody waits for an answer to what was sent before, and transactions are committed.
+func (l *load) awaitAll(ctx context.Context, limit time.Duration) error {
+	began := time.Now()
+	ends := l.commits.Load() + 1
+	for {
+		waiting := ""
+		if l.commits.Load() < ends {
+			waiting = "no transaction is committed"
+		}
+		writers := []int{javaWriter}
+		for i := range producers {
+			writers = append(writers, i)
+		}
+		for i := range probes {
+			writers = append(writers, probeWriter+i)
+		}
+		now := time.Now()
+		for _, w := range writers {
+			if d, what := l.h.Waiting(w, now); d > now.Sub(began) && d > time.Second {
+				waiting = fmt.Sprintf("writer %d has waited %v for an answer to %s", w, d.Round(time.Millisecond), what)
+			}
+		}
+		if waiting == "" {
+			return nil
+		}
+		if now.Sub(began) > limit {
+			return fmt.Errorf("%v after the fault was healed %s", limit, waiting)
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
 }
 
@@ -417,6 +454,10 @@ func (l *load) javaLine(line []byte) {
 		l.h.Told(k, e.Topic, e.Partition, e.Offset)
 		l.javaAcks.Add(1)
 	case "producer_send_error":
+		if k, err := parseJava(e.Value); err == nil {
+			l.h.Told(k, e.Topic, -1, -1)
+			l.h.Settle(k, unknown, -1)
+		}
 		l.h.Anomaly("client-error", "Java producer: %s: %s", e.Exception, e.Message)
 	}
 }

@@ -18,8 +18,11 @@ func (l logstead) format(ctx context.Context, properties string) error {
 }
 
 func (l logstead) command(properties string) *exec.Cmd {
-	// Its own HTTP port is of no use here, and the same in every namespace.
 	return exec.Command(l.bin, "server", "--config", properties)
+}
+
+func (l logstead) settings(nd *node) []string {
+	return []string{"logstead.http.listeners=127.0.0.1:" + nd.httpPort}
 }
 
 // kafka is Apache Kafka, started by kafka.sh.
@@ -32,6 +35,8 @@ func (k kafka) format(ctx context.Context, properties string) error {
 func (k kafka) command(properties string) *exec.Cmd {
 	return exec.Command(k.script, "exec", properties)
 }
+
+func (k kafka) settings(*node) []string { return nil }
 
 // kafkaScript is kafka.sh of this repository.
 func kafkaScript(ctx context.Context) (string, error) {

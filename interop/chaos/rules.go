@@ -9,6 +9,7 @@ import (
 // link is what happens to packets of one direction between two hosts.
 type link struct {
 	Cut    bool
+	Port   uint16 // only TCP to or from this port; 0 is everything
 	Delay  time.Duration
 	Jitter time.Duration // added at random, so packets overtake each other
 	Loss   float64
@@ -36,11 +37,11 @@ type verdict struct {
 	after [2]time.Duration
 }
 
-func (r *rules) decide(src, dst byte) (v verdict) {
+func (r *rules) decide(src, dst byte, ports [2]uint16) (v verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l, ok := r.links[[2]byte{src, dst}]
-	if !ok {
+	if !ok || l.Port != 0 && ports[0] != l.Port && ports[1] != l.Port {
 		v.n = 1
 		return v
 	}

@@ -24,6 +24,10 @@ type run struct {
 	rng     *rand.Rand
 
 	records, copied, noisy int
+
+	names  []string // of the faults that were seen to bite
+	left   map[string]string
+	gapsOf map[string][]time.Duration // by fault
 }
 
 const (
@@ -44,7 +48,8 @@ func runChaos(ctx context.Context, o options) (int, error) {
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
 	}
-	r := &run{o: o, report: &local.Report{}, rng: rand.New(rand.NewPCG(o.seed, 2))}
+	r := &run{o: o, report: &local.Report{}, rng: rand.New(rand.NewPCG(o.seed, 2)),
+		left: map[string]string{}, gapsOf: map[string][]time.Duration{}}
 	schedule, err := r.schedule()
 	if err != nil {
 		return 1, err
@@ -58,7 +63,7 @@ func runChaos(ctx context.Context, o options) (int, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
-	fmt.Printf("%s, %d nodes, seed %d, %d faults\n", o.rival, o.nodes, o.seed, len(schedule))
+	fmt.Printf("%s, %d nodes, seed %d, a schedule of %d faults\n", o.rival, o.nodes, o.seed, len(schedule))
 	err = r.campaign(ctx, dir, schedule)
 	var no *local.NotHere
 	if errors.As(err, &no) {
@@ -85,19 +90,23 @@ func (r *run) schedule() ([]fault, error) {
 		}
 		list = append(list, faults[i])
 	}
-	if r.o.count == 0 {
+	n := r.o.count
+	switch {
+	case n == 0 && r.o.duration == 0:
 		return list, nil
+	case n == 0:
+		n = int(r.o.duration/time.Second) + 1 // more than there is time for
 	}
 	if r.o.only == "" {
 		list = faults
 	}
-	out := make([]fault, 0, r.o.count)
-	for len(out) < r.o.count { // every fault comes equally often
+	out := make([]fault, 0, n)
+	for len(out) < n { // every fault comes equally often
 		for _, i := range r.rng.Perm(len(list)) {
 			out = append(out, list[i])
 		}
 	}
-	return out[:r.o.count], nil
+	return out[:n], nil
 }
 
 func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err error) {
@@ -111,7 +120,11 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 			return fmt.Errorf("class path of Kafka's tools: %w", err)
 		}
 	}
-	if r.fabric, err = newFabric(ctx, r.o.nodes, r.o.seed); err != nil {
+	var no *local.NotHere
+	if r.fabric, err = newFabric(ctx, r.o.nodes, r.o.seed); errors.As(err, &no) {
+		r.report.Note("the nodes share this machine's loopback: %v", err)
+		r.fabric = loopback(r.o.nodes, err)
+	} else if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.fabric.close()) }()
@@ -182,6 +195,13 @@ func (r *run) await(ctx context.Context, n int) error {
 
 // inject breaks the cluster once, heals it and waits until it is whole.
 func (r *run) inject(ctx context.Context, i int, f fault) error {
+	if why := r.cluster.lacks(f); why != "" {
+		if r.left[f.name] == "" {
+			r.report.NotRun(f.name, why)
+		}
+		r.left[f.name] = why
+		return nil
+	}
 	x := &injection{c: r.cluster, rng: r.rng}
 	r.load.gaps.begin(time.Now())
 	bit := f.bite(ctx, x)
@@ -196,8 +216,10 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		r.report.Check(name+" bites", bit)
 		return nil
 	}
-	if err := r.await(ctx, r.load.h.Acks()+100); err != nil {
-		return fmt.Errorf("%s: after it was healed: %w", name, err)
+	r.names = append(r.names, f.name)
+	if err := r.load.awaitAll(ctx, settleLimit); err != nil {
+		r.report.Check(name+": everybody goes on", err)
+		r.load.h.Anomaly("stall", "%s: %v", name, err)
 	}
 	if err := r.cluster.awaitWhole(ctx, settleLimit, topics...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
@@ -212,6 +234,7 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		r.report.Check(name, nil)
 		return nil
 	}
+	r.gapsOf[f.name] = append(r.gapsOf[f.name], worst)
 	r.report.That(name, f.gap == 0 || worst <= f.gap, "longest gap of acks=all %v, aim %v, limit %v", worst.Round(time.Millisecond), f.aim, f.gap)
 	return nil
 }
@@ -219,6 +242,15 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 // summary prints the counts and the verdicts.
 func (r *run) summary() {
 	l := r.load
+	r.report.That("faults were seen to bite", len(r.names) > 0, "%d injections of %d kinds", len(r.names), len(kinds(r.names)))
+	for _, name := range kinds(r.names) {
+		list := r.gapsOf[name]
+		slices.Sort(list)
+		if len(list) > 0 {
+			r.report.Note("gap of acks=all, %-22s %2d times, median %v, longest %v", name, len(list),
+				list[len(list)/2].Round(time.Millisecond), list[len(list)-1].Round(time.Millisecond))
+		}
+	}
 	r.report.Note("%d records acknowledged (%d by the Java producer), %d read at the end, %d copied exactly once",
 		l.h.Acks(), l.javaAcks.Load(), r.records, r.copied)
 	r.report.Note("%d transactions committed, %d aborted, %d of unknown outcome; %d windows too noisy to time",
@@ -234,6 +266,9 @@ func (r *run) summary() {
 		r.report.That("the Java producer was served", l.javaAcks.Load() > 0, "%d records", l.javaAcks.Load())
 	}
 }
+
+// kinds are the names in a list, each once.
+func kinds(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
 func first(list []string) string {
 	if len(list) == 0 {
