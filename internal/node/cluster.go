@@ -94,7 +94,7 @@ func (n *Node) registration() *kmsg.BrokerRegistrationRequest {
 	req := kmsg.NewBrokerRegistrationRequest()
 	cfg := n.live.Load()
 	req.BrokerId, req.ClusterId, req.IncarnationId = cfg.broker.NodeID, n.store.ClusterID(), n.incarnation
-	if cfg.broker.Rack != "" {
+	if req.Rack = nil; cfg.broker.Rack != "" { // its default is the empty text, which is a rack too
 		req.Rack = &cfg.broker.Rack
 	}
 	for _, e := range n.endpoints() {

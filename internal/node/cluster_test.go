@@ -294,6 +294,9 @@ func (c *trio) describe(by, active int) {
 		c.t.Errorf("node %d says of the cluster: %+v; node %d is active", by, md, active)
 	}
 	for _, b := range md.Brokers {
+		if b.Rack != nil {
+			c.t.Errorf("broker %d is said to be in rack %q, and has none", b.NodeID, *b.Rack)
+		}
 		if want := c.ports[b.NodeID]; strconv.Itoa(int(b.Port)) != want {
 			c.t.Errorf("broker %d is said to be at port %d, want %s", b.NodeID, b.Port, want)
 		}
