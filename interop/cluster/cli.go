@@ -61,7 +61,7 @@ var cliSteps = []step{
 		return "", err
 	}},
 	{"cli: cluster balance fills the empty broker; Kafka's tool verifies its plan", func(ctx context.Context, c *cluster) (string, error) {
-		plan := filepath.Join(c.dir, "balance.json")
+		plan := filepath.Join(c.Dir, "balance.json")
 		if _, err := c.cli(ctx, "cluster", "balance", "--execute", "--plan-file", plan, "-y"); err != nil {
 			return "", err
 		}
@@ -137,8 +137,8 @@ func (c *cluster) nodeRows(ctx context.Context) (map[int]nodeRow, error) {
 
 // command is logstead's command line for the whole cluster.
 func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, c.binary, append(args, "--timeout", "30s")...)
-	cmd.Env = append(cmd.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+c.bootstrap())
+	cmd := exec.CommandContext(ctx, c.Binary, append(args, "--timeout", "30s")...)
+	cmd.Env = append(cmd.Environ(), "KAFKA_BOOTSTRAP_SERVERS="+c.Bootstrap())
 	return cmd
 }
 
@@ -186,7 +186,9 @@ func (c *cluster) decommission(ctx context.Context, id int) error {
 	for lines := bufio.NewScanner(said); lines.Scan(); {
 		all = append(all, lines.Text())
 		if strings.Contains(lines.Text(), "stop it now") {
-			c.end(id, syscall.SIGTERM)
+			if err := c.End(id, syscall.SIGTERM); err != nil {
+				return err
+			}
 		}
 	}
 	if err := cmd.Wait(); err != nil {

@@ -5,7 +5,7 @@
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
 //	go run ./interop/cluster both         both, and what they answer side by side
 //
-// It prints one line a check and ends with 1 if one failed. -port is the first of nine ports.
+// It prints one line a check and ends with 1 if one failed.
 package main
 
 import (
@@ -18,10 +18,11 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 func main() {
-	port := flag.Int("port", 28100, "first of nine ports")
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -30,7 +31,7 @@ func main() {
 	if which == "" {
 		which = "logstead"
 	}
-	failed, err := run(ctx, which, *port, *keep)
+	failed, err := run(ctx, which, *keep)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(2)
@@ -40,8 +41,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, which string, port int, keep bool) (failed int, err error) {
-	root, err := filepath.Abs(".")
+func run(ctx context.Context, which string, keep bool) (failed int, err error) {
+	root, err := local.Root(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -57,13 +58,21 @@ func run(ctx context.Context, which string, port int, keep bool) (failed int, er
 		if which != kind && which != "both" {
 			continue
 		}
-		c := &cluster{kind: kind, root: root, dir: filepath.Join(dir, kind), port: port}
+		nodes, err := local.NewCluster(ctx, kind, filepath.Join(dir, kind), 3)
+		if err != nil {
+			return failed, err
+		}
+		nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5"}
+		c := &cluster{Cluster: nodes, root: root}
 		answered, bad, err := c.check(ctx)
 		if err != nil {
 			return failed, fmt.Errorf("%s: %w", kind, err)
 		}
 		failed += bad
 		answers = append(answers, answered)
+	}
+	if len(answers) == 0 {
+		return 0, fmt.Errorf("%q is none of logstead, kafka and both", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {
@@ -79,135 +88,33 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // cluster is three nodes of one kind.
 type cluster struct {
-	kind, root, dir string
-	port            int
-	binary          string
-	nodes           [4]*exec.Cmd // by id
-}
-
-func (c *cluster) kafka(id int) string { return fmt.Sprintf("127.0.0.1:%d", c.port+id-1) }
-func (c *cluster) ctl(id int) string   { return fmt.Sprintf("127.0.0.1:%d", c.port+id+2) }
-
-func (c *cluster) bootstrap() string {
-	return c.kafka(1) + "," + c.kafka(2) + "," + c.kafka(3)
-}
-
-const clusterID = "bG9nc3RlYWQtaW50ZXJvcA"
-
-// format writes the three server.properties, the same for both kinds, and formats the directories.
-func (c *cluster) format(ctx context.Context) error {
-	c.binary = filepath.Join(c.dir, "logstead") // its command line is tried against both kinds
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", c.binary, "./cmd/logstead").CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w: %s", err, out)
-	}
-	for id := 1; id <= 3; id++ {
-		if err := os.MkdirAll(c.nodeDir(id), 0o755); err != nil {
-			return err
-		}
-		text := fmt.Sprintf(`process.roles=broker,controller
-node.id=%d
-controller.quorum.voters=1@%s,2@%s,3@%s
-listeners=PLAINTEXT://%s,CONTROLLER://%s
-controller.listener.names=CONTROLLER
-log.dirs=%s
-default.replication.factor=3
-min.insync.replicas=2
-offsets.topic.num.partitions=5
-broker.session.timeout.ms=6000
-replica.lag.time.max.ms=5000
-`, id, c.ctl(1), c.ctl(2), c.ctl(3), c.kafka(id), c.ctl(id), filepath.Join(c.nodeDir(id), "data"))
-		if c.kind == "logstead" {
-			text += "logstead.http.listeners=\n"
-		}
-		if err := os.WriteFile(c.properties(id), []byte(text), 0o644); err != nil {
-			return err
-		}
-		argv := []string{c.binary, "storage", "format", "--cluster-id", clusterID, "--config", c.properties(id)}
-		if c.kind == "kafka" {
-			argv = []string{
-				filepath.Join(c.root, "interop/kafka.sh"), "tool", "kafka.tools.StorageTool", "format", "-t", clusterID,
-				"-c", c.properties(id),
-			}
-		}
-		if out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("format node %d: %w: %s", id, err, out)
-		}
-	}
-	return nil
-}
-
-func (c *cluster) nodeDir(id int) string    { return filepath.Join(c.dir, fmt.Sprintf("node-%d", id)) }
-func (c *cluster) properties(id int) string { return filepath.Join(c.nodeDir(id), "server.properties") }
-
-func (c *cluster) start(id int) error {
-	argv := []string{c.binary, "server", "--config", c.properties(id)}
-	if c.kind == "kafka" {
-		argv = []string{filepath.Join(c.root, "interop/kafka.sh"), "exec", c.properties(id)}
-	}
-	log, err := os.OpenFile(filepath.Join(c.nodeDir(id), "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is stopped by signal
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	c.nodes[id] = cmd
-	return nil
-}
-
-// end signals a node and waits until it is gone.
-func (c *cluster) end(id int, sig os.Signal) {
-	cmd := c.nodes[id]
-	if cmd == nil {
-		return
-	}
-	c.nodes[id] = nil
-	_ = cmd.Process.Signal(sig)
-	gone := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-	case <-time.After(40 * time.Second):
-		_ = cmd.Process.Kill()
-		<-gone
-	}
+	*local.Cluster
+	root string
 }
 
 // tool runs one of Kafka's tools and returns everything that it says.
 func (c *cluster) tool(ctx context.Context, class string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
 	defer cancel()
-	argv := append([]string{"tool", class}, args...)
-	out, err := exec.CommandContext(ctx, filepath.Join(c.root, "interop/kafka.sh"), argv...).CombinedOutput()
+	out, err := c.toolCommand(ctx, class, args...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("%s %s: %w: %s", class, strings.Join(args, " "), err, oneLine(string(out)))
 	}
 	return string(out), nil
 }
 
+func (c *cluster) toolCommand(ctx context.Context, class string, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, filepath.Join(c.root, "interop/kafka.sh"), append([]string{"tool", class}, args...)...)
+}
+
 // check runs the steps; answered is what each came to, with what changes from run to run left out.
 func (c *cluster) check(ctx context.Context) (answered map[string]string, failed int, err error) {
-	if err := os.MkdirAll(c.dir, 0o755); err != nil {
+	defer c.Close()
+	if err := c.Format(ctx); err != nil {
 		return nil, 0, err
 	}
-	if err := c.format(ctx); err != nil {
+	if err := c.StartAll(ctx); err != nil {
 		return nil, 0, err
-	}
-	defer func() {
-		for id := 1; id <= 3; id++ {
-			c.end(id, os.Kill)
-		}
-	}()
-	for id := 1; id <= 3; id++ {
-		if err := c.start(id); err != nil {
-			return nil, 0, err
-		}
 	}
 	answered = map[string]string{}
 	for _, s := range steps {
@@ -219,7 +126,7 @@ func (c *cluster) check(ctx context.Context) (answered map[string]string, failed
 			word = "FAILED"
 			failed++
 		}
-		fmt.Printf("%-8s %-8s %-52s %5.1f s\n", word, c.kind, s.name, time.Since(began).Seconds())
+		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, c.Kind, s.name, time.Since(began).Seconds())
 		if err != nil {
 			fmt.Println("        ", oneLine(err.Error()))
 		}

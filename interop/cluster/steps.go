@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -14,17 +15,18 @@ import (
 
 // The classes behind Kafka's command-line tools.
 const (
-	topics   = "org.apache.kafka.tools.TopicCommand"
-	configs  = "kafka.admin.ConfigCommand"
-	logDirs  = "org.apache.kafka.tools.LogDirsCommand"
-	features = "org.apache.kafka.tools.FeatureCommand"
-	quorum   = "org.apache.kafka.tools.MetadataQuorumCommand"
-	elect    = "org.apache.kafka.tools.LeaderElectionCommand"
-	reassign = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
-	verify   = "org.apache.kafka.tools.VerifiableProducer"
-	offsets  = "org.apache.kafka.tools.GetOffsetShell"
-	replicas = "org.apache.kafka.tools.ReplicaVerificationTool"
-	versions = "org.apache.kafka.tools.BrokerApiVersionsCommand"
+	topics      = "org.apache.kafka.tools.TopicCommand"
+	configs     = "kafka.admin.ConfigCommand"
+	logDirs     = "org.apache.kafka.tools.LogDirsCommand"
+	features    = "org.apache.kafka.tools.FeatureCommand"
+	quorum      = "org.apache.kafka.tools.MetadataQuorumCommand"
+	elect       = "org.apache.kafka.tools.LeaderElectionCommand"
+	reassign    = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand"
+	verify      = "org.apache.kafka.tools.VerifiableProducer"
+	offsets     = "org.apache.kafka.tools.GetOffsetShell"
+	replicas    = "org.apache.kafka.tools.ReplicaVerificationTool"
+	clusterTool = "org.apache.kafka.tools.ClusterTool"
+	versions    = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
 // steps are those of Kafka's tools, then those of logstead's command line, whose last takes a node out.
@@ -96,6 +98,55 @@ var toolSteps = []step{
 		}
 		return "", err
 	}},
+	{"cluster: id, endpoints of brokers and of controllers", func(ctx context.Context, c *cluster) (string, error) {
+		if out, err := c.tool(ctx, clusterTool, "cluster-id", "--bootstrap-server", c.Bootstrap()); err != nil || !strings.Contains(out, "Cluster ID: ") {
+			return "", fmt.Errorf("no cluster id: %s (%w)", oneLine(out), err)
+		}
+		out, err := c.tool(ctx, clusterTool, "list-endpoints", "--bootstrap-server", c.Bootstrap())
+		if err == nil && strings.Count(out, "127.0.0.1") != 3 {
+			err = fmt.Errorf("want three endpoints: %s", oneLine(out))
+		}
+		if err != nil {
+			return "", err
+		}
+		out, err = c.tool(ctx, clusterTool, "list-endpoints", "--bootstrap-controller", c.Controller(1))
+		if err == nil && strings.Count(out, "controller") < 3 {
+			err = fmt.Errorf("want three controllers: %s", oneLine(out))
+		}
+		return "", err
+	}},
+	{"metadata-quorum: asked at a controller", func(ctx context.Context, c *cluster) (string, error) {
+		out, err := c.tool(ctx, quorum, "--bootstrap-controller", c.Controller(2), "describe", "--status")
+		return has(out, err, "LeaderId:", `"id": 1`, `"id": 2`, `"id": 3`)
+	}},
+	{"features: one down and up again, metadata.version not down", func(ctx context.Context, c *cluster) (string, error) {
+		if out, err := refuse(features, "Refusing to perform the requested downgrade", "downgrade", "--metadata", "4.2-IV1")(ctx, c); err != nil {
+			return out, err
+		}
+		if _, err := c.admin(ctx, features, "downgrade", "--feature", "transaction.version=1"); err != nil {
+			return "", err
+		}
+		if _, err := c.admin(ctx, features, "upgrade", "--feature", "transaction.version=2"); err != nil {
+			return "", err
+		}
+		out, err := c.admin(ctx, features, "describe")
+		return has(out, err, "Feature: transaction.version SupportedMinVersion: 0 SupportedMaxVersion: 2 FinalizedVersionLevel: 2")
+	}},
+	{"reassign-partitions: generate and list", func(ctx context.Context, c *cluster) (string, error) {
+		file := filepath.Join(c.Dir, "topics.json")
+		if err := os.WriteFile(file, []byte(`{"version":1,"topics":[{"topic":"orders"}]}`), 0o644); err != nil {
+			return "", err
+		}
+		out, err := c.admin(ctx, reassign, "--topics-to-move-json-file", file, "--broker-list", "1,2,3", "--generate")
+		if err == nil && strings.Count(out, `"partition":2`) != 2 {
+			err = fmt.Errorf("want a current and a proposed assignment: %s", oneLine(out))
+		}
+		if err != nil {
+			return "", err
+		}
+		out, err = c.admin(ctx, reassign, "--list")
+		return has(out, err, "No partition reassignments found.")
+	}},
 	{"reassign-partitions: to two brokers, and verify", func(ctx context.Context, c *cluster) (string, error) {
 		return c.reassign(ctx, "[1,2]", "[2,3]", "[3,1]")
 	}},
@@ -106,7 +157,9 @@ var toolSteps = []step{
 		return c.inSync(ctx, 3)
 	}},
 	{"a node is killed: partitions get other leaders", func(ctx context.Context, c *cluster) (string, error) {
-		c.end(2, os.Kill)
+		if err := c.End(2, os.Kill); err != nil {
+			return "", err
+		}
 		return c.until(ctx, 20*time.Second, func() (string, error) {
 			out, err := c.admin(ctx, topics, "--describe", "--topic", "orders")
 			if err == nil && (strings.Contains(out, "Leader: 2") || strings.Contains(out, "Leader: none")) {
@@ -118,7 +171,7 @@ var toolSteps = []step{
 	{"produce with a node down", produce(500)},
 	{"topics: under-replicated partitions", expect(topics, []string{"Topic: orders"}, "--describe", "--under-replicated-partitions")},
 	{"the node comes back and catches up", func(ctx context.Context, c *cluster) (string, error) {
-		if err := c.start(2); err != nil {
+		if err := c.Start(2); err != nil {
 			return "", err
 		}
 		return c.inSync(ctx, 3)
@@ -134,7 +187,9 @@ var toolSteps = []step{
 		return c.replicasAgree(ctx)
 	}},
 	{"a node is stopped in order: nothing is without a leader", func(ctx context.Context, c *cluster) (string, error) {
-		c.end(3, syscall.SIGTERM)
+		if err := c.End(3, syscall.SIGTERM); err != nil {
+			return "", err
+		}
 		out, err := c.admin(ctx, topics, "--describe", "--unavailable-partitions")
 		if err == nil && strings.Contains(out, "Topic: orders") {
 			err = fmt.Errorf("unavailable: %s", oneLine(out))
@@ -143,7 +198,7 @@ var toolSteps = []step{
 	}},
 	{"produce while it is down", produce(500)},
 	{"it comes back", func(ctx context.Context, c *cluster) (string, error) {
-		if err := c.start(3); err != nil {
+		if err := c.Start(3); err != nil {
 			return "", err
 		}
 		return c.inSync(ctx, 3)
@@ -161,12 +216,15 @@ var toolSteps = []step{
 		}
 		return fmt.Sprint(sum), err
 	}},
+	{"leader-election: unclean, where nothing in sync is left", func(ctx context.Context, c *cluster) (string, error) {
+		return c.unclean(ctx)
+	}},
 	{"topics: delete", expect(topics, nil, "--delete", "--topic", "orders")},
 }
 
 // admin runs a tool against the whole cluster.
 func (c *cluster) admin(ctx context.Context, class string, args ...string) (string, error) {
-	return c.tool(ctx, class, append([]string{"--bootstrap-server", c.bootstrap()}, args...)...)
+	return c.tool(ctx, class, append([]string{"--bootstrap-server", c.Bootstrap()}, args...)...)
 }
 
 // has wants texts in an output whose white space does not matter.
@@ -244,7 +302,7 @@ func (c *cluster) reassign(ctx context.Context, to ...string) (string, error) {
 	for i, r := range to {
 		parts = append(parts, fmt.Sprintf(`{"topic":"orders","partition":%d,"replicas":%s}`, i, r))
 	}
-	plan := filepath.Join(c.dir, "plan.json")
+	plan := filepath.Join(c.Dir, "plan.json")
 	text := `{"version":1,"partitions":[` + strings.Join(parts, ",") + `]}`
 	if err := os.WriteFile(plan, []byte(text), 0o644); err != nil {
 		return "", err
@@ -261,14 +319,77 @@ func (c *cluster) reassign(ctx context.Context, to ...string) (string, error) {
 	})
 }
 
-// replicasAgree lets the verification tool, which runs for ever, look twice.
+// replicasAgree runs the verification tool, which runs for ever, until it has reported.
 func (c *cluster) replicasAgree(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	out, err := c.tool(ctx, replicas, "--broker-list", c.bootstrap(), "--topics-include", "orders",
-		"--report-interval-ms", "2000")
-	if !strings.Contains(out, "max lag is 0 for partition") {
-		return "", fmt.Errorf("no report of no lag: %s (%w)", oneLine(out), err)
+	cmd := c.toolCommand(ctx, replicas, "--broker-list", c.Bootstrap(), "--topics-include", "orders", "--report-interval-ms", "1000")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	var said []string
+	found := false
+	for lines := bufio.NewScanner(out); !found && lines.Scan(); {
+		said = append(said, lines.Text())
+		found = strings.Contains(lines.Text(), "max lag is 0 for partition")
+	}
+	cancel()
+	_ = cmd.Wait() // it was killed
+	if !found {
+		return "", fmt.Errorf("no report of no lag: %s", strings.Join(said, " | "))
 	}
 	return "", nil
+}
+
+// unclean kills the two replicas of a partition one after the other and brings back the one that fell behind.
+func (c *cluster) unclean(ctx context.Context) (string, error) {
+	const topic = "risky"
+	if _, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", "1:2"); err != nil {
+		return "", err
+	}
+	line := func(want string) (string, error) {
+		return c.until(ctx, 40*time.Second, func() (string, error) {
+			out, err := c.admin(ctx, topics, "--describe", "--topic", topic)
+			if err == nil && !regexp.MustCompile(want).MatchString(oneLine(out)) {
+				err = fmt.Errorf("no %q in: %s", want, oneLine(out))
+			}
+			return "", err
+		})
+	}
+	if err := c.End(2, os.Kill); err != nil {
+		return "", err
+	}
+	if _, err := line("Isr: 1 "); err != nil {
+		return "", err
+	}
+	if out, err := c.cli(ctx, "produce", topic, "lost", "--acks", "1"); err != nil {
+		return out, err
+	}
+	if err := c.End(1, os.Kill); err != nil {
+		return "", err
+	}
+	if err := c.Start(2); err != nil {
+		return "", err
+	}
+	if _, err := line("Leader: none"); err != nil {
+		return "", err
+	}
+	if _, err := c.admin(ctx, elect, "--election-type", "unclean", "--topic", topic, "--partition", "0"); err != nil {
+		return "", err
+	}
+	if _, err := line("Leader: 2"); err != nil {
+		return "", err
+	}
+	if err := c.Start(1); err != nil {
+		return "", err
+	}
+	if _, err := line("Isr: (2,1|1,2)"); err != nil {
+		return "", err
+	}
+	_, err := c.admin(ctx, topics, "--delete", "--topic", topic)
+	return "", err
 }

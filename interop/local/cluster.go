@@ -1,0 +1,245 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Cluster is nodes of one kind with the ids 1 to N, each broker and controller. Addresses and directories stay the
+// same over restarts; nodes are started and ended one by one.
+type Cluster struct {
+	// Kind is logstead or kafka.
+	Kind string
+	// Dir holds a folder for each node, and the binary.
+	Dir string
+	// Binary is the logstead that is run and whose command line is tried. Each may be set until a node is started.
+	Binary string
+	// Set are further settings of every node, of the form key=value.
+	Set []string
+	// MetadataVersion is what the directories are formatted with, as the command line names it; empty is the newest.
+	MetadataVersion string
+
+	script string
+	nodes  []clusterNode
+}
+
+type clusterNode struct {
+	dir, addr, controller string
+	cmd                   *exec.Cmd
+	exited                chan struct{}
+}
+
+// NewCluster builds what the kind needs and picks addresses; nothing runs yet.
+func NewCluster(ctx context.Context, kind, dir string, nodes int) (*Cluster, error) {
+	root, err := Root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Kind: kind, Dir: dir, Binary: os.Getenv("LOGSTEAD_BIN"), script: filepath.Join(root, "interop", "kafka.sh")}
+	if kind != "logstead" && kind != "kafka" {
+		return nil, fmt.Errorf("%q is neither logstead nor kafka", kind)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if c.Binary == "" {
+		c.Binary = filepath.Join(dir, "logstead")
+		if err := Build(ctx, c.Binary); err != nil {
+			return nil, err
+		}
+	}
+	for id := 1; id <= nodes; id++ {
+		addr, controller, err := lowAddrs()
+		if err != nil {
+			return nil, err
+		}
+		c.nodes = append(c.nodes, clusterNode{dir: filepath.Join(dir, fmt.Sprintf("node-%d", id)), addr: addr, controller: controller})
+	}
+	return c, nil
+}
+
+// lowAddrs are two addresses that nothing listens on, below the ports of outgoing connections: one of those could be
+// taken while a node is down.
+func lowAddrs() (a, b string, err error) {
+	for range 200 {
+		port := 12_000 + rand.IntN(18_000)
+		var free int
+		for i := range 2 {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)))
+			if err != nil {
+				break
+			}
+			free++
+			l.Close()
+		}
+		if free == 2 {
+			return fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+1), nil
+		}
+	}
+	return "", "", errors.New("no two free ports side by side")
+}
+
+func (c *Cluster) node(id int) *clusterNode { return &c.nodes[id-1] }
+
+// Nodes is how many there are.
+func (c *Cluster) Nodes() int { return len(c.nodes) }
+
+// Addr is where a node serves clients, Controller where it serves controllers.
+func (c *Cluster) Addr(id int) string       { return c.node(id).addr }
+func (c *Cluster) Controller(id int) string { return c.node(id).controller }
+
+// Bootstrap names every node, as clients take it.
+func (c *Cluster) Bootstrap() string {
+	var all []string
+	for _, n := range c.nodes {
+		all = append(all, n.addr)
+	}
+	return strings.Join(all, ",")
+}
+
+// LogPath is the file with what a node printed in all its runs.
+func (c *Cluster) LogPath(id int) string { return filepath.Join(c.node(id).dir, "server.log") }
+
+// Running says whether a node was started and not ended.
+func (c *Cluster) Running(id int) bool { return c.node(id).cmd != nil }
+
+const clusterID = "bG9nc3RlYWQtaW50ZXJvcA"
+
+// Format writes the settings of every node, the same for both kinds, and formats the directories.
+func (c *Cluster) Format(ctx context.Context) error {
+	var voters []string
+	for i, n := range c.nodes {
+		voters = append(voters, fmt.Sprintf("%d@%s", i+1, n.controller))
+	}
+	for i, n := range c.nodes {
+		if err := os.MkdirAll(n.dir, 0o755); err != nil {
+			return err
+		}
+		text := strings.Join(append([]string{
+			"process.roles=broker,controller",
+			"node.id=" + strconv.Itoa(i+1),
+			"controller.quorum.voters=" + strings.Join(voters, ","),
+			"listeners=PLAINTEXT://" + n.addr + ",CONTROLLER://" + n.controller,
+			"controller.listener.names=CONTROLLER",
+			"log.dirs=" + filepath.Join(n.dir, "data"),
+			"broker.session.timeout.ms=6000",
+			"replica.lag.time.max.ms=5000",
+		}, c.Set...), "\n") + "\n"
+		argv := []string{c.Binary, "storage", "format", "--cluster-id", clusterID, "--config", c.properties(i + 1)}
+		if c.Kind == "kafka" {
+			argv = []string{c.script, "tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", c.properties(i + 1)}
+		} else {
+			text += "logstead.http.listeners=\n"
+		}
+		if c.MetadataVersion != "" {
+			argv = append(argv, "--release-version", c.MetadataVersion)
+		}
+		if err := os.WriteFile(c.properties(i+1), []byte(text), 0o644); err != nil {
+			return err
+		}
+		if err := Command(ctx, argv[0], argv[1:]...); err != nil {
+			return fmt.Errorf("format node %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) properties(id int) string {
+	return filepath.Join(c.node(id).dir, "server.properties")
+}
+
+// Start runs a node and does not wait for it.
+func (c *Cluster) Start(id int) error {
+	n := c.node(id)
+	argv := []string{c.Binary, "server", "--config", c.properties(id)}
+	if c.Kind == "kafka" {
+		argv = []string{c.script, "exec", c.properties(id)}
+	}
+	log, err := os.OpenFile(c.LogPath(id), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it is stopped by signal
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	n.cmd, n.exited = cmd, make(chan struct{})
+	go func(exited chan struct{}) {
+		_ = cmd.Wait()
+		close(exited)
+	}(n.exited)
+	return nil
+}
+
+// StartAll runs every node and waits until each port answers.
+func (c *Cluster) StartAll(ctx context.Context) error {
+	for id := range c.nodes {
+		if err := c.Start(id + 1); err != nil {
+			return err
+		}
+	}
+	for id := range c.nodes {
+		if err := c.Await(ctx, id+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Await returns when a node's port answers, or with the end of its log when it ended instead.
+func (c *Cluster) Await(ctx context.Context, id int) error {
+	n := c.node(id)
+	var d net.Dialer
+	for {
+		if conn, err := d.DialContext(ctx, "tcp", n.addr); err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-n.exited:
+			text, _ := os.ReadFile(c.LogPath(id))
+			return fmt.Errorf("node %d ended at its start: %s", id, text[max(0, len(text)-2000):])
+		case <-ctx.Done():
+			return fmt.Errorf("node %d does not answer at %s: %w", id, n.addr, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// End signals a node and waits until it is gone; one that does not go within 40 s is killed, which is an error.
+func (c *Cluster) End(id int, sig os.Signal) error {
+	n := c.node(id)
+	if n.cmd == nil {
+		return nil
+	}
+	cmd := n.cmd
+	n.cmd = nil
+	_ = cmd.Process.Signal(sig)
+	select {
+	case <-n.exited:
+		return nil
+	case <-time.After(40 * time.Second):
+		_ = cmd.Process.Kill()
+		<-n.exited
+		return fmt.Errorf("node %d did not end within 40 s of %v", id, sig)
+	}
+}
+
+// Close kills what runs.
+func (c *Cluster) Close() {
+	for id := range c.nodes {
+		_ = c.End(id+1, os.Kill)
+	}
+}
