@@ -19,13 +19,13 @@ func clusterCases(short bool, moveGiB int) []benchCase {
 	for _, codec := range []string{"none", "lz4"} {
 		for _, s := range sizes {
 			if !short || s.name == "64KiB" {
-				list = append(list, produceCase(codec, s.name, s.payload, short))
+				list = append(list, produceCase(codec, s.name, s.payload, true)) // the JVMs take long for more
 			}
 		}
 	}
 	for _, conns := range []int{1, 64} {
 		if !short || conns == 64 {
-			list = append(list, smallCase(-1, conns, short))
+			list = append(list, smallCase(-1, conns, true))
 		}
 	}
 	list = append(list, latencyCase(1000, short), latencyCase(100, short), failOverCase("leader"), failOverCase("follower"))
