@@ -103,7 +103,8 @@ type Fetcher struct {
 	all     map[key]*follower
 	known   int // of all, how many the leader's session has
 	dirty   []*follower
-	forget  []key // the leader's session still has them
+	changed []*follower // of the last look; its memory is used again
+	forget  []key       // the leader's session still has them
 	session struct {
 		id, epoch int32 // epoch 0: the next fetch begins a session
 	}
@@ -235,6 +236,8 @@ func (f *Fetcher) throttle(now time.Time) (until time.Time) {
 // changes brings what the leader is to know up to date. It returns whom the next fetch must name, and when
 // the first of those that sit out may come back. paused is what throttle says.
 func (f *Fetcher) changes(now, paused time.Time) (changed []*follower, again time.Time) {
+	clear(f.changed)
+	changed = f.changed[:0]
 	rest := f.dirty[:0]
 	for _, w := range f.dirty {
 		at := w.replica.FollowerState()
@@ -258,7 +261,7 @@ func (f *Fetcher) changes(now, paused time.Time) (changed []*follower, again tim
 		rest = append(rest, w)
 	}
 	clear(f.dirty[len(rest):])
-	f.dirty = rest
+	f.dirty, f.changed = rest, changed
 	return changed, again
 }
 
@@ -317,9 +320,15 @@ func (f *Fetcher) ready() []*follower {
 
 // topics is the request's form of a list, which keeps its order.
 func topics(list []*follower, maxBytes int32) (out []kmsg.FetchRequestFetchTopic) {
-	for _, w := range list {
+	for i, w := range list {
 		if n := len(out); n == 0 || out[n-1].TopicId != w.key.id {
-			out = append(out, kmsg.FetchRequestFetchTopic{Topic: w.tp.Topic, TopicId: w.key.id})
+			more := slices.IndexFunc(list[i:], func(o *follower) bool { return o.key.id != w.key.id })
+			if more < 0 {
+				more = len(list) - i
+			}
+			out = append(out, kmsg.FetchRequestFetchTopic{
+				Topic: w.tp.Topic, TopicId: w.key.id, Partitions: make([]kmsg.FetchRequestFetchPartition, 0, more),
+			})
 		}
 		p := kmsg.NewFetchRequestFetchPartition()
 		p.Partition, p.CurrentLeaderEpoch, p.FetchOffset = w.key.index, w.told.leader, w.told.offset
