@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/kit/obs"
 )
 
@@ -59,6 +60,26 @@ var families = []family{
 		value(func(_ *Node, v *view) int64 { return int64(len(v.parts)) })},
 	{"kafka_controller_controllerstats_uncleanleaderelections_total", obs.Counter, "",
 		"Leaders elected from outside the in-sync set.", value(func(*Node, *view) int64 { return 0 })},
+
+	{"kafka_controller_kafkacontroller_preferredreplicaimbalancecount", obs.Gauge, "",
+		"Partitions that another replica than the first one leads.",
+		value(func(n *Node, _ *view) int64 { return notPreferred(n.image()) })},
+	{"logstead_balance_enabled", obs.Gauge, "", "1 where this node is the active controller and logstead.balance.enable is on.",
+		balancing(func(s *controller.BalanceSummary) int64 { return bit(s.Enabled) })},
+	{"logstead_balance_moving", obs.Gauge, "", "Partitions that balancing moves now.",
+		balancing(func(s *controller.BalanceSummary) int64 { return int64(s.Moving) })},
+	{"logstead_balance_rounds_total", obs.Counter, "", "Rounds of moves that balancing has begun.",
+		balancing(func(s *controller.BalanceSummary) int64 { return s.Counts.Rounds })},
+	{"logstead_balance_moves_total", obs.Counter, "", "Partitions that balancing has begun to copy.",
+		balancing(func(s *controller.BalanceSummary) int64 { return s.Counts.Moves })},
+	{"logstead_balance_leader_changes_total", obs.Counter, "", "Preferred leaders that balancing has changed.",
+		balancing(func(s *controller.BalanceSummary) int64 { return s.Counts.Swaps })},
+	{"logstead_balance_copied_bytes_total", obs.Counter, "", "Bytes of the moves that have ended.",
+		balancing(func(s *controller.BalanceSummary) int64 { return s.Counts.Bytes })},
+	{"logstead_balance_overridden_total", obs.Counter, "", "Moves of balancing that were cancelled or changed by a request.",
+		balancing(func(s *controller.BalanceSummary) int64 { return s.Counts.Overridden })},
+	{"logstead_balance_deviation", obs.Gauge, "goal",
+		"How far the broker farthest from the mean was from it when balancing last made a plan, as a share of it.", writeDeviation},
 
 	{"kafka_cluster_partition_atminisr", obs.Gauge, "topic, partition", "1 where the in-sync set is as small as allowed.",
 		perPartition(func(p *partitionView) int64 { return bit(p.isr == p.minISR && p.replicas > 1) })},

@@ -404,7 +404,7 @@ func (n *Node) compose(cfg *config) {
 		Logger: n.log, Clock: n.clock, NodeID: cfg.broker.NodeID, Parts: n.parts, Image: n.image,
 		Features: n.features, Advertised: n.advertised, Groups: n.groups,
 		ActiveController: n.activeController, Controllers: n.controllerNodes,
-		Private: map[int16]func([]byte) error{keyRaft: n.receiveRaft},
+		Private: map[int16]func([]byte) error{keyRaft: n.receiveRaft, keyLoads: n.receiveLoads},
 		Admin: api.Admin{
 			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
 			Conf: func() *conf.Live { return n.live.Load().live },
@@ -493,6 +493,7 @@ func (n *Node) Run(ctx context.Context) error {
 		start("uplink", n.uplink.Run)
 		start("replica fetchers", n.fetchers.Run)
 		start("in-sync sets", n.watchISR)
+		start("load reports", n.reportLoads)
 		err = n.enter(ctx, fail)
 	case roles.Broker:
 		err = n.register(ctx)

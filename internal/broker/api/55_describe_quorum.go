@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -15,12 +16,35 @@ import (
 // The active controller knows how far every voter is; a broker passes the request on to it, another
 // controller says that it does not lead.
 //
+// What the active controller knows of balancing comes the same way, as JSON in the message of two partitions
+// of a topic that no quorum has: Kafka's answer to it is UNKNOWN_TOPIC_OR_PARTITION.
+//
 //	v1  times of the last fetch
 //	v2  directory ids, the addresses of the nodes, errors with a text (KIP-853)
 var _ = register(kmsg.KeyDescribeQuorum, (*Broker).describeQuorum)
 
 // metadataTopic is the log that the quorum replicates.
 const metadataTopic = "__cluster_metadata"
+
+// balanceTopic and its partitions stand for what is known of balancing.
+const (
+	balanceTopic       = "__logstead_balance"
+	balanceState int32 = 0 // controller.BalanceStatus
+	balanceLoads int32 = 1 // controller.Controller.Loads
+)
+
+// balance is the JSON of a partition of balanceTopic.
+func (b *Broker) balance(partition int32) *string {
+	var v any = b.Admin.Controller.Loads()
+	if partition == balanceState {
+		v = b.Admin.Controller.Balance()
+	}
+	text, err := json.Marshal(v)
+	if err != nil { // none of the types can fail
+		panic(err)
+	}
+	return new(string(text))
+}
 
 func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 	resp := kmsg.NewDescribeQuorumResponse()
@@ -48,7 +72,9 @@ func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 		for _, p := range t.Partitions {
 			res := kmsg.NewDescribeQuorumResponsePartitionData()
 			res.PartitionIndex = p.PartitionIndex
-			if t.TopicName != metadataTopic || p.PartitionIndex != 0 {
+			if t.TopicName == balanceTopic && p.PartitionIndex <= balanceLoads && p.PartitionIndex >= 0 {
+				res.ErrorMessage = b.balance(p.PartitionIndex)
+			} else if t.TopicName != metadataTopic || p.PartitionIndex != 0 {
 				err := refuse(kerr.UnknownTopicOrPartition, "%s-%d: the quorum has %s-0 only",
 					t.TopicName, p.PartitionIndex, metadataTopic)
 				res.ErrorCode, res.ErrorMessage = c.code(err), message(err)

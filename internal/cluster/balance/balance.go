@@ -37,7 +37,8 @@ func Balance(s State, o Options) []Move {
 		again = b.spreadRacks()
 		again = b.evenLeaders(false) || again
 		again = b.evenReplicas() || again
-		again = b.evenLeaders(true) || again
+		// While there is more to copy than may be, who leads is changed again by what is copied next.
+		again = !b.full() && b.evenLeaders(true) || again
 	}
 	return b.moves()
 }
@@ -213,6 +214,7 @@ func (b *balancer) evenReplicas() (changed bool) {
 		}
 		p := &b.parts[s.part]
 		from, to, moved := b.loads[s.from].amounts(), b.loads[s.to].amounts(), p.amounts(p.Replicas[0] == s.from)
+		moved[Leaders] = 0
 		b.set(s.part, replaced(p.Replicas, s.from, s.to), b.scale.reason(s.from, s.to, &from, &to, &moved))
 		changed = true
 	}
@@ -270,8 +272,9 @@ func (b *balancer) bestShift(froms, tos []int32) (best shift, ok bool) {
 			}
 			moved := p.amounts(k == 0)
 			for t := range to {
-				g, share := b.scale.gain(&from[f].has, &to[t].has, &moved)
-				if g > best.gain && b.worth(g, share) && b.fits(i, from[f].id, to[t].id) {
+				// Leaders alone are no reason to copy: they are evened out without. But a step makes nothing worse.
+				all, g, share := b.scale.gain(&from[f].has, &to[t].has, &moved)
+				if g > best.gain && all > leastGain && b.worth(g, share) && b.fits(i, from[f].id, to[t].id) {
 					best, ok = shift{i, from[f].id, to[t].id, g}, true
 				}
 			}
@@ -325,7 +328,7 @@ func (b *balancer) betterLeader(i int, count bool) (next []int32, why string) {
 		if !(sendsUnevenly && p.Out > 0) && !(count && from[Leaders]-to[Leaders] >= 2) {
 			continue
 		}
-		if g, share := b.scale.gain(&from, &to, &moved); g > most && b.worth(g, share) {
+		if g, _, share := b.scale.gain(&from, &to, &moved); g > most && b.worth(g, share) {
 			best, most = k+1, g
 		}
 	}

@@ -76,17 +76,20 @@ func (s *scales) weight(a amounts) (sum float64) {
 	return sum
 }
 
-// gain is how much smaller the sum of squares becomes when so much goes from one broker to another; share is
-// the largest share of a unit that goes.
-func (s *scales) gain(from, to, moved *amounts) (gain, share float64) {
+// gain is how much smaller the sum of squares becomes when so much goes from one broker to another, and how much
+// of that is of other goals than leaders; share is the largest share of a unit that goes.
+func (s *scales) gain(from, to, moved *amounts) (gain, copied, share float64) {
 	for g := range moved {
 		if s.unit[g] > 0 && moved[g] != 0 {
 			d := moved[g] / s.unit[g]
 			gain += 2 * d * ((from[g]-to[g])/s.unit[g] - d)
 			share = max(share, d)
 		}
+		if Goal(g) < Leaders {
+			copied = gain
+		}
 	}
-	return gain, share
+	return gain, copied, share
 }
 
 // outside says for one goal whether an amount is above or below what the tolerance allows; the whole numbers

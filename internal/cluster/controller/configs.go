@@ -51,7 +51,7 @@ func (m *Machine) IncrementalAlterConfigs(
 	if req.ValidateOnly {
 		all = nil
 	}
-	return all, &resp
+	return m.disown(all), &resp
 }
 
 // AlterConfigs replaces the configs of resources: what is not named is removed.
@@ -81,7 +81,7 @@ func (m *Machine) AlterConfigs(req *kmsg.AlterConfigsRequest) ([]kmsg.Record, *k
 	if req.ValidateOnly {
 		all = nil
 	}
-	return all, &resp
+	return m.disown(all), &resp
 }
 
 // alterFunc is one of the two ways of altering.

@@ -71,6 +71,7 @@ type Controller struct {
 	stopped chan struct{}
 	submits sync.RWMutex // held for reading by who may be putting an operation into the mailbox
 
+	balancer  *balancer
 	published *publisher
 	news      news // the end has moved, or the leader changed
 	observers observers
@@ -122,6 +123,8 @@ func Open(ctx context.Context, o Options) (*Controller, error) {
 		toWrite: make(chan *raft.Work, 1), written: make(chan error, 1), inbox: make(chan []*raft.Message, inboxSize),
 		began: -1, published: newPublisher(), gone: make(chan int32, goneSize),
 	}
+	c.balancer = newBalancer(c)
+	c.opts.Config.MovedByHand = c.balancer.movedByHand
 	if err := c.openLog(); err != nil {
 		return nil, err
 	}

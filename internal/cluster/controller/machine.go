@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 
+	"github.com/logstead/logstead/internal/cluster/balance"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -24,6 +25,9 @@ type Config struct {
 	NextOffset func() int64
 	// KRaftVersion is 1 where the voters can change; it lives beside the metadata. nil is 0.
 	KRaftVersion func() int16
+	// MovedByHand hears of partitions that a request moves, also of one that does not come about in the
+	// end; nil for nobody.
+	MovedByHand func(balance.Key)
 	// Random chooses where placement begins; nil is seeded by chance.
 	Random *rand.Rand
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -369,13 +370,18 @@ func (c *Controller) Quorum() (*QuorumState, error) {
 
 // Run carries out operations until ctx ends or the log fails.
 func (c *Controller) Run(ctx context.Context) error {
+	var balancing sync.WaitGroup // ends after the mailbox: it may be about to put something into it
+	defer balancing.Wait()
+	evening, stop := context.WithCancel(ctx)
 	defer c.refuseRest()
+	defer stop()
 	defer func() {
 		c.beside.Wait()
 		c.settleSnapshot()
 	}()
 	publishing, published := context.WithCancel(context.Background())
 	defer published()
+	balancing.Go(func() { c.balancer.run(evening) })
 	c.beside.Go(func() { c.published.run(publishing) })
 	c.beside.Go(func() {
 		for w := range c.toWrite {

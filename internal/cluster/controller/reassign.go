@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/balance"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -25,6 +26,7 @@ func (m *Machine) AlterPartitionReassignments(
 			record, err := m.reassign(t.Name, &t.Partitions[j], req.AllowReplicationFactorChange)
 			if record != nil {
 				all = append(all, record)
+				m.movedByHand(t.Name, t.Partitions[j].PartitionIndex)
 			}
 			pr := kmsg.AlterPartitionReassignmentsResponseReassignablePartitionResponse{
 				PartitionIndex: t.Partitions[j].PartitionIndex,
@@ -37,6 +39,13 @@ func (m *Machine) AlterPartitionReassignments(
 		resp.Responses = append(resp.Responses, result)
 	}
 	return all, &resp
+}
+
+// movedByHand tells that a partition is moved because somebody asked for it.
+func (m *Machine) movedByHand(topic string, index int32) {
+	if t := m.image().Topic(topic); t != nil && m.cfg.MovedByHand != nil {
+		m.cfg.MovedByHand(balance.Key{Topic: t.ID, Partition: index})
+	}
 }
 
 func (m *Machine) reassign(

@@ -77,8 +77,8 @@ type Uplink struct {
 	released             chan struct{} // closed when it may
 	once                 struct{ registered, unfenced, shutdown, released sync.Once }
 
-	beats, asks, passes, pulls *channel
-	isr                        *proposals
+	beats, asks, passes, pulls, posts *channel
+	isr                               *proposals
 }
 
 // New returns an uplink that has not registered yet.
@@ -93,7 +93,7 @@ func New(o Options) *Uplink {
 	u.epoch.Store(-1)
 	u.fenced.Store(true)
 	u.beats, u.asks, u.passes = u.channel("heartbeat"), u.channel("broker"), u.channel("forward")
-	u.pulls = u.channel("metadata")
+	u.pulls, u.posts = u.channel("metadata"), u.channel("loads")
 	u.isr = newProposals(u)
 	return u
 }
@@ -104,6 +104,19 @@ func (u *Uplink) Close() {
 	u.asks.close()
 	u.passes.close()
 	u.pulls.close()
+	u.posts.close()
+}
+
+// Post sends what needs no answer to the controller that answers the heartbeats, over a connection of its own:
+// one that breaks says nothing of this broker. What is lost is not sent again.
+func (u *Uplink) Post(ctx context.Context, key int16, body []byte) error {
+	u.beats.mu.Lock()
+	address := u.beats.mu.found
+	u.beats.mu.Unlock()
+	if address == "" {
+		return ErrNoController
+	}
+	return u.posts.client(address).Post(ctx, key, 0, body)
 }
 
 // Epoch is the broker epoch, -1 before the first registration.
