@@ -75,7 +75,11 @@ func (n *node) published(im *meta.Image) {
 func (n *node) adopt(t *meta.Topic) bool {
 	for i, mp := range t.Partitions {
 		k := tp{Topic: t.Name, Partition: int32(i)}
-		if !slices.Contains(mp.Replicas, n.id) || n.states[k] == mp {
+		if n.states[k] == mp {
+			continue
+		}
+		if !slices.Contains(mp.Replicas, n.id) {
+			n.states[k] = mp
 			continue
 		}
 		p := n.parts[k]

@@ -162,6 +162,9 @@ func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn
 			fn(b)
 			at = b.LastOffset() + 1
 		}
+		if err != nil && n.offline() != nil {
+			return // the node is about to end
+		}
 		if err != nil {
 			c.w.fail("%s at %s: offset %d of %d cannot be read: %v", k, n, at, to, err)
 		}
@@ -358,6 +361,9 @@ func (c *checker) same(nodes []*node) bool {
 	for _, k := range c.w.allKeys() {
 		end := int64(len(c.committed[k]))
 		for _, n := range nodes {
+			if s := n.states[k]; s != nil && !slices.Contains(s.Replicas, n.id) {
+				continue
+			}
 			p := n.parts[k]
 			if p != nil && p.LastStableOffset() != p.HighWatermark() {
 				return false // a transaction is open

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/partition"
@@ -55,6 +56,7 @@ type node struct {
 	frozen  time.Time // until when its process is stopped
 	fuse    int       // disk operations until the power fails; 0 is never
 	doomed  bool
+	sick    bool     // its disk fails, or is full for a while
 	left    *vfs.Mem // what the power cut leaves
 
 	image       *meta.Image
@@ -105,7 +107,7 @@ func (n *node) start() {
 	}
 	w := n.w
 	n.boot++
-	n.fault, n.fuse, n.doomed, n.left, n.waiting, n.frozen = vfs.NewFault(n.disk), 0, false, nil, 0, time.Time{}
+	n.fault, n.fuse, n.doomed, n.sick, n.left, n.waiting, n.frozen = vfs.NewFault(n.disk), 0, false, false, nil, 0, time.Time{}
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
@@ -192,6 +194,42 @@ func (n *node) crash() {
 	n.lost()
 }
 
+// offline is why the node's log directory has failed, if it has.
+func (n *node) offline() error {
+	if !n.sick {
+		return nil
+	}
+	return n.store.Dirs()[0].Err
+}
+
+// end is the end of a node without a disk. What was not synced may be gone.
+func (n *node) end(err error) {
+	n.w.note("%s ends: %v", n, err)
+	n.w.reached("a node ended because its disk failed")
+	n.left, n.doomed = n.disk.CrashClone(n.crashOptions()), true
+}
+
+// sicken has a sync or a write of a segment fail, or the disk be full for some writes.
+func (n *node) sicken() {
+	if !n.up {
+		return
+	}
+	r := vfs.Rule{Kind: vfs.OpSync, Path: "*.log", After: n.w.rng.IntN(10), Count: 1, Err: syscall.EIO}
+	switch n.w.rng.IntN(3) {
+	case 0:
+		n.w.reached("a sync failed")
+	case 1:
+		n.w.reached("a write failed")
+		r.Kind, r.Short = vfs.OpWrite, n.w.rng.IntN(100)
+	default:
+		n.w.reached("a disk was full")
+		r.Kind, r.Err, r.Count, r.Short = vfs.OpWrite, syscall.ENOSPC, 1+n.w.rng.IntN(8), n.w.rng.IntN(100)
+	}
+	n.w.note("%s: disk fails: %+v", n, r)
+	n.sick = true
+	n.fault.Inject(r)
+}
+
 // lost takes away what was in memory, and what the disk has lost.
 func (n *node) lost() {
 	w := n.w
@@ -241,12 +279,19 @@ func (n *node) act(fn func()) {
 }
 
 func (n *node) step(tick bool) {
-	if err := n.ctl.Step(tick); err != nil && !n.doomed {
+	switch err := n.ctl.Step(tick); {
+	case err == nil || n.doomed:
+	case n.sick:
+		n.end(err)
+	default:
 		n.w.fail("node %d: controller: %v", n.id, err)
 	}
 }
 
 func (n *node) settle() {
+	if err := n.offline(); err != nil && !n.doomed {
+		n.end(err)
+	}
 	if n.doomed {
 		n.w.reached("crash in a write")
 		n.lost()

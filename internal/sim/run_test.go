@@ -104,6 +104,8 @@ func (w *world) breakSomething() {
 		n.frozen = w.now().Add(w.between(200*time.Millisecond, 3*time.Second))
 	case x < 90:
 		w.electPreferred()
+	default:
+		n.sicken()
 	}
 	for _, n := range w.nodes {
 		if !n.up {
@@ -146,7 +148,9 @@ func (w *world) recover() {
 	w.net = network{cut: map[link]bool{}}
 	w.leaveOut()
 	for _, n := range w.nodes {
-		n.fuse = 0
+		if n.fuse = 0; n.up {
+			n.fault.Clear()
+		}
 		if n.frozen.After(w.now()) {
 			n.frozen = w.now().Add(w.between(0, time.Second))
 		}

@@ -21,7 +21,8 @@ var (
 var sometimes = []string{
 	"crash", "crash in a write", "crash of all", "a node cut off", "a way cut in one direction", "a process stood still",
 	"the quorum changed its leader", "a partition changed its leader", "in-sync set grew", "in-sync set shrank",
-	"follower truncated", "a batch was sent again, and was there", "a message came twice", "progress with a majority",
+	"follower truncated", "a batch was sent again, and was there", "a message came twice", "progress with a majority", "a cluster of 5 nodes",
+	"a sync failed", "a write failed", "a disk was full", "a node ended because its disk failed",
 	"a group coordinator was loaded", "a transaction coordinator was loaded", "an offset was committed",
 	"a transaction was committed", "a transaction was aborted", "an EndTxn was sent again",
 }
@@ -43,6 +44,7 @@ func TestSeeds(t *testing.T) {
 					seen[what] += n
 				}
 				steps += w.steps
+				seen[fmt.Sprintf("a cluster of %d nodes", o.nodes)]++
 				simulated += w.now().Sub(w.began).Seconds()
 				mu.Unlock()
 				if w.failed != nil {

@@ -202,6 +202,14 @@ type options struct {
 	transactors  int
 }
 
+// sized makes one cluster in eight one of five nodes.
+func (o options) sized(rng *rand.Rand) options {
+	if rng.IntN(8) == 0 {
+		o.nodes = 5
+	}
+	return o
+}
+
 func newOptions(seed uint64) options {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	return options{
@@ -212,5 +220,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}
+	}.sized(rng)
 }
