@@ -4,6 +4,7 @@
 //	go run ./interop/cluster              three nodes of logstead
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
 //	go run ./interop/cluster both         both, and what they answer side by side
+//	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
 //
 // It prints one line a check and ends with 1 if one failed.
 package main
@@ -24,6 +25,7 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
+	from := flag.String("from", "158fe20", "the earlier build that rolling begins with: a commit, or a binary")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -31,7 +33,7 @@ func main() {
 	if which == "" {
 		which = "logstead"
 	}
-	failed, err := run(ctx, which, *keep)
+	failed, err := run(ctx, which, *from, *keep)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(2)
@@ -41,7 +43,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, which string, keep bool) (failed int, err error) {
+func run(ctx context.Context, which, from string, keep bool) (failed int, err error) {
 	root, err := local.Root(ctx)
 	if err != nil {
 		return 0, err
@@ -52,6 +54,9 @@ func run(ctx context.Context, which string, keep bool) (failed int, err error) {
 	}
 	if !keep {
 		defer os.RemoveAll(dir)
+	}
+	if which == "rolling" {
+		return rolling(ctx, root, dir, from)
 	}
 	var answers []map[string]string
 	for _, kind := range []string{"logstead", "kafka"} {
@@ -72,7 +77,7 @@ func run(ctx context.Context, which string, keep bool) (failed int, err error) {
 		answers = append(answers, answered)
 	}
 	if len(answers) == 0 {
-		return 0, fmt.Errorf("%q is none of logstead, kafka and both", which)
+		return 0, fmt.Errorf("%q is none of logstead, kafka, both and rolling", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {
