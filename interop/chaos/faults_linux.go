@@ -36,6 +36,8 @@ type injection struct {
 	// heals are run in the reverse order.
 	heals []func(ctx context.Context) error
 	what  string
+	// silent is a node that stands still or is cut off, and leads until it is fenced.
+	silent *node
 }
 
 func (x *injection) onHeal(fn func(ctx context.Context) error) { x.heals = append(x.heals, fn) }
@@ -61,7 +63,7 @@ const (
 
 // Long enough to see clients go on while a silent broker is still silent: it is fenced after
 // broker.session.timeout.ms, 9 s.
-const pastSession = 13 * time.Second
+const pastSession = 14 * time.Second
 
 // faults are the rows of the fault matrix that live processes allow.
 var faults = []fault{
@@ -69,11 +71,11 @@ var faults = []fault{
 	{"kill-follower", killOf(aFollower), 3 * time.Second, 1500 * time.Millisecond, 9 * time.Second, 0},
 	{"kill-controller", killOf(theController), 3 * time.Second, 2 * time.Second, 10 * time.Second, 0},
 	{"kill-all", killAll, time.Second, 0, 60 * time.Second, 0},
-	{"pause-leader", pauseOf(theLeader), pastSession, 11 * time.Second, 14 * time.Second, 0},
-	{"pause-controller", pauseOf(theController), pastSession, 11 * time.Second, 14 * time.Second, 0},
+	{"pause-leader", pauseOf(theLeader), pastSession, 11 * time.Second, 20 * time.Second, 0},
+	{"pause-controller", pauseOf(theController), pastSession, 11 * time.Second, 20 * time.Second, 0},
 	{"pause-short", pauseOf(theLeader), 2 * time.Second, 0, 5 * time.Second, 0},
-	{"cut-leader", isolate(theLeader), pastSession, 11 * time.Second, 14 * time.Second, network},
-	{"cut-controller", isolate(theController), pastSession, 11 * time.Second, 14 * time.Second, network},
+	{"cut-leader", isolate(theLeader), pastSession, 11 * time.Second, 20 * time.Second, network},
+	{"cut-controller", isolate(theController), pastSession, 11 * time.Second, 20 * time.Second, network},
 	{"one-way", oneWay, 6 * time.Second, 11 * time.Second, 20 * time.Second, network},
 	{"bridge", bridge, 6 * time.Second, 11 * time.Second, 20 * time.Second, network},
 	{"cut-leader-controller", cutLeaderController, pastSession, 11 * time.Second, 20 * time.Second, network},
@@ -199,6 +201,7 @@ func pauseOf(pick picker) func(context.Context, *injection) error {
 			return err
 		}
 		x.what = fmt.Sprintf("node %d", nd.id)
+		x.silent = nd
 		x.onHeal(func(context.Context) error { return nd.signal(syscall.SIGCONT) })
 		if err := nd.signal(syscall.SIGSTOP); err != nil {
 			return err
@@ -236,7 +239,7 @@ func isolate(pick picker) func(context.Context, *injection) error {
 		if err != nil {
 			return err
 		}
-		x.what = fmt.Sprintf("node %d from everybody", nd.id)
+		x.what, x.silent = fmt.Sprintf("node %d from everybody", nd.id), nd
 		return x.network(ctx, func(r *rules) {
 			for _, h := range x.c.fabric.hosts {
 				if h != nd.host {

@@ -98,8 +98,7 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 		l.done.Go(func() { l.produce(ctx, cl, i, plainTopic, partitions, produceGap) })
 	}
 	for i := range probes {
-		// A probe soon gives up waiting for a broker that is silent: what is measured is the cluster, not its patience.
-		cl, err := c.newClient(kgo.DefaultProduceTopic(probeTopic), kgo.ProducerLinger(0), kgo.ProduceRequestTimeout(time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		cl, err := c.newClient(kgo.DefaultProduceTopic(probeTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		if err != nil {
 			return l, err
 		}

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/logstead/logstead/interop/local"
 )
 
@@ -203,10 +206,16 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		return nil
 	}
 	x := &injection{c: r.cluster, rng: r.rng}
-	r.load.gaps.begin(time.Now())
+	began := time.Now()
+	r.load.gaps.begin(began)
 	bit := f.bite(ctx, x)
+	var moved time.Duration
 	if bit == nil {
-		_ = wait(ctx, f.hold)
+		bitten := time.Now()
+		if x.silent != nil && f.hold >= pastSession {
+			moved = r.awaitMove(ctx, x.silent, f.hold).Sub(began)
+		}
+		_ = wait(ctx, f.hold-time.Since(bitten))
 	}
 	if err := x.heal(context.WithoutCancel(ctx)); err != nil {
 		return errors.Join(fmt.Errorf("%s: heal: %w", f.name, err), bit)
@@ -217,6 +226,11 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		return nil
 	}
 	r.names = append(r.names, f.name)
+	if moved > 0 {
+		// What clients see comes later by as long as they wait for the silent broker (request.timeout.ms).
+		r.report.That(name+": it leads nothing any more", moved <= moveLimit, "after %v, aim %v, limit %v",
+			moved.Round(time.Millisecond), moveAim, moveLimit)
+	}
 	if err := r.load.awaitAll(ctx, settleLimit); err != nil {
 		r.report.Check(name+": everybody goes on", err)
 		r.load.h.Anomaly("stall", "%s: %v", name, err)
@@ -237,6 +251,45 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 	r.gapsOf[f.name] = append(r.gapsOf[f.name], worst)
 	r.report.That(name, f.gap == 0 || worst <= f.gap, "longest gap of acks=all %v, aim %v, limit %v", worst.Round(time.Millisecond), f.aim, f.gap)
 	return nil
+}
+
+// The bounds for a node that is silent: broker.session.timeout.ms and two seconds, and what is never to be passed.
+const (
+	moveAim   = 11 * time.Second
+	moveLimit = 14 * time.Second
+)
+
+// awaitMove returns when another node says that a silent one is in sync with no partition that is probed, or when limit
+// has passed.
+func (r *run) awaitMove(ctx context.Context, silent *node, limit time.Duration) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	asked := r.cluster.nodes[0]
+	if asked == silent {
+		asked = r.cluster.nodes[1]
+	}
+	cl, err := r.cluster.newClient(kgo.SeedBrokers(asked.addr()))
+	if err != nil {
+		return time.Now().Add(limit) // not known: never in time
+	}
+	defer cl.Close()
+	name := probeTopic
+	req := kmsg.NewPtrMetadataRequest()
+	topic := kmsg.NewMetadataRequestTopic()
+	topic.Topic = &name
+	req.Topics = append(req.Topics, topic)
+	for {
+		resp, err := req.RequestWith(ctx, cl.SeedBrokers()[0])
+		if err == nil && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == probes &&
+			!slices.ContainsFunc(resp.Topics[0].Partitions, func(p kmsg.MetadataResponseTopicPartition) bool {
+				return p.Leader < 0 || slices.Contains(p.ISR, silent.id)
+			}) {
+			return time.Now()
+		}
+		if wait(ctx, 50*time.Millisecond) != nil {
+			return time.Now()
+		}
+	}
 }
 
 // summary prints the counts and the verdicts.
