@@ -17,7 +17,7 @@ var replicationKeys = []row{
 	{"num.replica.fetchers", Int, "1", atLeast(1), ClusterWide, High, Honoured,
 		"Fetchers for each leader broker."},
 	{"replica.alter.log.dirs.io.max.bytes.per.second", Long, "9223372036854775807",
-		atLeast(0), ClusterWide, Medium, LaterCluster,
+		atLeast(0), ClusterWide, Medium, Honoured,
 		"Bytes a second for moves of replicas between log directories."},
 	{"replica.fetch.backoff.ms", Int, "1000", atLeast(0), ReadOnly, Medium, Honoured,
 		"Wait of a follower after a failed fetch."},

@@ -245,6 +245,7 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 		ProducerInterval:   l.Duration("producer.id.expiration.check.interval.ms"),
 		CleanerInterval:    l.Duration("log.cleaner.backoff.ms"),
 		Cleaner:            cleanerOptions(l),
+		MoveBytesPerSecond: n.moveRate,
 		Scrub:              n.scrubOptions(l),
 		BrokerEpoch:        n.brokerEpoch,
 		Events: storage.Events{Damage: func(d storage.Damage) {
@@ -253,6 +254,18 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 			}
 		}, Moved: n.logMoved},
 	}
+}
+
+// moveRate is how fast logs may move between directories, 0 for as fast as they can.
+func (n *Node) moveRate() float64 {
+	rate := n.live.Load().live.Long("replica.alter.log.dirs.io.max.bytes.per.second")
+	switch rate {
+	case math.MaxInt64:
+		return 0
+	case 0:
+		return 1 // next to nothing
+	}
+	return float64(rate)
 }
 
 // scrubOptions are the scrubber's; what lies in memory is not read again.

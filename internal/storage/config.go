@@ -133,6 +133,9 @@ type Options struct {
 	ProducerInterval   time.Duration // producer.id.expiration.check.interval.ms, default 10 min
 	CleanerInterval    time.Duration // log.cleaner.backoff.ms, default 15 s
 
+	// MoveBytesPerSecond bounds moves between log directories, and may change at any time; nil or 0 is no bound.
+	MoveBytesPerSecond func() float64
+
 	Cleaner  CleanerOptions
 	Scrub    ScrubOptions
 	Defaults LogConfig

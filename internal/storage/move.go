@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -45,6 +46,7 @@ type move struct {
 	end      atomic.Int64 // offset up to which the copy is whole
 	copies   map[*segment]*segmentCopy
 	made     bool
+	frozen   bool // the log takes no appends: nothing is paced
 }
 
 // segmentCopy is how far a segment has been copied.
@@ -321,11 +323,39 @@ func (m *move) copyRecords(ctx context.Context, s *segment, c *segmentCopy, size
 		}
 		c.size += int64(len(b))
 		m.bytes.Add(int64(len(b)))
+		m.pace(ctx, len(b))
 	}
 	if err = f.Sync(); err != nil {
 		return m.to.condemn(err)
 	}
 	return nil
+}
+
+// movePaceStep is how long a paced move sleeps at once: then it looks whether it is still wanted, and at what rate.
+const movePaceStep = 50 * time.Millisecond
+
+// pace waits for as long as n bytes take at replica.alter.log.dirs.io.max.bytes.per.second.
+func (m *move) pace(ctx context.Context, n int) {
+	rate := m.l.store.opts.MoveBytesPerSecond
+	if rate == nil || m.frozen {
+		return
+	}
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for left := float64(n); left > 0 && !m.canceled.Load() && !m.l.store.closing.Load(); {
+		perSecond := rate()
+		if perSecond <= 0 {
+			return
+		}
+		wait := min(time.Duration(left/perSecond*float64(time.Second)), movePaceStep)
+		t.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		left -= max(perSecond*wait.Seconds(), 1)
+	}
 }
 
 // copyFile copies a small file as it is, if there is one.
@@ -361,7 +391,9 @@ func (m *move) switchOver(ctx context.Context) error {
 	}
 	done := make(chan struct{})
 	l.switching.Store(&done)
+	m.frozen = true
 	defer func() { // those who wait look for the new log, or go on with the old one
+		m.frozen = false
 		l.switching.Store(nil)
 		_ = l.freeze(false)
 		close(done)
