@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/logstead/logstead/internal/cluster/balance"
@@ -12,6 +14,8 @@ type balanceFlags struct {
 	tolerance float64
 	maxMoves  int
 	maxBytes  string
+	goals     []string
+	minGain   int
 	noLeaders bool
 }
 
@@ -19,10 +23,15 @@ func clusterBalanceCmd(a *App) *cobra.Command {
 	var fl balanceFlags
 	c := &cobra.Command{
 		Use:   "balance",
-		Short: "Even out disks, replicas and leaders over the brokers",
+		Short: "Even out disks, traffic, replicas and leaders over the brokers",
 		Long: `Plan moves that even out what brokers hold, and show the plan; nothing is moved without --execute. Replicas of
-a partition that share a rack are spread first. Then the bytes and the number of replicas are brought within
---tolerance of the mean, with few moves, and preferred leaders are evened out, which copies nothing.
+a partition that share a rack are spread first. Then what brokers hold and carry is brought within --tolerance of
+the mean, with few moves, and preferred leaders are evened out, which copies nothing. WHY names the goal that a move
+serves, with how far both brokers are from the mean before it.
+
+Goals are disk, bytes-in, bytes-out, count (of replicas) and leaders. Bytes in and out are averages that logstead's
+active controller knows; Apache Kafka tells none, and they are left out there. logstead cluster balance status shows what
+the controller does by itself.
 
 A plan never changes a replication factor, never gives a broker two replicas of a partition, never puts a
 partition on fewer racks, and passes over brokers that are cordoned and partitions that are moving.`,
@@ -52,6 +61,7 @@ partition on fewer racks, and passes over brokers that are cordoned and partitio
 			if err != nil {
 				return err
 			}
+			cn.layoutLoads(l)
 			return cn.carryOut(l, balance.Balance(l.state(), o), fl.moveFlags, "Carry out this plan?", "Nothing to do: the brokers are even.")
 		},
 	}
@@ -60,13 +70,26 @@ partition on fewer racks, and passes over brokers that are cordoned and partitio
 	f.Float64Var(&fl.tolerance, "tolerance", balance.DefaultTolerance, "how far a broker may be from the mean, as a share of it")
 	f.IntVar(&fl.maxMoves, "max-moves", 0, "partitions to copy at most (0: any number)")
 	f.StringVar(&fl.maxBytes, "max-bytes", "", "bytes to copy at most, such as 100GiB")
+	f.StringSliceVar(&fl.goals, "goals", balance.GoalNames(), "what to even out")
+	f.IntVar(&fl.minGain, "min-gain", 0, "least improvement: hundredths of what a move shifts by which it must bring two brokers nearer")
 	f.BoolVar(&fl.noLeaders, "no-leaders", false, "leave preferred leaders alone")
 	fl.add(f)
+	c.AddCommand(balanceStatusCmd(a))
 	return c
 }
 
 func (fl *balanceFlags) options() (balance.Options, error) {
-	o := balance.Options{Tolerance: fl.tolerance, MaxMoves: fl.maxMoves, NoLeaders: fl.noLeaders}
+	o := balance.Options{Tolerance: fl.tolerance, MaxMoves: fl.maxMoves, NoLeaders: fl.noLeaders, MinGain: float64(fl.minGain) / 100, Goals: []balance.Goal{}}
+	for _, name := range fl.goals {
+		g, ok := balance.ParseGoal(name)
+		if !ok {
+			return o, usagef("--goals %s: want some of %s", name, strings.Join(balance.GoalNames(), ", "))
+		}
+		o.Goals = append(o.Goals, g)
+	}
+	if fl.minGain < 0 || fl.minGain > 100 {
+		return o, usagef("--min-gain %d: want 0 to 100", fl.minGain)
+	}
 	if fl.tolerance <= 0 || fl.tolerance > 1 {
 		return o, usagef("--tolerance %v: want a share of the mean, above 0 and up to 1", fl.tolerance)
 	}

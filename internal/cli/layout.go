@@ -47,6 +47,7 @@ type layoutPart struct {
 	offline          []int32
 	adding, removing []int32
 	sizes            map[int32]int64 // by broker
+	in, out          int64           // bytes a second, where the cluster tells them
 }
 
 func (p *layoutPart) name() string { return fmt.Sprintf("%s-%d", p.topic, p.partition) }
@@ -100,7 +101,8 @@ func (l *layout) state() balance.State {
 	for i := range l.parts {
 		p := &l.parts[i]
 		s.Partitions = append(s.Partitions, balance.Partition{
-			Topic: p.topic, Partition: p.partition, Replicas: p.target(), Bytes: p.bytes(), Fixed: p.moving() || p.leader < 0,
+			Topic: p.topic, Partition: p.partition, Replicas: p.target(), Bytes: p.bytes(), In: p.in, Out: p.out,
+			Fixed: p.moving() || p.leader < 0,
 		})
 	}
 	return s

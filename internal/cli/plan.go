@@ -27,6 +27,7 @@ type moveRow struct {
 	To        []int32 `json:"to" col:"TO"`
 	Copy      int64   `json:"copy_bytes" col:"COPY,bytes"`
 	Status    string  `json:"status" col:"STATUS"`
+	Why       string  `json:"why,omitempty" col:"WHY"`
 	Error     string  `json:"error,omitempty" col:"ERROR,wide"`
 }
 
@@ -39,6 +40,10 @@ type planLoad struct {
 	LeadersAfter   int    `json:"preferred_leaders_after" col:"AFTER"`
 	Bytes          int64  `json:"bytes" col:"SIZE,bytes"`
 	BytesAfter     int64  `json:"bytes_after" col:"AFTER,bytes"`
+	In             int64  `json:"bytes_in_per_second" col:"IN/S,bytes"`
+	InAfter        int64  `json:"bytes_in_per_second_after" col:"AFTER,bytes"`
+	Out            int64  `json:"bytes_out_per_second" col:"OUT/S,bytes"`
+	OutAfter       int64  `json:"bytes_out_per_second_after" col:"AFTER,bytes"`
 	TakesNoReplica bool   `json:"takes_no_replicas" col:"CLOSED,wide"`
 }
 
@@ -78,7 +83,7 @@ func planOf(l *layout, moves []balance.Move, nothing string) movePlan {
 	plan := movePlan{Reassignment: reassignmentFile{Version: 1}, nothing: nothing}
 	for _, m := range moves {
 		plan.Moves = append(plan.Moves, moveRow{
-			Topic: m.Topic, Partition: m.Partition, From: m.From, To: m.To, Copy: m.CopyBytes(), Status: "planned",
+			Topic: m.Topic, Partition: m.Partition, From: m.From, To: m.To, Copy: m.CopyBytes(), Status: "planned", Why: m.Why,
 		})
 		plan.Copies += len(m.Adding())
 		plan.CopyBytes += m.CopyBytes()
@@ -93,6 +98,7 @@ func planOf(l *layout, moves []balance.Move, nothing string) movePlan {
 			Replicas: now.Replicas, ReplicasAfter: then[i].Replicas,
 			Leaders: now.Leaders, LeadersAfter: then[i].Leaders,
 			Bytes: now.Bytes, BytesAfter: then[i].Bytes,
+			In: now.In, InAfter: then[i].In, Out: now.Out, OutAfter: then[i].Out,
 			TakesNoReplica: !l.broker(now.Broker).takesReplicas(),
 		})
 	}
