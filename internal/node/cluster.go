@@ -47,6 +47,10 @@ func (n *Node) composeCluster(cfg *config) {
 		RequestTimeout: l.Duration("request.timeout.ms"),
 	})
 	n.api.Forwarder, n.api.Remote = n.uplink, n.remote
+	n.places, n.dirIDs = newPlaces(), map[string]base.TopicID{}
+	for _, d := range n.store.Dirs() {
+		n.dirIDs[d.Path] = d.DirectoryID
+	}
 	n.composeReplicas()
 	if n.observer != nil {
 		n.api.AwaitMetadata = n.acted.await

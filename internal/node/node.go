@@ -83,11 +83,13 @@ type Node struct {
 	ctl         *controller.Controller // nil where the node has no controller
 	observer    *controller.Observer   // nil where the controller tells the metadata
 	meta        controller.Metadata
-	uplink      *uplink.Uplink     // nil on a node alone, and on one without a broker
-	puller      *uplink.Uplink     // what other controllers are asked over; nil on a node alone
-	remote      *remote.Brokers    // nil on a node alone
-	fetchers    *replica.Fetchers  // nil on a node alone
-	replication *partition.Cluster // nil on a node alone
+	uplink      *uplink.Uplink          // nil on a node alone, and on one without a broker
+	puller      *uplink.Uplink          // what other controllers are asked over; nil on a node alone
+	remote      *remote.Brokers         // nil on a node alone
+	fetchers    *replica.Fetchers       // nil on a node alone
+	replication *partition.Cluster      // nil on a node alone
+	places      *places                 // nil on a node alone
+	dirIDs      map[string]base.TopicID // of the log directories, by path
 	throttles   struct{ leader, follower *quota.Replication }
 	raft        *raftLines   // to the other controllers
 	abrupt      atomic.Bool  // of tests: stop without handing over
@@ -252,7 +254,11 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
 				n.metadataDamage.Store(&d)
 			}
-		}, Moved: n.logMoved},
+		}, Moved: n.logMoved, DirOffline: func(string, error) {
+			if n.uplink != nil {
+				n.uplink.Wake() // what it led is to be led elsewhere
+			}
+		}},
 	}
 }
 
@@ -507,6 +513,7 @@ func (n *Node) Run(ctx context.Context) error {
 		start("replica fetchers", n.fetchers.Run)
 		start("in-sync sets", n.watchISR)
 		start("load reports", n.reportLoads)
+		start("directories of replicas", n.reportPlaces)
 		err = n.enter(ctx, fail)
 	case roles.Broker:
 		err = n.register(ctx)

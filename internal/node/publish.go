@@ -211,5 +211,8 @@ func (n *Node) logMoved(l *storage.Log) {
 	tp := l.TopicPartition()
 	if p, err := n.parts.Topic(tp.Topic).Partition(tp.Partition); err == nil && p.TopicID == l.TopicID() {
 		p.SetLog(l)
+		if n.places != nil {
+			n.places.put(place{p.TopicID, tp.Partition}, n.directoryOf(l))
+		}
 	}
 }

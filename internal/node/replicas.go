@@ -86,6 +86,7 @@ func (n *Node) openTopic(im *meta.Image, t, old *meta.Topic) {
 	for i, mp := range t.Partitions {
 		if p := topic.Parts[i]; p != nil && (p.LeaderEpoch() < 0 || !sameState(old, i, mp)) {
 			n.assume(p, mp)
+			n.checkPlace(p, mp)
 		}
 	}
 	n.parts.Put(topic)

@@ -99,7 +99,7 @@ func (m *Machine) checkDirs(req *kmsg.BrokerRegistrationRequest) error {
 	seen := map[base.TopicID]bool{}
 	for _, d := range req.LogDirs {
 		switch {
-		case reservedDir(d):
+		case meta.ReservedDir(d):
 			return refuse(kerr.InvalidRegistration, "Reserved directory ID in request")
 		case seen[d]:
 			return refuse(kerr.InvalidRegistration, "Duplicate directory ID in request")

@@ -18,22 +18,6 @@ const (
 	levelCordoned    int16 = 30
 )
 
-// Directory ids with a meaning of their own.
-var (
-	migratingDir = base.TopicID{}
-	lostDir      = base.TopicID{15: 2}
-)
-
-// reservedDir says whether an id stands for no directory.
-func reservedDir(id base.TopicID) bool {
-	for _, b := range id[:15] {
-		if b != 0 {
-			return false
-		}
-	}
-	return id[15] < 100
-}
-
 // elrEnabled says whether partitions keep eligible leader replicas (KIP-966).
 func (m *Machine) elrEnabled() bool { return m.image().Feature(elrVersion) > 0 }
 
@@ -71,9 +55,9 @@ func (m *Machine) online(p *meta.Partition, id int32) bool {
 		return true // of a level that knew no directories
 	}
 	switch dir := p.Directories[i]; dir {
-	case lostDir:
+	case meta.DirLost:
 		return false
-	case unassignedDir, migratingDir:
+	case meta.DirUnassigned, meta.DirMigrating:
 		return true
 	default:
 		return slices.Contains(b.LogDirs, dir)

@@ -239,7 +239,7 @@ func (c *partitionChange) directory(id int32) base.TopicID {
 	if i := slices.Index(c.p.Replicas, id); i >= 0 && i < len(c.p.Directories) {
 		return c.p.Directories[i]
 	} else if i >= 0 {
-		return unassignedDir
+		return meta.DirMigrating
 	}
 	return c.defaultDir(id)
 }

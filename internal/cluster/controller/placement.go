@@ -10,9 +10,6 @@ import (
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// unassignedDir stands for a replica whose log directory the broker chooses by itself.
-var unassignedDir = base.TopicID{15: 1}
-
 // placeTopic chooses the replicas of a topic's partitions, or checks those that the client chose.
 func (m *Machine) placeTopic(t *kmsg.CreateTopicsRequestCreatableTopic) ([][]int32, error) {
 	if len(t.Assignments) > 0 {
@@ -115,7 +112,7 @@ func (m *Machine) defaultDir(id int32) base.TopicID {
 	if b := m.image().Broker(id); b != nil && len(b.LogDirs) == 1 {
 		return b.LogDirs[0]
 	}
-	return unassignedDir
+	return meta.DirUnassigned
 }
 
 // CreatePartitions adds partitions to topics.

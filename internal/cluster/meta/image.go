@@ -91,20 +91,28 @@ func (b *Broker) Endpoint(listener string) (host string, port int32, ok bool) {
 	return "", 0, false
 }
 
-// reservedDirs are the first ids, which name no directory: one that was migrated, lost, or is not
-// known yet.
+// Ids that stand for no directory (DirectoryId): a replica that has not said where it is, one in a directory that
+// failed, and one of a level that knew no directories. The first hundred ids are kept for such.
+var (
+	DirUnassigned = base.TopicID{}
+	DirLost       = base.TopicID{15: 1}
+	DirMigrating  = base.TopicID{15: 2}
+)
+
 const reservedDirs = 100
+
+// ReservedDir says whether an id stands for no directory.
+func ReservedDir(id base.TopicID) bool {
+	return binary.BigEndian.Uint64(id[:8]) == 0 && binary.BigEndian.Uint64(id[8:]) < reservedDirs
+}
 
 // DirOffline says whether a directory that the metadata names is none of the broker's that work.
 func (b *Broker) DirOffline(id base.TopicID) bool {
-	if binary.BigEndian.Uint64(id[:8]) == 0 && binary.BigEndian.Uint64(id[8:]) < reservedDirs {
-		return id == lostDir
+	if ReservedDir(id) {
+		return id == DirLost
 	}
 	return !slices.Contains(b.LogDirs, id)
 }
-
-// lostDir is the id of "a directory that failed" (DirectoryId.LOST).
-var lostDir = base.TopicID{15: 1}
 
 // Endpoint is an address that a broker advertises.
 type Endpoint struct {
