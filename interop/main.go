@@ -66,6 +66,7 @@ func main() {
 
 func run() int {
 	targetFlag := flag.String("target", os.Getenv("INTEROP_BOOTSTRAP"), "logstead (built and started), kafka, or HOST:PORT")
+	nodes := flag.Int("nodes", 1, "how many nodes of the target are started; with several, suites that restart a broker are left out")
 	long := flag.Bool("long", false, "run the long suites too")
 	list := flag.Bool("list", false, "list the suites")
 	table := flag.Bool("matrix", false, "print which client does what, as docs/testing.md has it")
@@ -103,7 +104,11 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 2
 	}
-	r.target, err = newTarget(ctx, r, *targetFlag)
+	if *nodes > 1 {
+		r.target, err = newCluster(ctx, r, *targetFlag, *nodes)
+	} else {
+		r.target, err = newTarget(ctx, r, *targetFlag)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 2

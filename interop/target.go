@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +19,8 @@ import (
 type target struct {
 	name, addr string
 	node       node
+	// cluster is there in place of node where there are several.
+	cluster *local.Cluster
 	// dir holds the broker's log, data its files.
 	dir, data string
 }
@@ -42,6 +45,9 @@ func (t *target) alive() error {
 }
 
 func (t *target) stop() {
+	if t.cluster != nil {
+		t.cluster.Close()
+	}
 	if t.node == nil {
 		return
 	}
@@ -59,6 +65,25 @@ func (t *target) crash(ctx context.Context) error {
 		return fmt.Errorf("start after kill -9: %w", err)
 	}
 	return ready(ctx, t.addr)
+}
+
+// newCluster starts several nodes, whose internal topics have a replica on three of them. Suites that restart a broker
+// are left out.
+func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, error) {
+	if kind == "" {
+		kind = "logstead"
+	}
+	c, err := local.NewCluster(ctx, kind, filepath.Join(r.work, "nodes"), nodes)
+	if err != nil {
+		return nil, err
+	}
+	c.Set = []string{"group.initial.rebalance.delay.ms=0"}
+	t := &target{name: fmt.Sprintf("%d nodes of %s", nodes, kind), addr: c.Addr(1), cluster: c}
+	if err := errors.Join(c.Format(ctx), c.StartAll(ctx)); err != nil {
+		t.stop()
+		return nil, err
+	}
+	return t, ready(ctx, t.addr)
 }
 
 // newTarget starts or takes the broker that the flag names.
