@@ -26,6 +26,7 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
 	from := flag.String("from", "158fe20", "the earlier build that rolling begins with: a commit, or a binary")
+	only := flag.String("only", "", "only the steps with this in their names, after the start")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -33,7 +34,7 @@ func main() {
 	if which == "" {
 		which = "logstead"
 	}
-	failed, err := run(ctx, which, *from, *keep)
+	failed, err := run(ctx, which, *from, *only, *keep)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(2)
@@ -43,7 +44,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, which, from string, keep bool) (failed int, err error) {
+func run(ctx context.Context, which, from, only string, keep bool) (failed int, err error) {
 	root, err := local.Root(ctx)
 	if err != nil {
 		return 0, err
@@ -67,8 +68,9 @@ func run(ctx context.Context, which, from string, keep bool) (failed int, err er
 		if err != nil {
 			return failed, err
 		}
-		nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5"}
-		c := &cluster{Cluster: nodes, root: root}
+		nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5",
+			"broker.rack=rack-{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}
+		c := &cluster{Cluster: nodes, root: root, only: only}
 		answered, bad, err := c.check(ctx)
 		if err != nil {
 			return failed, fmt.Errorf("%s: %w", kind, err)
@@ -94,7 +96,7 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // cluster is three nodes of one kind.
 type cluster struct {
 	*local.Cluster
-	root string
+	root, only string
 }
 
 // tool runs one of Kafka's tools and returns everything that it says.
@@ -122,7 +124,10 @@ func (c *cluster) check(ctx context.Context) (answered map[string]string, failed
 		return nil, 0, err
 	}
 	answered = map[string]string{}
-	for _, s := range steps {
+	for i, s := range steps {
+		if i > 0 && !strings.Contains(s.name, c.only) {
+			continue
+		}
 		began := time.Now()
 		out, err := s.run(ctx, c)
 		answered[s.name] = out

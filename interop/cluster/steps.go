@@ -29,8 +29,8 @@ const (
 	versions    = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
-// steps are those of Kafka's tools, then those of logstead's command line, whose last takes a node out.
-var steps = append(slices.Clone(toolSteps), cliSteps...)
+// steps are those of Kafka's tools, what goes between brokers, then those of logstead's command line, whose last takes a node out.
+var steps = slices.Concat(toolSteps, replicationSteps, cliSteps)
 
 // step is one check. What it returns is compared between the two kinds of cluster.
 type step struct {

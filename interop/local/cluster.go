@@ -24,7 +24,7 @@ type Cluster struct {
 	Dir string
 	// Binary is the logstead that is run and whose command line is tried. Each may be set until a node is started.
 	Binary string
-	// Set are further settings of every node, of the form key=value.
+	// Set are further settings of every node, of the form key=value; {id} is the node's id.
 	Set []string
 	// MetadataVersion is what the directories are formatted with, as the command line names it; empty is the newest.
 	MetadataVersion string
@@ -125,7 +125,8 @@ func (c *Cluster) Format(ctx context.Context) error {
 		if err := os.MkdirAll(n.dir, 0o755); err != nil {
 			return err
 		}
-		text := strings.Join(append([]string{
+		set := strings.ReplaceAll(strings.Join(c.Set, "\n"), "{id}", strconv.Itoa(i+1))
+		text := strings.Join([]string{
 			"process.roles=broker,controller",
 			"node.id=" + strconv.Itoa(i+1),
 			"controller.quorum.voters=" + strings.Join(voters, ","),
@@ -134,7 +135,8 @@ func (c *Cluster) Format(ctx context.Context) error {
 			"log.dirs=" + filepath.Join(n.dir, "data"),
 			"broker.session.timeout.ms=6000",
 			"replica.lag.time.max.ms=5000",
-		}, c.Set...), "\n") + "\n"
+			set,
+		}, "\n") + "\n"
 		argv := []string{c.Binary, "storage", "format", "--cluster-id", clusterID, "--config", c.properties(i + 1)}
 		if c.Kind == "kafka" {
 			argv = []string{c.script, "tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", c.properties(i + 1)}

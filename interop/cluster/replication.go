@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// replicationSteps are about what goes between brokers, and from followers to consumers. They leave no topic behind.
+var replicationSteps = []step{
+	{"reassign-partitions: at the rate of --throttle", throttledMove},
+	{"consumers read from the replica in their rack", readFromRack},
+}
+
+const (
+	pacedBytes = 24_000_000
+	pacedRate  = 2_000_000 // bytes a second
+	recordSize = 24_000
+)
+
+// filled makes a topic with these replicas and records.
+func (c *cluster) filled(ctx context.Context, cl *kgo.Client, topic, replicas string) error {
+	_, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", replicas)
+	if err != nil {
+		return err
+	}
+	var failed atomic.Pointer[error]
+	for range pacedBytes / recordSize {
+		cl.Produce(ctx, &kgo.Record{Topic: topic, Value: make([]byte, recordSize)}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	err = cl.Flush(ctx)
+	if p := failed.Load(); p != nil {
+		err = errors.Join(err, *p)
+	}
+	return err
+}
+
+func (c *cluster) kgo(o ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.MetadataMinAge(100 * time.Millisecond),
+	}, o...)...)
+}
+
+// throttledMove adds a replica with a throttle, measures how fast it fills, and holds that --verify removes what
+// --execute has set.
+func throttledMove(ctx context.Context, c *cluster) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	cl, err := c.kgo()
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
+	if err := c.filled(ctx, cl, "paced", "1:2"); err != nil {
+		return "", err
+	}
+	plan := filepath.Join(c.Dir, "paced.json")
+	text := `{"version":1,"partitions":[{"topic":"paced","partition":0,"replicas":[1,2,3]}]}`
+	if err := os.WriteFile(plan, []byte(text), 0o644); err != nil {
+		return "", err
+	}
+	executed := make(chan error, 1)
+	go func() {
+		_, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--throttle", strconv.Itoa(pacedRate))
+		executed <- err
+	}()
+	took, err := fillTime(ctx, adm)
+	if err = errors.Join(err, <-executed); err != nil {
+		return "", err
+	}
+	rate := pacedBytes / took.Seconds()
+	fmt.Printf("         %-8s copied %.1f MB in %.1f s: %.2f MB a second, the throttle is %.1f\n",
+		c.Kind, pacedBytes/1e6, took.Seconds(), rate/1e6, pacedRate/1e6)
+	if rate > 1.4*pacedRate || rate < 0.4*pacedRate {
+		return "", fmt.Errorf("copied at %.0f bytes a second, the throttle is %d", rate, pacedRate)
+	}
+	if n, err := throttleConfigs(ctx, adm); err != nil || n == 0 {
+		return "", fmt.Errorf("no throttle is set before --verify (%w)", err)
+	}
+	_, err = c.until(ctx, 30*time.Second, func() (string, error) {
+		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
+		if err == nil && !strings.Contains(out, "is completed") {
+			err = fmt.Errorf("not completed: %s", oneLine(out))
+		}
+		return "", err
+	})
+	if err != nil {
+		return "", err
+	}
+	return c.until(ctx, 20*time.Second, func() (string, error) {
+		n, err := throttleConfigs(ctx, adm)
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d throttles are left after --verify", n)
+		}
+		if err == nil {
+			_, err = c.admin(ctx, topics, "--delete", "--topic", "paced")
+		}
+		return "", err
+	})
+}
+
+// fillTime is how long the new replica took from its first bytes to all of them.
+func fillTime(ctx context.Context, adm *kadm.Client) (time.Duration, error) {
+	var first time.Time
+	for {
+		dirs, err := adm.DescribeBrokerLogDirs(ctx, 3, kadm.TopicsSet{"paced": {0: {}}})
+		if err != nil {
+			return 0, err
+		}
+		var size int64
+		for _, d := range dirs {
+			if p, ok := d.Topics.Lookup("paced", 0); ok {
+				size = p.Size
+			}
+		}
+		switch {
+		case size >= pacedBytes:
+			return time.Since(first), nil
+		case size > 0 && first.IsZero():
+			first = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("broker 3 has %d of %d bytes: %w", size, pacedBytes, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// throttleConfigs counts the throttles that the topic and the brokers have of their own.
+func throttleConfigs(ctx context.Context, adm *kadm.Client) (n int, err error) {
+	topic, err := adm.DescribeTopicConfigs(ctx, "paced")
+	if err != nil {
+		return 0, err
+	}
+	brokers, err := adm.DescribeBrokerConfigs(ctx, 1, 2, 3)
+	if err != nil {
+		return 0, err
+	}
+	for _, rc := range append(topic, brokers...) {
+		for _, cf := range rc.Configs {
+			own := cf.Source == 1 || cf.Source == 2 // the topic's, or this broker's
+			if own && strings.Contains(cf.Key, "replication.throttled") && cf.MaybeValue() != "" {
+				n++
+			}
+		}
+	}
+	return n, nil
+}
+
+// served counts the bytes of answers to fetches, by node. An empty answer is far below a record.
+type served [4]atomic.Int64
+
+func (s *served) OnBrokerRead(meta kgo.BrokerMetadata, key int16, n int, _, _ time.Duration, _ error) {
+	if key == 1 && meta.NodeID >= 1 && meta.NodeID <= 3 {
+		s[meta.NodeID].Add(int64(n))
+	}
+}
+
+// readFromRack has franz-go and the Java consumer read a topic with the rack of a follower.
+func readFromRack(ctx context.Context, c *cluster) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	producer, err := c.kgo()
+	if err != nil {
+		return "", err
+	}
+	defer producer.Close()
+	if err := c.filled(ctx, producer, "near", "1:2:3"); err != nil {
+		return "", err
+	}
+	var s served
+	cl, err := c.kgo(kgo.Rack("rack-3"), kgo.WithHooks(&s), kgo.ConsumeTopics("near"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	for n := 0; n < pacedBytes/recordSize; {
+		f := cl.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("%d of %d records: %w", n, pacedBytes/recordSize, ctx.Err())
+		}
+		n += f.NumRecords()
+	}
+	fmt.Printf("         %-8s franz-go in the rack of broker 3 got %d, %d and %d bytes from brokers 1 to 3\n",
+		c.Kind, s[1].Load(), s[2].Load(), s[3].Load())
+	if s[3].Load() < pacedBytes*9/10 {
+		return "", fmt.Errorf("the replica in the rack gave %d of %d bytes", s[3].Load(), pacedBytes)
+	}
+	out, err := c.admin(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic", "near", "--from-beginning",
+		"--max-messages", strconv.Itoa(pacedBytes/recordSize), "--timeout-ms", "30000",
+		"--formatter-property", "print.value=false", "--formatter-property", "print.partition=true",
+		"--command-property", "client.rack=rack-3")
+	if err != nil {
+		return "", err
+	}
+	if want := fmt.Sprintf("Processed a total of %d messages", pacedBytes/recordSize); !strings.Contains(out, want) {
+		return "", fmt.Errorf("no %q: %s", want, oneLine(out[max(0, len(out)-300):]))
+	}
+	_, err = c.admin(ctx, topics, "--delete", "--topic", "near")
+	return "", err
+}
