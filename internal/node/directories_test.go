@@ -17,11 +17,14 @@ func TestClusterKnowsDirectories(t *testing.T) {
 	c.replicated("orders", 8)
 	c.inSync("orders", 3)
 	c.eventually("the directory of each replica", func() bool {
-		dirs := c.nodes[2].image().Broker(2).LogDirs
+		dirs, topic := c.nodes[2].image().Broker(2).LogDirs, c.nodes[2].parts.Topic("orders")
+		if topic == nil {
+			return false
+		}
 		seen := map[base.TopicID]bool{}
 		for i, p := range c.up()[0].image().Topic("orders").Partitions {
 			dir := p.Directories[slices.Index(p.Replicas, 2)]
-			if dir != c.nodes[2].directoryOf(c.nodes[2].parts.Topic("orders").Parts[i].Log()) {
+			if dir != c.nodes[2].directoryOf(topic.Parts[i].Log()) {
 				return false
 			}
 			seen[dir] = true
