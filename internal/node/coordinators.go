@@ -24,8 +24,11 @@ const (
 	transactionsTopic = "__transaction_state"
 )
 
-// shardPartition is a partition of an internal topic as coord sees it.
-type shardPartition struct{ p *partition.Partition }
+// shardPartition is a partition of an internal topic as coord sees it, in the leader epoch that it was loaded in.
+type shardPartition struct {
+	p     *partition.Partition
+	epoch int32
+}
 
 // Append writes one of the coordinator's batches.
 func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptions) (int64, error) {
@@ -35,8 +38,8 @@ func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptio
 	return res.LastOffset, err
 }
 
-// Await waits for the high watermark.
-func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(until, fn) }
+// Await waits for the high watermark, of this leader epoch only: in a later one the offset may be another record's.
+func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(s.epoch, until, fn) }
 
 // scanBytes is how much of a coordinator's log is read at a time.
 const scanBytes = 1 << 20
@@ -86,9 +89,9 @@ func scanSome(log *storage.Log, at, end int64, fn func(b batch.Batch) error) (ne
 func (n *Node) loadShard(p *partition.Partition) {
 	switch i := p.TP.Partition; p.TP.Topic {
 	case offsetsTopic:
-		n.groups.Load(i, shardPartition{p}, n.newGroupMachine)
+		n.groups.Load(i, shardPartition{p, p.LeaderEpoch()}, n.newGroupMachine)
 	case transactionsTopic:
-		n.txns.Load(i, shardPartition{p}, func() *txn.Machine { return n.newTxnMachine(i, p) })
+		n.txns.Load(i, shardPartition{p, p.LeaderEpoch()}, func() *txn.Machine { return n.newTxnMachine(i, p) })
 	}
 }
 

@@ -74,14 +74,14 @@ func (n *node) coordinate(again bool) {
 func (n *node) loadShard(k tp, p *partition.Partition) {
 	switch k {
 	case offsetsKey:
-		n.coords.groups.Load(0, shardPartition{p}, func() *group.Machine {
+		n.coords.groups.Load(0, shardPartition{p, p.LeaderEpoch()}, func() *group.Machine {
 			n.w.reached("a group coordinator was loaded")
 			return group.New(group.Options{
 				Config: group.DefaultConfig(), Topics: func() group.Topics { return topicView{n.image} }, NewID: func() string { return n.newID().String() },
 			})
 		})
 	case txnKey:
-		n.coords.txns.Load(0, shardPartition{p}, func() *txn.Machine {
+		n.coords.txns.Load(0, shardPartition{p, p.LeaderEpoch()}, func() *txn.Machine {
 			n.w.reached("a transaction coordinator was loaded")
 			return txn.New(txn.Options{
 				CoordinatorEpoch: p.LeaderEpoch(), Config: txnConfig, ServerVersion: func() int16 { return 2 },
@@ -112,7 +112,10 @@ func (w *world) newProducerID() int64 {
 }
 
 // shardPartition is a partition of an internal topic as package coord sees it.
-type shardPartition struct{ p *partition.Partition }
+type shardPartition struct {
+	p     *partition.Partition
+	epoch int32
+}
 
 // Append writes one of the coordinator's batches.
 func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptions) (int64, error) {
@@ -121,7 +124,7 @@ func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptio
 }
 
 // Await waits for the high watermark.
-func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(until, fn) }
+func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(s.epoch, until, fn) }
 
 // Scan replays the log.
 func (s shardPartition) Scan(fn func(b batch.Batch) error) error {

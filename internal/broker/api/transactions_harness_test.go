@@ -252,7 +252,7 @@ func (s shard) Append(now time.Time, b batch.Batch, o coord.AppendOptions) (int6
 	return res.LastOffset, err
 }
 
-func (s shard) Await(until int64, fn func(error)) { s.p.AwaitHW(until, fn) }
+func (s shard) Await(until int64, fn func(error)) { s.p.AwaitHW(s.p.LeaderEpoch(), until, fn) }
 
 func (s shard) Scan(fn func(b batch.Batch) error) error {
 	log := s.p.Log()

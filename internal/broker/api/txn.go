@@ -240,7 +240,7 @@ func (b *Broker) WriteMarker(tp base.TopicPartition, m coord.Marker, done func(e
 		done(err)
 		return
 	}
-	p.AwaitHW(res.LastOffset+1, done)
+	p.AwaitHW(res.LeaderEpoch, res.LastOffset+1, done)
 }
 
 // writeGroupMarker answers NOT_LEADER_OR_FOLLOWER while the shard is not ready, which the

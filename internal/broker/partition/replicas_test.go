@@ -568,7 +568,7 @@ func TestDeposedLeaderAcknowledgesNothing(t *testing.T) {
 	a := g.replicas[0]
 	var heard error
 	g.must(g.produce(a))
-	a.p.Await(1, waiterFunc(func(err error) { heard = err }))
+	a.p.AwaitEpoch(a.p.LeaderEpoch(), 1, waiterFunc(func(err error) { heard = err }))
 	g.lead(1)
 	g.tell(a)
 	if !errors.Is(heard, kerr.NotLeaderForPartition) {

@@ -64,15 +64,15 @@ func (h *waitHeap) pop() hwWaiter {
 	}
 }
 
-// AwaitHW is Await with a function.
-func (p *Partition) AwaitHW(until int64, fire func(error)) { p.Await(until, waiterFunc(fire)) }
+// AwaitHW is AwaitEpoch with a function.
+func (p *Partition) AwaitHW(epoch int32, until int64, fire func(error)) {
+	p.AwaitEpoch(epoch, until, waiterFunc(fire))
+}
 
-// Await tells w once the high watermark has reached until, at once if it has already, or with an
-// error when the replica closes first. That happens on the goroutine that moved the watermark.
-func (p *Partition) Await(until int64, w Waiter) { p.AwaitEpoch(p.epoch.Load(), until, w) }
-
-// AwaitEpoch is Await for what was appended in a leader epoch: once that is over nobody can tell from
-// the high watermark whether these records stayed, and w hears that this replica does not lead.
+// AwaitEpoch tells w once the high watermark has reached until, at once if it has already, or with an
+// error when the replica closes first. That happens on the goroutine that moved the watermark. It is for what
+// was appended in a leader epoch: once that is over nobody can tell from the high watermark whether these
+// records stayed, and w hears that this replica does not lead.
 func (p *Partition) AwaitEpoch(epoch int32, until int64, w Waiter) {
 	p.mu.Lock()
 	if !p.leads.Load() || p.epoch.Load() != epoch {

@@ -318,7 +318,8 @@ func (c *cluster) committed(id, n int) {
 	end, err := c.produce(id, n)
 	c.must(err)
 	done := make(chan error, 1)
-	c.brokers[id].partition().AwaitHW(end, func(err error) { done <- err })
+	p := c.brokers[id].partition()
+	p.AwaitHW(p.LeaderEpoch(), end, func(err error) { done <- err })
 	select {
 	case err := <-done:
 		c.must(err)
@@ -449,7 +450,7 @@ func TestFollowerLeavesAndComesBack(t *testing.T) {
 		end, err = c.produce(0, 1)
 		c.must(err)
 		var late error
-		leader.AwaitHW(end, func(err error) { late = err })
+		leader.AwaitHW(leader.LeaderEpoch(), end, func(err error) { late = err })
 		c.until("the set shrinks to the leader", func() bool {
 			leader.Tick(time.Now(), 20*time.Millisecond)
 			return slices.Equal(c.isr(), []int32{0})
