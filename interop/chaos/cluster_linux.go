@@ -320,6 +320,20 @@ func (c *cluster) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
 	}, opts...)...)
 }
 
+// impatientClient is a producer that gives up within a second, on a record as on a connection.
+func (c *cluster) impatientClient(opts ...kgo.Opt) (*kgo.Client, error) {
+	dial := func(ctx context.Context, network, host string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+		defer cancel()
+		return c.fabric.dial(ctx, network, host)
+	}
+	return c.newClient(append([]kgo.Opt{
+		kgo.Dialer(dial), kgo.RequestTimeoutOverhead(300 * time.Millisecond), kgo.ProduceRequestTimeout(500 * time.Millisecond),
+		kgo.RecordRetries(0), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	}, opts...)...)
+}
+
 func retryPause(int) time.Duration { return 50 * time.Millisecond }
 
 func (c *cluster) node(id int32) *node {

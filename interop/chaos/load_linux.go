@@ -98,11 +98,7 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 		l.done.Go(func() { l.produce(ctx, cl, i, plainTopic, partitions, produceGap) })
 	}
 	for i := range probes {
-		cl, err := c.newClient(kgo.DefaultProduceTopic(probeTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-		if err != nil {
-			return l, err
-		}
-		l.done.Go(func() { l.probe(ctx, cl, int32(i)) })
+		l.done.Go(func() { l.probe(ctx, int32(i)) })
 	}
 	for i := range txnWriters {
 		l.done.Go(func() { l.transact(ctx, firstTxn+i) })
@@ -214,25 +210,43 @@ func (l *load) flush(cl *kgo.Client, writer int) {
 	}
 }
 
-// probe sends to one partition all the time, and notes when it is answered.
-func (l *load) probe(ctx context.Context, cl *kgo.Client, p int32) {
-	defer cl.Close()
+// probe sends one record after the other to one partition, and notes when it is answered. Its client waits for nothing
+// longer than a second, sends nothing twice and is thrown away when something fails: the gaps are then the cluster's, and
+// not those of a client that waits for a broker which has fallen silent.
+func (l *load) probe(ctx context.Context, p int32) {
+	var cl *kgo.Client
+	defer func() {
+		if cl != nil {
+			cl.Close()
+		}
+	}()
 	t := time.NewTicker(probeGap)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			l.flush(cl, probeWriter+int(p))
 			return
 		case <-t.C:
 		}
-		k := l.h.Begin(probeWriter+int(p), probeTopic, p)
-		cl.Produce(context.WithoutCancel(ctx), &kgo.Record{Partition: p, Value: value(k)}, func(r *kgo.Record, err error) {
-			l.settle(k, r, err)
-			if err == nil {
-				l.gaps.ack(p, time.Now())
+		if cl == nil {
+			var err error
+			if cl, err = l.c.impatientClient(kgo.DefaultProduceTopic(probeTopic)); err != nil {
+				l.h.Anomaly("client-error", "probe of partition %d: %v", p, err)
+				return
 			}
-		})
+		}
+		k := l.h.Begin(probeWriter+int(p), probeTopic, p)
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		r := &kgo.Record{Partition: p, Value: value(k)}
+		err := cl.ProduceSync(each, r).FirstErr()
+		cancel()
+		l.settle(k, r, err)
+		if err == nil {
+			l.gaps.ack(p, time.Now())
+			continue
+		}
+		go cl.Close() // which may wait for the broker
+		cl = nil
 	}
 }
 
