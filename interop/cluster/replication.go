@@ -203,7 +203,8 @@ func readFromRack(ctx context.Context, c *cluster) (string, error) {
 	if s[3].Load() < pacedBytes*9/10 {
 		return "", fmt.Errorf("the replica in the rack gave %d of %d bytes", s[3].Load(), pacedBytes)
 	}
-	out, err := c.admin(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic", "near", "--from-beginning",
+	out, err := c.admin(ctx, "org.apache.kafka.tools.consumer.ConsoleConsumer", "--topic", "near",
+		"--partition", "0", "--offset", "earliest", // without a group, whose topic the steps that follow would count
 		"--max-messages", strconv.Itoa(pacedBytes/recordSize), "--timeout-ms", "30000",
 		"--formatter-property", "print.value=false", "--formatter-property", "print.partition=true",
 		"--command-property", "client.rack=rack-3")
