@@ -109,14 +109,21 @@ func listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsReque
 	if err := p.CheckLeader(in.CurrentLeaderEpoch); err != nil {
 		return none, err
 	}
+	if req.ReplicaId != consumerReplica {
+		return lookUp(p, in.Timestamp, p.Log().EndOffset())
+	}
+	caughtUp := p.CaughtUp()
 	bound := p.HighWatermark()
-	switch {
-	case req.ReplicaId == debuggingReplica, req.ReplicaId >= 0:
-		bound = p.Log().EndOffset()
-	case partition.Isolation(req.IsolationLevel) == partition.ReadCommitted:
+	if partition.Isolation(req.IsolationLevel) == partition.ReadCommitted {
 		bound = p.LastStableOffset()
 	}
-	return lookUp(p, in.Timestamp, bound)
+	found, err := lookUp(p, in.Timestamp, bound)
+	if err == nil && !caughtUp && (in.Timestamp == tsLatest || found == none) {
+		// The end that the last leader told of may lie beyond what this one knows to be committed: an answer now could be
+		// one that goes back (KIP-207).
+		return none, kerr.OffsetNotAvailable
+	}
+	return found, err
 }
 
 func lookUp(p *partition.Partition, ts, bound int64) (storage.TimestampOffset, error) {

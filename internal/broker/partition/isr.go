@@ -96,6 +96,14 @@ func (p *Partition) committedLocked(own, before int64) int64 {
 	return max(hw, before)
 }
 
+// CaughtUp says whether the high watermark has come to where this leader epoch began: until then it may be
+// behind what the last leader had told.
+func (p *Partition) CaughtUp() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Log().HighWatermark() >= p.mu.repl.begin
+}
+
 // CheckMinInSync refuses what asks for all in-sync replicas while there are too few of them.
 func (p *Partition) CheckMinInSync() error {
 	if !p.remoted.Load() {

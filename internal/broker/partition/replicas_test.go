@@ -625,6 +625,30 @@ func TestFetchesOfAnOldEpochDoNotCount(t *testing.T) {
 	}
 }
 
+// TestCaughtUp: a new leader may know less to be committed than the last one had told.
+func TestCaughtUp(t *testing.T) {
+	g := newGroup(t, 1, 1)
+	a := g.replicas[0]
+	if !a.p.CaughtUp() {
+		t.Error("an empty log is behind where its leader epoch began")
+	}
+	g.must(g.produce(a))
+	g.lead(1)
+	g.tell(a)
+	g.lead(0)
+	g.tell(a)
+	g.sync(a)
+	if a.p.CaughtUp() {
+		t.Errorf("high watermark %d counts as past the record that the leader epoch began behind", a.p.HighWatermark())
+	}
+	for _, id := range []int32{1, 2} {
+		a.p.FollowerFetched(FollowerFetch{ID: id, Offset: 1, LeaderEpoch: a.p.LeaderEpoch(), Now: g.now})
+	}
+	if !a.p.CaughtUp() {
+		t.Errorf("high watermark %d, which all have, does not", a.p.HighWatermark())
+	}
+}
+
 // TestLateFetchOfARestartedBroker: what a broker asked for before it restarted does not count after it
 // (KIP-903).
 func TestLateFetchOfARestartedBroker(t *testing.T) {
