@@ -24,14 +24,14 @@ func clusterBalanceCmd(a *App) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "balance",
 		Short: "Even out disks, traffic, replicas and leaders over the brokers",
-		Long: `Plan moves that even out what brokers hold, and show the plan; nothing is moved without --execute. Replicas of
-a partition that share a rack are spread first. Then what brokers hold and carry is brought within --tolerance of
-the mean, with few moves, and preferred leaders are evened out, which copies nothing. WHY names the goal that a move
-serves, with how far both brokers are from the mean before it.
+		Long: `Plan moves that even out what brokers hold, and show the plan; nothing is moved without --execute. Replicas
+of a partition that share a rack are spread first. Then what brokers hold and carry is brought within
+--tolerance of the mean, with few moves, and preferred leaders are evened out, which copies nothing. WHY
+names the goal that a move serves, with how far both brokers are from the mean before it.
 
-Goals are disk, bytes-in, bytes-out, count (of replicas) and leaders. Bytes in and out are averages that logstead's
-active controller knows; Apache Kafka tells none, and they are left out there. logstead cluster balance status shows what
-the controller does by itself.
+Goals are disk, bytes-in, bytes-out, count (of replicas) and leaders. Bytes in and out are averages that
+logstead's active controller knows; Apache Kafka tells none, and they are left out there. logstead cluster
+balance status shows what the controller does by itself.
 
 A plan never changes a replication factor, never gives a broker two replicas of a partition, never puts a
 partition on fewer racks, and passes over brokers that are cordoned and partitions that are moving.`,

@@ -80,9 +80,9 @@ func balanceStatusCmd(a *App) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show what the active controller does for balance by itself",
-		Long: `Show whether continuous balancing is on (logstead.balance.enable), what it does or waits for, what it has done
-since this controller is the active one, and what each broker holds and carries, as it has reported. Apache Kafka has
-nothing of the kind.`,
+		Long: `Show whether continuous balancing is on (logstead.balance.enable), what it does or waits for, what it has
+done since this controller is the active one, and what each broker holds and carries, as it has reported.
+Apache Kafka has nothing of the kind.`,
 		Example: examples("", "logstead cluster balance status", "", "logstead cluster balance status -o json"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
