@@ -143,17 +143,21 @@ func (c *trio) reassigning() (n int) {
 	return n
 }
 
-// noThrottles holds that nothing of balancing's throttles is left.
+// noThrottles holds that nothing of balancing's throttles is left, once this node has heard of it.
 func (c *trio) noThrottles() {
 	c.t.Helper()
-	im := c.up()[0].image()
-	for r := range im.ConfigResources() {
-		for name := range im.Configs(r) {
-			if strings.Contains(name, "throttled") {
-				c.t.Errorf("%+v has %s still", r, name)
+	c.eventually("no throttles", func() bool {
+		im := c.up()[0].image()
+		for r := range im.ConfigResources() {
+			for name := range im.Configs(r) {
+				if strings.Contains(name, "throttled") {
+					return false
+				}
 			}
 		}
-	}
+		return true
+	})
+	im := c.up()[0].image()
 	if v, ok := im.Configs(meta.Resource{Type: meta.ResourceBroker})["logstead.balance.enable"]; !ok || v != "true" {
 		c.t.Errorf("logstead.balance.enable is %q", v)
 	}
