@@ -26,7 +26,8 @@ public class Streams {
             for (String t : List.of(lines, labels, counts, joined)) topics.add(new NewTopic(t, 2, (short) 1));
             a.createTopics(topics).all().get();
         }
-        long base = 1_700_000_000_000L;
+        // Of the last twenty minutes: what is older than its topic's retention may be deleted at any look of the broker's.
+        long base = System.currentTimeMillis() - 20 * 60_000L;
         // Older than every word: of records of the same time Streams may take the word first, which then finds no label.
         try (KafkaProducer<String, String> p = producer()) {
             for (int i = 0; i < 20; i++) p.send(new ProducerRecord<>(labels, null, base - 1, "w" + i, "label-" + i));
