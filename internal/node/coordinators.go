@@ -41,49 +41,8 @@ func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptio
 // Await waits for the high watermark, of this leader epoch only: in a later one the offset may be another record's.
 func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(s.epoch, until, fn) }
 
-// scanBytes is how much of a coordinator's log is read at a time.
-const scanBytes = 1 << 20
-
 // Scan replays the log.
-func (s shardPartition) Scan(fn func(b batch.Batch) error) error {
-	log := s.p.Log()
-	for at, end := log.StartOffset(), log.EndOffset(); at < end; {
-		next, err := scanSome(log, at, end, fn)
-		if err != nil {
-			return err
-		}
-		if next <= at {
-			return nil // what follows is gone: compaction left no batch up to the end
-		}
-		at = next
-	}
-	return nil
-}
-
-func scanSome(log *storage.Log, at, end int64, fn func(b batch.Batch) error) (next int64, err error) {
-	rng, err := log.Read(at, scanBytes, end, true)
-	if err != nil || rng == nil {
-		return at, err
-	}
-	defer rng.Release()
-	buf := make([]byte, rng.Len())
-	if _, err := rng.ReadAt(buf, 0); err != nil {
-		return at, err
-	}
-	next = at
-	for len(buf) > 0 {
-		b, rest, err := batch.Next(buf)
-		if err != nil {
-			return at, err
-		}
-		next = b.LastOffset() + 1
-		if err := fn(b); err != nil {
-			return at, err
-		}
-		buf = rest
-	}
-	return next, nil
-}
+func (s shardPartition) Scan(fn func(b batch.Batch) error) error { return s.p.Scan(fn) }
 
 // loadShard makes this broker the coordinator of a partition that it has begun to lead.
 func (n *Node) loadShard(p *partition.Partition) {

@@ -127,32 +127,7 @@ func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptio
 func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(s.epoch, until, fn) }
 
 // Scan replays the log.
-func (s shardPartition) Scan(fn func(b batch.Batch) error) error {
-	for at, end := s.p.Log().StartOffset(), s.p.Log().EndOffset(); at < end; {
-		rng, err := s.p.Log().Read(at, 1<<20, end, true)
-		if err != nil {
-			return err
-		}
-		data, err := bytesOf(rng)
-		if err != nil {
-			return err
-		}
-		if len(data) == 0 {
-			return nil
-		}
-		for len(data) > 0 {
-			var b batch.Batch
-			if b, data, err = batch.Next(data); err != nil {
-				return err
-			}
-			if err := fn(b); err != nil {
-				return err
-			}
-			at = b.LastOffset() + 1
-		}
-	}
-	return nil
-}
+func (s shardPartition) Scan(fn func(b batch.Batch) error) error { return s.p.Scan(fn) }
 
 // topicView is the metadata as groups see it.
 type topicView struct{ *meta.Image }
