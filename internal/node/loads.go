@@ -47,7 +47,7 @@ func (n *Node) loads(meter *balance.Meter) (pieces []*balance.Report) {
 		t := p.Traffic()
 		totals = append(totals, balance.PartitionLoad{
 			Key:   balance.Key{Topic: p.TopicID, Partition: p.TP.Partition},
-			Bytes: p.Log().Size(), In: t.BytesIn, Out: t.BytesOut,
+			Bytes: p.Log().Size(), In: t.BytesIn, Out: t.BytesOut + t.CopiedOut,
 		})
 	}
 	slices.SortFunc(totals, func(a, b balance.PartitionLoad) int { return bytes.Compare(a.Topic[:], b.Topic[:]) })
@@ -94,6 +94,15 @@ func notPreferred(im *meta.Image) (count int64) {
 	for t := range im.Topics() {
 		for _, p := range t.Partitions {
 			count += bit(p.Leader != p.Replicas[0])
+		}
+	}
+	return count
+}
+
+func leaderless(im *meta.Image) (count int64) {
+	for t := range im.Topics() {
+		for _, p := range t.Partitions {
+			count += bit(p.Leader < 0)
 		}
 	}
 	return count

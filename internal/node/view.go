@@ -22,6 +22,7 @@ type partitionView struct {
 	minISR            int
 	leader, preferred int32
 	offline           bool
+	leads             bool // this node does
 }
 
 // topicView is one topic in a scrape.
@@ -29,6 +30,7 @@ type topicView struct {
 	name                          string
 	partitions                    int
 	bytesIn, bytesOut, messagesIn int64
+	copiedIn, copiedOut           int64
 }
 
 type brokerView struct{ id, address string }
@@ -56,6 +58,13 @@ func (v *view) calls(name string) int64 {
 		}
 	}
 	return 0
+}
+
+func (v *view) sum(of func(*topicView) int64) (n int64) {
+	for i := range v.topics {
+		n += of(&v.topics[i])
+	}
+	return n
 }
 
 func (v *view) count(is func(*partitionView) bool) (n int64) {
@@ -95,10 +104,12 @@ func (n *Node) viewTopic(v *view, t *meta.Topic) {
 		}
 		tr := p.Traffic()
 		tv.bytesIn, tv.bytesOut, tv.messagesIn = tv.bytesIn+tr.BytesIn, tv.bytesOut+tr.BytesOut, tv.messagesIn+tr.MessagesIn
+		tv.copiedIn, tv.copiedOut = tv.copiedIn+tr.CopiedIn, tv.copiedOut+tr.CopiedOut
 		pv := partitionView{
 			topic: t.Name, index: int32(i), number: strconv.Itoa(i), start: p.Log().StartOffset(), hw: p.HighWatermark(),
 			size: p.Log().Size(), replicas: len(mp.Replicas), isr: len(mp.ISR), minISR: p.Settings().MinInSync,
 			leader: mp.Leader, preferred: mp.Replicas[0], offline: p.Log().Offline(),
+			leads: p.IsLeader(),
 		}
 		v.parts = append(v.parts, pv)
 	}

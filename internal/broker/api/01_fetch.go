@@ -423,6 +423,9 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 		}
 	}
 	if p.res.Range != nil {
+		if part, err := p.topic.Partition(p.key.part); err == nil {
+			part.Sent(p.res.Range.Len(), f.replica >= 0)
+		}
 		out.Records = kmsg.Records{Ext: p.res.Range} // the connection releases it once it is sent
 		p.res.Range = nil
 	}

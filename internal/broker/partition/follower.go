@@ -49,6 +49,7 @@ func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart i
 	if err := p.appendReplica(good, storage.AppendOptions{LeaderEpoch: epoch, Now: now}, s); err != nil {
 		return err
 	}
+	p.copiedIn.Add(int64(len(good)))
 	if bad != nil {
 		return fmt.Errorf("%s: what the leader sent for offset %d: %w", p.TP, p.Log().EndOffset(), bad)
 	}

@@ -58,6 +58,7 @@ type Partition struct {
 	ends waitList // fetches, of followers mostly, waiting for the log to grow
 
 	bytesIn, messagesIn, bytesOut atomic.Int64
+	copiedIn, copiedOut           atomic.Int64 // between replicas
 }
 
 // Settings are the topic configs that the append and read paths use; an immutable snapshot.
@@ -217,12 +218,24 @@ func (p *Partition) LastStableOffset() int64 {
 	return hw
 }
 
-// Traffic is what has gone in and out since the broker started.
-type Traffic struct{ BytesIn, MessagesIn, BytesOut int64 }
+// Traffic is what has gone in and out since the broker started: with clients, and with other replicas.
+type Traffic struct {
+	BytesIn, MessagesIn, BytesOut int64
+	CopiedIn, CopiedOut           int64
+}
 
 // Traffic reads the counters.
 func (p *Partition) Traffic() Traffic {
-	return Traffic{p.bytesIn.Load(), p.messagesIn.Load(), p.bytesOut.Load()}
+	return Traffic{p.bytesIn.Load(), p.messagesIn.Load(), p.bytesOut.Load(), p.copiedIn.Load(), p.copiedOut.Load()}
+}
+
+// Sent counts bytes of records that a fetch is answered with.
+func (p *Partition) Sent(bytes int, toFollower bool) {
+	if toFollower {
+		p.copiedOut.Add(int64(bytes))
+		return
+	}
+	p.bytesOut.Add(int64(bytes))
 }
 
 // Close ends the replica: whoever waits gets err, and so does every later append.

@@ -94,7 +94,6 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if r.Isolation == ReadCommitted {
 		res.Aborted = p.Log().AbortedTxns(r.Offset, min(bound, rng.NextOffset))
 	}
-	p.bytesOut.Add(int64(rng.Len()))
 	res.Range = rng
 	return res, nil
 }
