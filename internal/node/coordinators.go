@@ -38,7 +38,7 @@ func (s shardPartition) Append(now time.Time, b batch.Batch, o coord.AppendOptio
 	return res.LastOffset, err
 }
 
-// Await waits for the high watermark, of this leader epoch only: in a later one the offset may be another record's.
+// Await waits for the high watermark while this broker leads on: once it has followed, the offset may be another record's.
 func (s shardPartition) Await(until int64, fn func(error)) { s.p.AwaitHW(s.epoch, until, fn) }
 
 // Scan replays the log.

@@ -43,6 +43,7 @@ type replication struct {
 	self     int32
 	state    State    // as the controller decided last
 	begin    int64    // where the leader epoch began
+	since    int32    // the leader epoch since which this replica leads, without having followed between
 	remotes  []remote // the other replicas
 	proposed []int32  // the set that the controller was asked for; nil if nothing is under way
 	shrinks  int64

@@ -96,6 +96,7 @@ func Open(tp base.TopicPartition, id base.TopicID, log *storage.Log, epoch int32
 	p := New(tp, id, log, s)
 	p.leads.Store(true)
 	p.epoch.Store(epoch)
+	p.mu.repl.since = epoch
 	log.Lead(epoch)
 	p.advance()
 	return p

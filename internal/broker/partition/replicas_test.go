@@ -607,6 +607,27 @@ func TestAckOfAnOldEpochIsNotGiven(t *testing.T) {
 	}
 }
 
+// TestAckOfAnEpochBefore: a leader that goes on in a new epoch, because a replica was moved away, has all that it
+// wrote, and who waits for that is answered. A coordinator waits in the epoch in which it was loaded.
+func TestAckOfAnEpochBefore(t *testing.T) {
+	g := newGroup(t, 1, 1)
+	a := g.replicas[0]
+	g.must(g.produce(a))
+	g.state.ISR = []int32{0}
+	g.lead(0)
+	g.tell(a)
+	heard := errors.New("nothing")
+	a.p.AwaitEpoch(0, 1, waiterFunc(func(err error) { heard = err }))
+	g.sync(a)
+	if heard != nil {
+		t.Errorf("the waiter of epoch 0 heard %v in epoch 1 of the same leader, want that its record is committed", heard)
+	}
+	a.p.AwaitEpoch(2, 1, waiterFunc(func(err error) { heard = err }))
+	if !errors.Is(heard, kerr.NotLeaderForPartition) {
+		t.Errorf("the waiter of an epoch that is to come heard %v, want NOT_LEADER_OR_FOLLOWER", heard)
+	}
+}
+
 // TestFetchesOfAnOldEpochDoNotCount: what followers had stored in an earlier leader epoch they may have cut since.
 func TestFetchesOfAnOldEpochDoNotCount(t *testing.T) {
 	g := newGroup(t, 1, 1)

@@ -33,6 +33,9 @@ func (p *Partition) MakeLeader(self int32, mp State, now time.Time) bool {
 		return false // older than what is known
 	}
 	began := !p.leads.Load() || mp.LeaderEpoch > p.epoch.Load()
+	if !p.leads.Load() {
+		r.since = mp.LeaderEpoch
+	}
 	if began {
 		p.Log().Lead(mp.LeaderEpoch)
 		r.begin = p.Log().EndOffset()

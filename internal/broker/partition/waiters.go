@@ -71,11 +71,12 @@ func (p *Partition) AwaitHW(epoch int32, until int64, fire func(error)) {
 
 // AwaitEpoch tells w once the high watermark has reached until, at once if it has already, or with an
 // error when the replica closes first. That happens on the goroutine that moved the watermark. It is for what
-// was appended in a leader epoch: once that is over nobody can tell from the high watermark whether these
-// records stayed, and w hears that this replica does not lead.
+// was appended in a leader epoch: once this replica has followed since, nobody can tell from the high watermark
+// whether these records stayed, and w hears that it does not lead. One that goes on leading in a later
+// epoch, as when a replica was moved away, has them still.
 func (p *Partition) AwaitEpoch(epoch int32, until int64, w Waiter) {
 	p.mu.Lock()
-	if !p.leads.Load() || p.epoch.Load() != epoch {
+	if !p.leads.Load() || epoch < p.mu.repl.since || epoch > p.epoch.Load() {
 		p.mu.Unlock()
 		w.Reached(kerr.NotLeaderForPartition)
 		return
