@@ -1,5 +1,5 @@
 # What people and .ci/run call. Every target works on a fresh machine with Go; the suites install the rest.
-.PHONY: build test check fuzz race interop interop-long diff model chaos teeth hostile fault bench bench-cluster profile generate sim soak
+.PHONY: build test check fuzz race interop interop-long interop3 diff model chaos teeth hostile fault bench bench-cluster profile generate sim soak
 
 build:            ## the binary, in ./bin
 	go build -trimpath -ldflags "-s -w" -o bin/logstead ./cmd/logstead
@@ -22,6 +22,9 @@ sim:              ## thousands of histories of a cluster in one process
 
 interop:          ## real clients of seven languages against logstead
 	go run ./interop
+
+interop3:         ## the same against three nodes, with three replicas of everything
+	go run ./interop -nodes 3
 
 interop-long:     ## with MirrorMaker 2, kaskade and the Rust client
 	go run ./interop -long

@@ -102,10 +102,10 @@ func connectDistributed(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	id := r.id + "-connect"
+	id, replicas := r.id+"-connect", strconv.Itoa(r.target.replicas())
 	if err := errors.Join(os.WriteFile(in, []byte(lines(500)), 0o644), properties(filepath.Join(dir, "worker.properties"), r.worker(
 		"group.id="+id, "config.storage.topic="+id+"-configs", "offset.storage.topic="+id+"-offsets", "status.storage.topic="+id+"-status",
-		"config.storage.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
+		"config.storage.replication.factor="+replicas, "offset.storage.replication.factor="+replicas, "status.storage.replication.factor="+replicas,
 		"offset.storage.partitions=5", "status.storage.partitions=2", "exactly.once.source.support=enabled",
 		"session.timeout.ms=6000", "heartbeat.interval.ms=1000", "scheduled.rebalance.max.delay.ms=1000", fmt.Sprintf("listeners=http://127.0.0.1:%d", port))...)); err != nil {
 		return err

@@ -11,7 +11,8 @@ import (
 )
 
 // driver is a client library with a small program around it. Every such program knows the same commands, given as
-// COMMAND key=value..., and finds the broker in the environment variable BOOTSTRAP:
+// COMMAND key=value..., and finds the broker in the environment variable BOOTSTRAP; NODES says how many brokers there
+// are, REPLICAS how many replicas its topics get:
 //
 //	produce topic= file= codec= [from= count=]  sends the lines KEY TAB VALUE of a file in order, keyed, with the
 //	                                            murmur2 partitioner and acks=all; prints "acked N"
@@ -28,7 +29,8 @@ type driver struct {
 	can        string
 	// limit is how long a smoke run may take.
 	limit time.Duration
-	long  bool
+	// long and again are the suite's.
+	long, again bool
 	// argv is the program, with the cache directory given.
 	argv func(r *Run) []string
 }
@@ -61,8 +63,8 @@ func drivers() []driver {
 	}
 	return []driver{
 		{name: "java-4.3", part: "java", can: "produce consume move", limit: 6 * time.Minute, argv: java("4")},
-		{name: "java-3.9", part: "java", can: "produce consume move", limit: 5 * time.Minute, argv: java("3")},
-		{name: "java-2.8", part: "java", can: "produce consume move", limit: 5 * time.Minute, argv: java("2")},
+		{name: "java-3.9", part: "java", again: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("3")},
+		{name: "java-2.8", part: "java", again: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("2")},
 		{name: "confluent-python", part: "python", can: "produce consume move", limit: 5 * time.Minute, argv: python("confluent.py")},
 		{name: "aiokafka", part: "python", can: "produce consume", limit: 4 * time.Minute, argv: python("aio.py")},
 		{name: "kafka-python", part: "python", can: "produce consume", limit: 4 * time.Minute, argv: python("kpython.py")},
@@ -92,7 +94,11 @@ func (d driver) command(r *Run, verb string, kv ...string) []string {
 	return append(append(d.argv(r), verb), kv...)
 }
 
-func (r *Run) bootstrapEnv() []string { return []string{"BOOTSTRAP=" + r.target.addr} }
+func (r *Run) bootstrapEnv() []string {
+	return []string{
+		"BOOTSTRAP=" + r.target.addr, "NODES=" + strconv.Itoa(r.target.nodes), "REPLICAS=" + strconv.Itoa(r.target.replicas()),
+	}
+}
 
 // smoke runs a client's own checks and turns the lines it prints into rows.
 func smoke(d driver) func(context.Context, *Run) {

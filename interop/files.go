@@ -37,7 +37,7 @@ func files(ctx context.Context, r *Run) {
 		if err := r.target.node.Start(ctx); err != nil {
 			return err
 		}
-		if err := ready(ctx, r.target.addr); err != nil {
+		if err := r.target.ready(ctx); err != nil {
 			return err
 		}
 		after, err := r.readCommitted(ctx, topic)

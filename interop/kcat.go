@@ -80,7 +80,7 @@ func (r *Run) createTopic(ctx context.Context, name string, partitions int, conf
 		k, v, _ := strings.Cut(c, "=")
 		cfg[k] = &v
 	}
-	if _, err := adm.CreateTopic(ctx, int32(partitions), 1, cfg, name); err != nil {
+	if _, err := adm.CreateTopic(ctx, int32(partitions), int16(r.target.replicas()), cfg, name); err != nil {
 		return fmt.Errorf("create topic %s with %s partitions: %w", name, strconv.Itoa(partitions), err)
 	}
 	for {

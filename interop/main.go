@@ -2,7 +2,9 @@
 // prints one line for each thing tried.
 //
 //	go run ./interop [flags] [suite...]
+//	go run ./interop -nodes 3 [flags] [suite...]
 //
+// The second form starts three nodes: topics have three replicas then, internal ones too, and a kill takes all nodes.
 // It owns the running of foreign programs: installing them (setup.sh), starting them with a time limit, and
 // reading what they print. It must not know anything of the broker's insides: the target is an address, and where
 // a suite must kill or restart the broker, a process with a data directory. Without a target it builds and starts
@@ -37,9 +39,11 @@ type suite struct {
 	parts []string
 	// long suites run only when they are named, or with -long.
 	long bool
-	// restarts says that the suite kills or restarts the broker or reads its files.
-	restarts bool
-	run      func(context.Context, *Run)
+	// again says that a newer version of the client has a suite too: on several nodes it is as if it were long.
+	again bool
+	// reads says that the suite reads the files of the only broker and restarts it.
+	reads bool
+	run   func(context.Context, *Run)
 }
 
 func suites() []suite {
@@ -48,7 +52,7 @@ func suites() []suite {
 		{name: "flights", parts: []string{"java", "data", "python", "node", "go", "kcat"}, run: flights},
 	}
 	for _, d := range drivers() {
-		all = append(all, suite{name: "smoke-" + d.name, parts: []string{d.part}, long: d.long, run: smoke(d)})
+		all = append(all, suite{name: "smoke-" + d.name, parts: []string{d.part}, long: d.long, again: d.again, run: smoke(d)})
 	}
 	return append(all,
 		suite{name: "kcat", parts: []string{"kcat"}, run: kcat},
@@ -56,7 +60,7 @@ func suites() []suite {
 		suite{name: "streams", parts: []string{"java"}, run: streams},
 		suite{name: "connect", parts: []string{"java"}, run: connect},
 		suite{name: "mirror", parts: []string{"java"}, long: true, run: mirror},
-		suite{name: "files", parts: []string{"java"}, restarts: true, run: files},
+		suite{name: "files", parts: []string{"java"}, reads: true, run: files},
 	)
 }
 
@@ -66,7 +70,7 @@ func main() {
 
 func run() int {
 	targetFlag := flag.String("target", os.Getenv("INTEROP_BOOTSTRAP"), "logstead (built and started), kafka, or HOST:PORT")
-	nodes := flag.Int("nodes", 1, "how many nodes of the target are started; with several, suites that restart a broker are left out")
+	nodes := flag.Int("nodes", 1, "how many nodes of the target are started; topics then have three replicas, and the suite that reads a broker's files is left out")
 	long := flag.Bool("long", false, "run the long suites too")
 	list := flag.Bool("list", false, "list the suites")
 	table := flag.Bool("matrix", false, "print which client does what, as docs/testing.md has it")
@@ -77,7 +81,7 @@ func run() int {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	chosen := choose(flag.Args(), *long)
+	chosen := choose(flag.Args(), *long, *nodes)
 	if *list {
 		for _, s := range suites() {
 			fmt.Println(s.name)
@@ -129,8 +133,8 @@ func (r *Run) play(ctx context.Context, suites []suite) {
 		if ctx.Err() != nil {
 			return
 		}
-		if s.restarts && !r.target.restartable() {
-			fmt.Printf("%-16s %-34s %-6s\n", s.name, "needs a broker of our own", "left")
+		if s.reads && r.target.node == nil {
+			fmt.Printf("%-16s %-34s %-6s\n", s.name, "needs a single broker of our own", "left")
 			continue
 		}
 		r.suite = s.name
@@ -167,11 +171,12 @@ func (r *Run) secondTry(ctx context.Context, failed []suite) {
 	}
 }
 
-// choose returns the suites whose names match the patterns; without patterns all, the long ones with long only.
-func choose(patterns []string, long bool) []suite {
+// choose returns the suites whose names match the patterns; without patterns all, the long ones with long only, and on
+// several nodes so too those of older versions and the one that reads the files of a single broker.
+func choose(patterns []string, long bool, nodes int) []suite {
 	return slices.DeleteFunc(suites(), func(s suite) bool {
 		if len(patterns) == 0 {
-			return s.long && !long
+			return s.reads && nodes > 1 || !long && (s.long || s.again && nodes > 1)
 		}
 		return !slices.ContainsFunc(patterns, func(p string) bool {
 			ok, err := path.Match(p, s.name)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -49,8 +50,8 @@ func mirrorWith(ctx context.Context, r *Run, dir, other string) error {
 		clients[alias] = cl
 	}
 	ways := []*way{
-		{from: clients["here"], to: clients["there"], toAddr: other, topic: r.id + "-mirror-a", remote: "here." + r.id + "-mirror-a"},
-		{from: clients["there"], to: clients["here"], toAddr: r.target.addr, topic: r.id + "-mirror-b", remote: "there." + r.id + "-mirror-b"},
+		{replicas: r.target.replicas(), from: clients["here"], to: clients["there"], toAddr: other, topic: r.id + "-mirror-a", remote: "here." + r.id + "-mirror-a"},
+		{replicas: 1, from: clients["there"], to: clients["here"], toAddr: r.target.addr, topic: r.id + "-mirror-b", remote: "there." + r.id + "-mirror-b"},
 	}
 	for _, w := range ways {
 		w.values = map[string]string{}
@@ -85,12 +86,16 @@ func mirrorWith(ctx context.Context, r *Run, dir, other string) error {
 // position amid the records may never be translated, whatever the brokers do. Here a note is due for each record, and a
 // flush every second sends what waits: the end of a partition is always translated, and exactly.
 func startMirrorMaker(ctx context.Context, r *Run, dir, other string) (*member, error) {
-	file := filepath.Join(dir, "mm2.properties")
+	file, replicas := filepath.Join(dir, "mm2.properties"), strconv.Itoa(r.target.replicas())
 	if err := properties(file, "clusters=here,there", "here.bootstrap.servers="+r.target.addr, "there.bootstrap.servers="+other,
 		"here->there.enabled=true", "there->here.enabled=true", "topics="+r.id+"-mirror-.*", "groups="+r.id+"-mirror-.*",
 		"replication.factor=1", "checkpoints.topic.replication.factor=1", "heartbeats.topic.replication.factor=1",
 		"offset-syncs.topic.replication.factor=1", "offset.storage.replication.factor=1", "status.storage.replication.factor=1",
-		"config.storage.replication.factor=1", "refresh.topics.interval.seconds=2", "refresh.groups.interval.seconds=2",
+		"config.storage.replication.factor=1",
+		"here.offset.storage.replication.factor="+replicas, "here.status.storage.replication.factor="+replicas,
+		"here.config.storage.replication.factor="+replicas, "here->there.offset-syncs.topic.replication.factor="+replicas,
+		"there->here.replication.factor="+replicas, "there->here.checkpoints.topic.replication.factor="+replicas,
+		"there->here.heartbeats.topic.replication.factor="+replicas, "refresh.topics.interval.seconds=2", "refresh.groups.interval.seconds=2",
 		"emit.checkpoints.interval.seconds=2", "sync.group.offsets.enabled=true", "sync.group.offsets.interval.seconds=2",
 		"sync.topic.configs.enabled=true", "offset.lag.max=0", "offset.flush.interval.ms=1000"); err != nil {
 		return nil, err
@@ -101,6 +106,7 @@ func startMirrorMaker(ctx context.Context, r *Run, dir, other string) (*member, 
 // way is one direction: a topic of one side, its mirror at the other, and the group that reads it.
 type way struct {
 	from, to              *kgo.Client
+	replicas              int // of the topic, at its own side
 	toAddr, topic, remote string
 	// ends and committed are by partition.
 	ends, committed [2]int64
@@ -113,7 +119,7 @@ func (w *way) group() string { return w.topic + "-group" }
 // fill makes the topic, with records and with a group that has read them.
 func (w *way) fill(ctx context.Context) error {
 	retention := mirroredRetention
-	if _, err := kadm.NewClient(w.from).CreateTopic(ctx, int32(len(w.ends)), 1, map[string]*string{"retention.ms": &retention}, w.topic); err != nil {
+	if _, err := kadm.NewClient(w.from).CreateTopic(ctx, int32(len(w.ends)), int16(w.replicas), map[string]*string{"retention.ms": &retention}, w.topic); err != nil {
 		return err
 	}
 	return errors.Join(w.produce(ctx, 250), w.commit(ctx))

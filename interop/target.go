@@ -7,9 +7,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/logstead/logstead/interop/local"
@@ -23,7 +26,12 @@ type target struct {
 	cluster *local.Cluster
 	// dir holds the broker's log, data its files.
 	dir, data string
+	// nodes is how many brokers there are.
+	nodes int
 }
+
+// replicas is how many of each partition there are, as far as the suites say so: on three nodes, or on all of fewer.
+func (t *target) replicas() int { return min(t.nodes, 3) }
 
 // node is a broker of our own. Its two implementations are logstead and Apache Kafka.
 type node interface {
@@ -32,7 +40,16 @@ type node interface {
 	Stop() error
 }
 
-func (t *target) restartable() bool { return t.node != nil }
+// ids are those of the brokers, as Kafka's tools take them: suites start them from 1 up.
+func (t *target) ids() string {
+	var ids []string
+	for id := 1; id <= t.nodes; id++ {
+		ids = append(ids, strconv.Itoa(id))
+	}
+	return strings.Join(ids, ",")
+}
+
+func (t *target) restartable() bool { return t.node != nil || t.cluster != nil }
 
 // alive returns why the broker does not take connections any more.
 func (t *target) alive() error {
@@ -40,7 +57,11 @@ func (t *target) alive() error {
 	if err == nil {
 		return c.Close()
 	}
-	log, _ := os.ReadFile(filepath.Join(t.dir, "server.log"))
+	path := filepath.Join(t.dir, "server.log")
+	if t.cluster != nil {
+		path = t.cluster.LogPath(1)
+	}
+	log, _ := os.ReadFile(path)
 	return fmt.Errorf("%w\nthe end of its log:\n%s", err, tail(string(log), 3000))
 }
 
@@ -56,19 +77,34 @@ func (t *target) stop() {
 	}
 }
 
-// crash kills the broker with SIGKILL and starts it again on the same data.
+// crash kills the broker, or every node of several, with SIGKILL and starts it again on the same data.
 func (t *target) crash(ctx context.Context) error {
+	if t.cluster != nil {
+		return t.crashCluster(ctx)
+	}
 	if err := t.node.Kill(); err != nil {
 		return err
 	}
 	if err := t.node.Start(ctx); err != nil {
 		return fmt.Errorf("start after kill -9: %w", err)
 	}
-	return ready(ctx, t.addr)
+	return t.ready(ctx)
 }
 
-// newCluster starts several nodes, whose internal topics have a replica on three of them. Suites that restart a broker
-// are left out.
+func (t *target) crashCluster(ctx context.Context) error {
+	for id := 1; id <= t.cluster.Nodes(); id++ {
+		if err := t.cluster.End(id, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if err := t.cluster.StartAll(ctx); err != nil {
+		return fmt.Errorf("start after kill -9 of every node: %w", err)
+	}
+	return t.ready(ctx)
+}
+
+// newCluster starts several nodes, whose internal topics and those made without saying how many have a replica on three
+// of them. Clients know the address of the first.
 func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, error) {
 	if kind == "" {
 		kind = "logstead"
@@ -77,19 +113,20 @@ func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, e
 	if err != nil {
 		return nil, err
 	}
-	c.Set = []string{"group.initial.rebalance.delay.ms=0"}
-	t := &target{name: fmt.Sprintf("%d nodes of %s", nodes, kind), addr: c.Addr(1), cluster: c}
+	t := &target{name: fmt.Sprintf("%d nodes of %s", nodes, kind), addr: c.Addr(1), cluster: c, nodes: nodes}
+	c.Set = []string{"group.initial.rebalance.delay.ms=0", fmt.Sprintf("default.replication.factor=%d", t.replicas()), "min.insync.replicas=2"}
 	if err := errors.Join(c.Format(ctx), c.StartAll(ctx)); err != nil {
 		t.stop()
 		return nil, err
 	}
-	return t, ready(ctx, t.addr)
+	return t, t.ready(ctx)
 }
 
 // newTarget starts or takes the broker that the flag names.
 func newTarget(ctx context.Context, r *Run, flag string) (*target, error) {
 	if strings.Contains(flag, ":") {
-		return &target{name: "given", addr: flag}, ready(ctx, flag)
+		t := &target{name: "given", addr: flag}
+		return t, t.ready(ctx)
 	}
 	dir := filepath.Join(r.work, "broker")
 	var t *target
@@ -99,13 +136,13 @@ func newTarget(ctx context.Context, r *Run, flag string) (*target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t = &target{name: "logstead", addr: n.Addr, node: n, dir: dir, data: n.Data}
+		t = &target{name: "logstead", nodes: 1, addr: n.Addr, node: n, dir: dir, data: n.Data}
 	case "kafka":
 		k, err := local.NewKafka(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
-		t = &target{name: "kafka", addr: k.Addr, node: k, dir: dir, data: k.Data()}
+		t = &target{name: "kafka", nodes: 1, addr: k.Addr, node: k, dir: dir, data: k.Data()}
 	default:
 		return nil, fmt.Errorf("target %q is none of logstead, kafka and HOST:PORT", flag)
 	}
@@ -113,26 +150,31 @@ func newTarget(ctx context.Context, r *Run, flag string) (*target, error) {
 		t.stop()
 		return nil, err
 	}
-	return t, ready(ctx, t.addr)
+	return t, t.ready(ctx)
 }
 
-// ready waits until the broker answers a client.
-func ready(ctx context.Context, addr string) error {
+// ready waits until the broker answers a client and knows of the others, and counts them where that is not known.
+func (t *target) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RetryTimeout(30*time.Second))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(t.addr), kgo.RetryTimeout(30*time.Second))
 	if err != nil {
 		return err
 	}
 	defer cl.Close()
 	for {
-		if err = cl.Ping(ctx); err == nil || ctx.Err() != nil {
-			break
+		var brokers kadm.BrokerDetails
+		brokers, err = kadm.NewClient(cl).ListBrokers(ctx)
+		if err == nil && len(brokers) < t.nodes {
+			err = fmt.Errorf("it knows of %d brokers, expected %d", len(brokers), t.nodes)
+		}
+		if err == nil {
+			t.nodes = len(brokers)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("broker at %s does not answer: %w", t.addr, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if err != nil {
-		return fmt.Errorf("broker at %s does not answer: %w", addr, err)
-	}
-	return nil
 }

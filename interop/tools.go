@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -105,15 +106,27 @@ func (t *toolRun) failTool(ctx context.Context, text string, class string, args 
 func (t *toolRun) topics(ctx context.Context) error {
 	return errors.Join(
 		t.expectTool(ctx, []string{"Created topic " + t.topic}, topicsTool, "--create", "--topic", t.topic,
-			"--partitions", "2", "--replication-factor", "1", "--config", "retention.ms=7200000"),
+			"--partitions", "2", "--replication-factor", strconv.Itoa(t.target.replicas()), "--config", "retention.ms=7200000"),
 		t.failTool(ctx, "already exists", topicsTool, "--create", "--topic", t.topic, "--partitions", "1"),
 		t.expectTool(ctx, []string{t.topic}, topicsTool, "--list"),
 		t.expectTool(ctx, nil, topicsTool, "--alter", "--topic", t.topic, "--partitions", "3"),
-		t.expectTool(ctx, []string{"PartitionCount: 3", "ReplicationFactor: 1", "retention.ms=7200000", "Partition: 2", "Leader: 1", "Isr: 1"},
-			topicsTool, "--describe", "--topic", t.topic),
+		t.described(ctx),
 		t.expectTool(ctx, nil, topicsTool, "--describe", "--under-replicated-partitions"),
 		t.expectTool(ctx, []string{t.topic}, topicsTool, "--describe", "--topics-with-overrides", "--topic", t.topic),
 		t.failTool(ctx, "does not exist as expected", topicsTool, "--describe", "--topic", t.topic+"-none"),
+	)
+}
+
+// described checks that each partition has a leader and all its replicas in sync.
+func (t *toolRun) described(ctx context.Context) error {
+	out, err := t.tool(ctx, topicsTool, "--describe", "--topic", t.topic)
+	if err != nil {
+		return err
+	}
+	inSync := regexp.MustCompile(fmt.Sprintf(`Partition: \d\s+Leader: \d\s.*Isr: \d(,\d){%d}\s`, t.target.replicas()-1))
+	return errors.Join(
+		contains(out, "PartitionCount: 3", fmt.Sprintf("ReplicationFactor: %d", t.target.replicas()), "retention.ms=7200000", "Partition: 2"),
+		want("partitions in sync in\n"+out, len(inSync.FindAllString(out, -1)), 3),
 	)
 }
 
@@ -345,7 +358,7 @@ func (t *toolRun) reassign(ctx context.Context) error {
 	if err := os.WriteFile(topics, []byte(fmt.Sprintf(`{"version":1,"topics":[{"topic":%q}]}`, t.topic)), 0o644); err != nil {
 		return err
 	}
-	out, err := t.tool(ctx, reassignTool, "--generate", "--topics-to-move-json-file", topics, "--broker-list", "1")
+	out, err := t.tool(ctx, reassignTool, "--generate", "--topics-to-move-json-file", topics, "--broker-list", t.target.ids())
 	if err != nil {
 		return err
 	}

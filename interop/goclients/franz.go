@@ -138,7 +138,7 @@ func kgoTopic(ctx context.Context, name string, partitions int32, configs map[st
 	adm := kadm.NewClient(kgoClient())
 	defer adm.Close()
 	t := args["prefix"] + "-" + name
-	must(must1(adm.CreateTopics(ctx, partitions, 1, configs, t)).Error())
+	must(must1(adm.CreateTopics(ctx, partitions, int16(replicas), configs, t)).Error())
 	until(t+" to be served", func() bool {
 		l, err := adm.ListEndOffsets(ctx, t)
 		return err == nil && l.Error() == nil && len(l[t]) == int(partitions)
@@ -338,7 +338,7 @@ func (franz) admin(ctx context.Context) {
 	cl := kgoClient(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	_, err := adm.CreateTopic(ctx, 1, 1, nil, t)
+	_, err := adm.CreateTopic(ctx, 1, int16(replicas), nil, t)
 	want("create again", errors.Is(err, kerr.TopicAlreadyExists), true)
 	must(must1(adm.CreatePartitions(ctx, 2, t)).Error())
 	until("4 partitions", func() bool { return len(must1(adm.ListTopics(ctx, t))[t].Partitions) == 4 })
@@ -362,7 +362,7 @@ func (franz) admin(ctx context.Context) {
 	must(lag.Error())
 	want("lag", lag[group].Lag[t][0].Lag, 30)
 	must(must1(adm.DeleteGroups(ctx, group)).Error())
-	want("brokers", len(must1(adm.ListBrokers(ctx))), 1)
+	want("brokers", len(must1(adm.ListBrokers(ctx))), nodes)
 	must1(adm.DescribeAllLogDirs(ctx, nil))
 	must(must1(adm.DeleteTopics(ctx, t)).Error())
 	until("the deletion", func() bool { l := must1(adm.ListTopics(ctx)); return !l.Has(t) })

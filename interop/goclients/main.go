@@ -20,9 +20,20 @@ import (
 
 var (
 	bootstrap = os.Getenv("BOOTSTRAP")
+	nodes     = count("NODES")
+	replicas  = count("REPLICAS")
 	args      = map[string]string{}
 	codecs    = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 )
+
+// count reads a count from the environment, 1 where it says nothing.
+func count(name string) int {
+	n, err := strconv.Atoi(os.Getenv(name))
+	if err != nil {
+		return 1
+	}
+	return n
+}
 
 // client is what each library's file implements.
 type client interface {

@@ -133,7 +133,7 @@ func saramaTopic(name string, partitions int32, configs map[string]*string) stri
 	adm := must1(sarama.NewClusterAdmin([]string{bootstrap}, saramaConfig()))
 	defer adm.Close()
 	t := args["prefix"] + "-" + name
-	must(adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: configs}, false))
+	must(adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: int16(replicas), ConfigEntries: configs}, false))
 	cl := must1(sarama.NewClient([]string{bootstrap}, saramaConfig()))
 	defer cl.Close()
 	until(t+" to be served", func() bool {
@@ -365,7 +365,7 @@ func (saramaClient) admin(context.Context) {
 	t := saramaTopic("admin", 2, nil)
 	adm := must1(sarama.NewClusterAdmin([]string{bootstrap}, saramaConfig()))
 	defer adm.Close()
-	err := adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false)
+	err := adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: int16(replicas)}, false)
 	want("create again", errors.Is(err, sarama.ErrTopicAlreadyExists), true)
 	must(adm.CreatePartitions(t, 4, nil, false))
 	until("4 partitions", func() bool { return len(must1(adm.DescribeTopics([]string{t}))[0].Partitions) == 4 })
@@ -384,7 +384,7 @@ func (saramaClient) admin(context.Context) {
 	must1(adm.ListConsumerGroups())
 	brokers, _, err := adm.DescribeCluster()
 	must(err)
-	want("brokers", len(brokers), 1)
+	want("brokers", len(brokers), nodes)
 	must1(adm.DescribeLogDirs([]int32{brokers[0].ID()}))
 	must(adm.DeleteTopic(t))
 }

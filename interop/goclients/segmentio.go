@@ -73,7 +73,7 @@ func segmentioTopic(ctx context.Context, name string, partitions int, entries ..
 	t := args["prefix"] + "-" + name
 	cl := &kafka.Client{Addr: kafka.TCP(bootstrap)}
 	resp := must1(cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{
-		{Topic: t, NumPartitions: partitions, ReplicationFactor: 1, ConfigEntries: entries},
+		{Topic: t, NumPartitions: partitions, ReplicationFactor: replicas, ConfigEntries: entries},
 	}}))
 	must(resp.Errors[t])
 	until(t+" to be served", func() bool {
@@ -154,7 +154,7 @@ func (s segmentio) smoke() {
 	check("admin", func(ctx context.Context) {
 		t := segmentioTopic(ctx, "admin", 2)
 		cl := &kafka.Client{Addr: kafka.TCP(bootstrap)}
-		again := must1(cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: t, NumPartitions: 1, ReplicationFactor: 1}}}))
+		again := must1(cl.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: t, NumPartitions: 1, ReplicationFactor: replicas}}}))
 		want("create again", errors.Is(again.Errors[t], kafka.TopicAlreadyExists), true)
 		grow := must1(cl.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: t, Count: 4}}}))
 		must(grow.Errors[t])

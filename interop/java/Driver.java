@@ -23,6 +23,8 @@ import org.apache.kafka.common.serialization.*;
  */
 public class Driver {
     static final String BOOTSTRAP = System.getenv("BOOTSTRAP");
+    static final int NODES = Integer.parseInt(System.getenv().getOrDefault("NODES", "1"));
+    static final short REPLICAS = Short.parseShort(System.getenv().getOrDefault("REPLICAS", "1"));
     static final Map<String, String> args = new HashMap<>();
     static int major;
 
@@ -175,7 +177,7 @@ public class Driver {
     String topic(String name, int partitions, String... config) throws Exception {
         String t = prefix + "-" + name;
         try (Admin a = admin()) {
-            a.createTopics(List.of(new NewTopic(t, partitions, (short) 1).configs(pairs(config)))).all().get();
+            a.createTopics(List.of(new NewTopic(t, partitions, REPLICAS).configs(pairs(config)))).all().get();
             // Apache Kafka answers before its logs are made. An idempotent producer that writes meanwhile can have its
             // second batch taken and its first refused for ever, so wait until every partition answers.
             Map<TopicPartition, OffsetSpec> all = new HashMap<>();
@@ -523,11 +525,11 @@ public class Driver {
         String t = topic("admin", 2, "retention.ms", "3600000", "cleanup.policy", "compact,delete");
         ConfigResource res = new ConfigResource(ConfigResource.Type.TOPIC, t);
         try (Admin a = admin()) {
-            expectError(() -> a.createTopics(List.of(new NewTopic(t, 1, (short) 1))).all().get(), TopicExistsException.class);
-            expectError(() -> a.createTopics(List.of(new NewTopic(prefix + "-rf", 1, (short) 3))).all().get(), InvalidReplicationFactorException.class);
+            expectError(() -> a.createTopics(List.of(new NewTopic(t, 1, REPLICAS))).all().get(), TopicExistsException.class);
+            expectError(() -> a.createTopics(List.of(new NewTopic(prefix + "-rf", 1, (short) (NODES + 1)))).all().get(), InvalidReplicationFactorException.class);
             expectError(() -> a.createTopics(List.of(new NewTopic("a b", 1, (short) 1))).all().get(), InvalidTopicException.class);
-            expectError(() -> a.createTopics(List.of(new NewTopic(prefix + "-bad", 1, (short) 1).configs(Map.of("no.such", "1")))).all().get(), InvalidConfigurationException.class);
-            a.createTopics(List.of(new NewTopic(prefix + "-dry", 1, (short) 1)), new CreateTopicsOptions().validateOnly(true)).all().get();
+            expectError(() -> a.createTopics(List.of(new NewTopic(prefix + "-bad", 1, REPLICAS).configs(Map.of("no.such", "1")))).all().get(), InvalidConfigurationException.class);
+            a.createTopics(List.of(new NewTopic(prefix + "-dry", 1, REPLICAS)), new CreateTopicsOptions().validateOnly(true)).all().get();
             expect(true, a.listTopics().names().get().contains(t), "listed");
             expect(false, a.listTopics().names().get().contains(prefix + "-dry"), "a validated topic listed");
             expect(2, describe(a, t).get(t).partitions().size(), "partitions");
@@ -548,7 +550,7 @@ public class Driver {
             expect("delete", d.get("cleanup.policy").value(), "cleanup.policy after subtract");
             expect("2000000", d.get("max.message.bytes").value(), "max.message.bytes");
             Collection<Node> nodes = a.describeCluster().nodes().get();
-            expect(1, nodes.size(), "nodes");
+            expect(NODES, nodes.size(), "nodes");
             expect(false, a.describeCluster().clusterId().get().isEmpty(), "empty cluster id");
             int node = nodes.iterator().next().id();
             expect(true, a.describeLogDirs(List.of(node)).descriptions().get(node).get().size() >= 1, "log dirs");

@@ -23,7 +23,7 @@ public class Streams {
         String lines = prefix + "-lines", labels = prefix + "-labels", counts = prefix + "-counts", joined = prefix + "-joined";
         try (Admin a = Admin.create(Map.of("bootstrap.servers", BOOTSTRAP))) {
             List<NewTopic> topics = new ArrayList<>();
-            for (String t : List.of(lines, labels, counts, joined)) topics.add(new NewTopic(t, 2, (short) 1));
+            for (String t : List.of(lines, labels, counts, joined)) topics.add(new NewTopic(t, 2, Short.parseShort(System.getenv().getOrDefault("REPLICAS", "1"))));
             a.createTopics(topics).all().get();
         }
         // Of the last twenty minutes: what is older than its topic's retention may be deleted at any look of the broker's.

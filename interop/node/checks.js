@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 
 export const bootstrap = process.env.BOOTSTRAP
+export const nodes = Number(process.env.NODES ?? 1)
+export const replicas = Number(process.env.REPLICAS ?? 1)
 export const command = process.argv[2]
 export const args = Object.fromEntries(process.argv.slice(3).map(a => [a.slice(0, a.indexOf('=')), a.slice(a.indexOf('=') + 1)]))
 export const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd']

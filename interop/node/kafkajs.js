@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
 import { lz4Compress, lz4Decompress } from '@platformatic/wasm-utils'
-import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, stdinEnds, until } from './checks.js'
+import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, nodes, replicas, stdinEnds, until } from './checks.js'
 
 const { Kafka, Partitioners, CompressionTypes, CompressionCodecs, logLevel } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = snappy
@@ -35,7 +35,7 @@ async function withAdmin (body) {
 async function topic (name, numPartitions = 1, configEntries = []) {
   const t = `${args.prefix}-${name}`
   await withAdmin(async a => {
-    await a.createTopics({ topics: [{ topic: t, numPartitions, configEntries }], waitForLeaders: true })
+    await a.createTopics({ topics: [{ topic: t, numPartitions, replicationFactor: replicas, configEntries }], waitForLeaders: true })
     await until(`${t} to be served`, async () => { try { return (await a.fetchTopicOffsets(t)).length === numPartitions } catch { return false } })
   })
   return t
@@ -203,7 +203,7 @@ async function smoke () {
       expect('70', (await a.fetchOffsets({ groupId, topics: [t] }))[0].partitions[0].offset, 'group offset')
       expect(true, (await a.listGroups()).groups.some(g => g.groupId === groupId), 'group listed')
       await a.deleteGroups([groupId])
-      expect(1, (await a.describeCluster()).brokers.length, 'brokers')
+      expect(nodes, (await a.describeCluster()).brokers.length, 'brokers')
       await a.deleteTopics({ topics: [t] })
       await fails(() => a.fetchTopicMetadata({ topics: [t] }), 'UNKNOWN_TOPIC', 'not host this topic')
     })

@@ -1,7 +1,7 @@
 // The driver of @platformatic/kafka.
 import { spawn } from 'node:child_process'
 import { Admin, Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
-import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, murmur2, stdinEnds, until } from './checks.js'
+import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, murmur2, replicas, stdinEnds, until } from './checks.js'
 
 const base = { clientId: 'interop', bootstrapBrokers: [bootstrap], metadataMaxAge: 1000 }
 const open = new Set()
@@ -21,7 +21,7 @@ const asked = { groupProtocol: 'consumer', rebalanceTimeout: 60_000 }
 
 async function topic (name, partitions = 1, configs = []) {
   const t = `${args.prefix}-${name}`
-  await admin.createTopics({ topics: [t], partitions, replicas: 1, configs })
+  await admin.createTopics({ topics: [t], partitions, replicas, configs })
   await until(`${t} to be served`, async () => {
     try {
       const all = Array.from({ length: partitions }, (x, i) => ({ partitionIndex: i, timestamp: -1n }))
@@ -243,7 +243,7 @@ async function smoke () {
   })
   await check('admin', async () => {
     const t = await topic('admin', 2)
-    await fails(() => admin.createTopics({ topics: [t], partitions: 1, replicas: 1 }), 'TOPIC_ALREADY_EXISTS', 'already exists')
+    await fails(() => admin.createTopics({ topics: [t], partitions: 1, replicas }), 'TOPIC_ALREADY_EXISTS', 'already exists')
     await admin.createPartitions({ topics: [{ name: t, count: 4, assignments: null }] })
     await until('4 partitions', async () => (await admin.metadata({ topics: [t], forceUpdate: true })).topics.get(t).partitionsCount === 4)
     await admin.incrementalAlterConfigs({ resources: [{ resourceType: 2, resourceName: t, configs: [{ name: 'max.message.bytes', configOperation: 0, value: '2000000' }] }] })

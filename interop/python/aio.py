@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAlreadyExistsError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, acheck, expect, finish, lines, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, REPLICAS, acheck, expect, finish, lines, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -32,7 +32,7 @@ async def topic(name, partitions=1, **config):
     a = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await a.start()
     try:
-        r = await a.create_topics([NewTopic(t, partitions, 1, topic_configs=config)])
+        r = await a.create_topics([NewTopic(t, partitions, REPLICAS, topic_configs=config)])
         for err in r.topic_errors:
             if err[1]:
                 raise AssertionError(f"create {t}: error {err}")
@@ -180,7 +180,7 @@ async def admin():
     a = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await a.start()
     try:
-        r = await a.create_topics([NewTopic(t, 1, 1)])
+        r = await a.create_topics([NewTopic(t, 1, REPLICAS)])
         expect(TopicAlreadyExistsError.errno, r.topic_errors[0][1], "error of a second create")
     except TopicAlreadyExistsError:
         pass

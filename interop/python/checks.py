@@ -8,6 +8,8 @@ import time
 import traceback
 
 BOOTSTRAP = os.environ["BOOTSTRAP"]
+NODES = int(os.environ.get("NODES", 1))
+REPLICAS = int(os.environ.get("REPLICAS", 1))
 COMMAND = sys.argv[1]
 ARGS = dict(a.split("=", 1) for a in sys.argv[2:])
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]

@@ -11,7 +11,7 @@ from confluent_kafka import (Consumer, ConsumerGroupTopicPartitions, KafkaError,
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    OffsetSpec, ResourceType)
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -41,7 +41,7 @@ def consumer(group, protocol="classic", **kv):
 def topic(name, partitions=1, **config):
     t = f"{PREFIX}-{name}"
     cfg = {k.replace("_", "."): str(v) for k, v in config.items()}
-    admin().create_topics([NewTopic(t, partitions, 1, config=cfg)])[t].result(20)
+    admin().create_topics([NewTopic(t, partitions, REPLICAS, config=cfg)])[t].result(20)
     until(f"{t} to be served", lambda: served(t, partitions))
     return t
 
@@ -328,8 +328,8 @@ def seek_by_time():
 def admin_check():
     t = topic("admin", 2, retention_ms=3600000)
     a = admin()
-    fails(lambda: a.create_topics([NewTopic(t, 1, 1)])[t].result(20), "TOPIC_ALREADY_EXISTS")
-    fails(lambda: a.create_topics([NewTopic("a b", 1, 1)])["a b"].result(20), "TOPIC_EXCEPTION")
+    fails(lambda: a.create_topics([NewTopic(t, 1, REPLICAS)])[t].result(20), "TOPIC_ALREADY_EXISTS")
+    fails(lambda: a.create_topics([NewTopic("a b", 1, REPLICAS)])["a b"].result(20), "TOPIC_EXCEPTION")
     a.create_partitions([NewPartitions(t, 4)])[t].result(20)
     until("4 partitions", lambda: len(a.list_topics(t, 10).topics[t].partitions) == 4)
     res = ConfigResource(ResourceType.TOPIC, t)
@@ -356,7 +356,7 @@ def admin_check():
     expect(ConsumerGroupState.EMPTY, a.describe_consumer_groups([group])[group].result(20).state, "group state")
     expect(True, group in [g.group_id for g in a.list_consumer_groups().result(20).valid], "group listed")
     a.delete_consumer_groups([group])[group].result(20)
-    expect(1, len(a.describe_cluster().result(20).nodes), "nodes")
+    expect(NODES, len(a.describe_cluster().result(20).nodes), "nodes")
     a.delete_topics([t])[t].result(20)
     until("the deletion", lambda: t not in a.list_topics(timeout=10).topics)
 

@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.errors import KafkaError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, check, expect, fails, finish, lines, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -29,7 +29,7 @@ def admin():
 def topic(name, partitions=1, **config):
     t = f"{PREFIX}-{name}"
     a = admin()
-    a.create_topics([NewTopic(t, partitions, 1, topic_configs=config)])
+    a.create_topics([NewTopic(t, partitions, REPLICAS, topic_configs=config)])
     a.close()
     c = consumer(group_id=None)
     every = [TopicPartition(t, p) for p in range(partitions)]
@@ -191,7 +191,7 @@ def times():
 def admin_check():
     t = topic("admin", 2)
     a = admin()
-    fails(lambda: a.create_topics([NewTopic(t, 1, 1)]), "TopicAlreadyExists")
+    fails(lambda: a.create_topics([NewTopic(t, 1, REPLICAS)]), "TopicAlreadyExists")
     a.create_partitions({t: NewPartitions(4)})
     until("4 partitions", lambda: len(a.describe_topics([t])[0]["partitions"]) == 4)
     res = ConfigResource(ConfigResourceType.TOPIC, t, configs={"max.message.bytes": "2000000"})
@@ -214,7 +214,7 @@ def admin_check():
     a.describe_metadata_quorum()
     a.list_partition_reassignments()
     a.list_config_resources()
-    expect(1, len(a.describe_cluster()["brokers"]), "brokers")
+    expect(NODES, len(a.describe_cluster()["brokers"]), "brokers")
     a.delete_topics([t])
     until("the deletion", lambda: t not in a.list_topics())
     a.close()
@@ -269,8 +269,15 @@ class Member:
         def run():
             try:
                 c = consumer(*topics, group_id=group, **kv)
+                # A leader of this client (3.0.12) that shared out before it knew the topic joins again when it does. It
+                # takes that reason for settled as soon as it has shared out anew: where a poll ends before the answer to
+                # its SyncGroup, no later one takes the assignment up, and its heartbeats stay off. Seen with Apache
+                # Kafka too. Static members, who join without a first round for an id, met it most.
+                for t in topics:
+                    c.partitions_for_topic(t)
                 if pattern:
                     c.subscribe(pattern=pattern)
+                    c.topics()
                 while not self.end.is_set():
                     for ms in c.poll(timeout_ms=100).values():
                         self.seen.update((m.topic, m.partition, m.offset) for m in ms)
@@ -316,10 +323,7 @@ def group():
 
 def static():
     t, g = topic("static", 4), PREFIX + "-static"
-    # One after the other: where two static members of this client join at once, it may never share out, with Apache Kafka too.
-    a = Member(g, t, group_instance_id="one")
-    balanced(4, a)
-    b = Member(g, t, group_instance_id="two")
+    a, b = Member(g, t, group_instance_id="one"), Member(g, t, group_instance_id="two")
     balanced(4, a, b)
     before = a.assigned
     a.close()

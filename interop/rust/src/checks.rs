@@ -93,9 +93,14 @@ fn one<T, E: std::fmt::Debug>(all: Vec<Result<T, E>>) -> Res<T> {
     }
 }
 
+/// A number of the environment, 1 where it says nothing.
+fn count(name: &str) -> i32 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(1)
+}
+
 fn topic(args: &Args, name: &str, partitions: i32, more: &[(&str, &str)]) -> Res<String> {
     let t = format!("{}-{}", args.get("prefix", ""), name);
-    let mut new = NewTopic::new(&t, partitions, TopicReplication::Fixed(1));
+    let mut new = NewTopic::new(&t, partitions, TopicReplication::Fixed(count("REPLICAS")));
     for (k, v) in more {
         new = new.set(k, v);
     }
@@ -261,7 +266,7 @@ fn times(args: &Args) -> Res<()> {
 fn admin_check(args: &Args) -> Res<()> {
     let t = topic(args, "admin", 2, &[("retention.ms", "3600000")])?;
     let a = admin()?;
-    let again = NewTopic::new(&t, 1, TopicReplication::Fixed(1));
+    let again = NewTopic::new(&t, 1, TopicReplication::Fixed(count("REPLICAS")));
     fails("create again", one(wait(a.create_topics([&again], &options()))?), "TopicAlreadyExists")?;
     one(wait(a.create_partitions([&NewPartitions::new(&t, 4)], &options()))?)?;
     until("4 partitions", || Ok(a.inner().fetch_metadata(Some(&t), WAIT)?.topics()[0].partitions().len() == 4))?;
@@ -290,7 +295,7 @@ fn admin_check(args: &Args) -> Res<()> {
     expect("group listed", listed()?, true)?;
     one(wait(a.delete_groups(&[&group], &options()))?)?;
     expect("group listed after its deletion", listed()?, false)?;
-    expect("brokers", a.inner().fetch_metadata(None, WAIT)?.brokers().len(), 1)?;
+    expect("brokers", a.inner().fetch_metadata(None, WAIT)?.brokers().len(), count("NODES") as usize)?;
     one(wait(a.delete_topics(&[&t], &options()))?)?;
     until("the deletion", || Ok(!a.inner().fetch_metadata(None, WAIT)?.topics().iter().any(|m| m.name() == t)))
 }
