@@ -247,7 +247,7 @@ func (c *conn) alterConfigs(kind string, names []string, ops []kadm.AlterConfig,
 		res := itemResult{Name: kind + " " + name}
 		before, err := c.describeConfigs(kind, name, nil, false)
 		if err == nil {
-			err = c.checkKeys(kind, before, keys)
+			err = c.checkKeys(kind, c.knownRows(kind, name, before), keys)
 		}
 		if err == nil {
 			err = c.alterOne(kind, name, ops, dryRun)
@@ -266,6 +266,25 @@ func (c *conn) alterConfigs(kind string, names []string, ops []kadm.AlterConfig,
 		return eerr
 	}
 	return err
+}
+
+// knownRows are all the settings that an entity may have. Those of all brokers together are what was set for them only,
+// so a broker is asked instead.
+func (c *conn) knownRows(kind, name string, its []configRow) []configRow {
+	if _, one := brokerOf(kind, name); kind != configBroker || one {
+		return its
+	}
+	ctx, cancel := c.step()
+	defer cancel()
+	md, err := c.BrokerMetadata(ctx)
+	if err != nil || len(md.Brokers) == 0 {
+		return nil
+	}
+	rows, err := c.describeConfigs(kind, strconv.Itoa(int(md.Brokers[0].NodeID)), nil, false)
+	if err != nil {
+		return nil
+	}
+	return rows
 }
 
 // checkKeys catches misspelt settings before the broker does, to name the nearest one. An entity
