@@ -75,6 +75,7 @@ type balancing struct {
 	done    []balance.Key                // of the round, what has ended as it was to
 	held    map[balance.Key]time.Time    // when somebody else moved what is left alone
 	next    time.Time                    // when to look again
+	fresh   bool                         // nothing of the cluster was looked at in this term yet
 	state   string                       // for a person
 	off     map[balance.Goal]float64     // how uneven the cluster was found
 	counts  BalanceCounts
@@ -91,7 +92,7 @@ type BalanceCounts struct {
 
 func newBalancing() *balancing {
 	return &balancing{
-		traffic: balance.NewTraffic(), moving: map[balance.Key]balance.Move{}, held: map[balance.Key]time.Time{}, state: balanceOff,
+		traffic: balance.NewTraffic(), moving: map[balance.Key]balance.Move{}, held: map[balance.Key]time.Time{}, fresh: true, state: balanceOff,
 	}
 }
 
@@ -152,6 +153,10 @@ func (b *balancing) look(now time.Time, im *meta.Image, s *balanceSettings) turn
 // settle compares the moves with the image. It notes those that have ended, and what somebody else moves; others
 // is how many partitions that are.
 func (b *balancing) settle(now time.Time, im *meta.Image) (others int) {
+	if b.fresh {
+		b.inherit(im)
+		b.fresh = false
+	}
 	for t := range im.Topics() {
 		for i, p := range t.Partitions {
 			if len(p.Adding)+len(p.Removing) == 0 {
@@ -187,6 +192,31 @@ func (b *balancing) settle(now time.Time, im *meta.Image) (others int) {
 		}
 	}
 	return others
+}
+
+// inherit takes over the round of an earlier controller. Its moves are known by the throttle that it set for them;
+// what it moved without one is taken for somebody else's.
+func (b *balancing) inherit(im *meta.Image) {
+	marks := throttledByBalance(im)
+	for t := range im.Topics() {
+		if !slices.Contains(marks, topicMark(t.Name)) {
+			continue
+		}
+		copied := strings.Split(im.Configs(meta.Resource{Type: meta.ResourceTopic, Name: t.Name})[followerReplicas], ",")
+		for i, p := range t.Partitions {
+			k := balance.Key{Topic: t.ID, Partition: int32(i)}
+			_, held := b.held[k]
+			notCopied := func(id int32) bool { return !slices.Contains(copied, throttledReplica(k.Partition, id)) }
+			if held || len(p.Adding) == 0 || slices.ContainsFunc(p.Adding, notCopied) {
+				continue
+			}
+			load, _ := b.traffic.Load(k)
+			b.moving[k] = balance.Move{
+				Topic: t.Name, Partition: k.Partition, From: without(p.Replicas, p.Adding...), To: without(p.Replicas, p.Removing...),
+				Bytes: load.Bytes, Why: "begun by an earlier controller",
+			}
+		}
+	}
 }
 
 func partitionOf(im *meta.Image, k balance.Key) *meta.Partition {

@@ -256,28 +256,40 @@ func TestBalancingLeavesThrottlesOfOthers(t *testing.T) {
 	}
 }
 
-// Another controller in the middle of a round ends it, and goes on without what was moving then.
+// Another controller in the middle of a round goes on with it, but for what somebody else moves by then.
 func TestBalancingFailsOver(t *testing.T) {
 	h := newBalanceHarness(t, 12)
 	begun := h.look()
+	changed := begun[0].Partition
+	h.alter(changed) // cancelled
+	h.alter(changed, 1, 3)
+	h.take([]kmsg.Record{configRecord(meta.Resource{Type: meta.ResourceTopic, Name: "t"}, followerReplicas,
+		strings.ReplaceAll(h.configs(meta.ResourceTopic, "t")[followerReplicas], throttledReplica(changed, 3), "99:3"))})
 	h.cmdFailOver(&datadriven.TestData{})
-	h.b = newBalancing()
-	if h.look() != nil || !strings.Contains(h.b.state, "5 partitions are being moved by others") {
-		t.Errorf("state %q", h.b.state)
+	h.b.begin()
+	if h.look() != nil || len(h.b.moving) != len(begun)-1 || h.b.state != "moving 4 partitions" {
+		t.Errorf("state %q, moving %v", h.b.state, h.b.moving)
 	}
 	h.catchUp()
 	h.look()
 	if left := throttledByBalance(h.m.image()); len(left) > 0 || len(h.configs(meta.ResourceTopic, "t")) > 0 {
 		t.Errorf("throttles are left: %v", left)
 	}
-	next := h.look()
-	if len(next) == 0 {
-		t.Fatalf("no round begins, state %q", h.b.state)
-	}
-	for _, m := range next {
-		if slices.ContainsFunc(begun, func(x balance.Move) bool { return x.Partition == m.Partition }) {
-			t.Errorf("%+v moves on what was moving before", m)
+	for _, m := range begun[1:] {
+		if p := h.m.image().Topic("t").Partitions[m.Partition]; p.Leader != m.To[0] {
+			t.Errorf("t-%d is led by %d and not by the first of %v", m.Partition, p.Leader, m.To)
 		}
+	}
+	if len(h.b.held) != 1 {
+		t.Errorf("left alone are %v, want what was moved by hand", h.b.held)
+	}
+	end := h.now.Add(50 * time.Minute)
+	for h.now.Before(end) && h.b.state != balanceEven {
+		h.catchUp()
+		h.look()
+	}
+	if got := h.replicasOf(int(changed)); !slices.Equal(got, []int32{1, 3}) || h.b.state != balanceEven {
+		t.Errorf("what was moved by hand is on %v, state %q", got, h.b.state)
 	}
 }
 

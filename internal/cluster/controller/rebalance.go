@@ -84,10 +84,10 @@ func (m *Machine) throttle(moves []balance.Move, rate int64) (records []kmsg.Rec
 			continue
 		}
 		for _, id := range mv.From {
-			leaders[mv.Topic] = append(leaders[mv.Topic], fmt.Sprintf("%d:%d", mv.Partition, id))
+			leaders[mv.Topic] = append(leaders[mv.Topic], throttledReplica(mv.Partition, id))
 		}
 		for _, id := range mv.Adding() {
-			followers[mv.Topic] = append(followers[mv.Topic], fmt.Sprintf("%d:%d", mv.Partition, id))
+			followers[mv.Topic] = append(followers[mv.Topic], throttledReplica(mv.Partition, id))
 		}
 		topics, brokers = append(topics, mv.Topic), append(append(brokers, mv.From...), mv.Adding()...)
 	}
@@ -98,7 +98,7 @@ func (m *Machine) throttle(moves []balance.Move, rate int64) (records []kmsg.Rec
 		res := meta.Resource{Type: meta.ResourceTopic, Name: t}
 		records = append(records, configRecord(res, leaderReplicas, strings.Join(leaders[t], ",")),
 			configRecord(res, followerReplicas, strings.Join(followers[t], ",")))
-		marks = append(marks, "topic:"+t)
+		marks = append(marks, topicMark(t))
 	}
 	for _, id := range slices.Compact(brokers) {
 		if m.throttlesBroker(id) {
@@ -142,11 +142,16 @@ func markRecord(marks []string) *kmsg.ConfigRecord {
 	return r
 }
 
+// throttledReplica is a replica as the lists of throttled ones name it.
+func throttledReplica(partition, broker int32) string { return fmt.Sprintf("%d:%d", partition, broker) }
+
+func topicMark(name string) string { return "topic:" + name }
+
 // markOf is the mark that a config would have if balancing had set it; empty for one that it never sets.
 func markOf(r *kmsg.ConfigRecord) string {
 	switch r.Name {
 	case leaderReplicas, followerReplicas:
-		return "topic:" + r.ResourceName
+		return topicMark(r.ResourceName)
 	case leaderRate, followerRate:
 		return "broker:" + r.ResourceName
 	}
