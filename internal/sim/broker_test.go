@@ -78,11 +78,14 @@ func (n *node) adopt(t *meta.Topic) bool {
 		if n.states[k] == mp {
 			continue
 		}
+		p := n.parts[k]
 		if !slices.Contains(mp.Replicas, n.id) {
 			n.states[k] = mp
+			if p != nil && !n.dropReplica(k, p) {
+				return false
+			}
 			continue
 		}
-		p := n.parts[k]
 		if p == nil {
 			if p = n.openReplica(k, t.ID); p == nil {
 				return false

@@ -324,7 +324,11 @@ func (c *checker) image(n *node, im *meta.Image) {
 			continue
 		}
 		for i, p := range t.Partitions {
-			fmt.Fprintf(&b, "%s-%d:%d/%d/%d%v ", name, i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR)
+			fmt.Fprintf(&b, "%s-%d:%d/%d/%d%v of %v ", name, i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR, p.Replicas)
+			if len(p.Adding)+len(p.Removing) > 0 {
+				fmt.Fprintf(&b, "with %v without %v ", p.Adding, p.Removing)
+			}
+			c.assignment(im, tp{Topic: name, Partition: int32(i)}, p, before(n.image, name, i))
 			if p.Leader >= 0 && !slices.Contains(p.ISR, p.Leader) {
 				c.w.fail("metadata at %d: %s-%d is led by %d, in sync are %v", im.Offset, name, i, p.Leader, p.ISR)
 			}
@@ -340,6 +344,17 @@ func (c *checker) image(n *node, im *meta.Image) {
 		}
 	}
 	c.images[im.Offset] = b.String()
+}
+
+// before is a partition as an older image has it, nil where there is none.
+func before(im *meta.Image, topic string, i int) *meta.Partition {
+	if im == nil {
+		return nil
+	}
+	if t := im.Topic(topic); t != nil {
+		return t.Partitions[i]
+	}
+	return nil
 }
 
 // members looks at the in-sync sets of the newest metadata.

@@ -8,6 +8,9 @@
 // commits; and what a node does to carry requests from one of these to the other (packages node and api), in short
 // form. All of it is tests.
 //
+// A seed has one feature beside what all have (world_test.go: features), for instance that partitions move between
+// brokers: so no run grows by more than one.
+//
 // Concurrency: none. Everything that happens is an event of one queue; chance comes from the seed
 // alone, so that a seed is one history.
 //
@@ -21,5 +24,7 @@
 //  6. Each record of an idempotent producer is committed once, in the order in which they were sent.
 //  7. Of a transaction all is committed or nothing, its offsets included, and it is what its producer was told; each one
 //     ends. An offset that was acknowledged is what the coordinator answers, until another is committed.
-//  8. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  8. Replicas that were moved are in the end where it was asked that they be, and a reassignment has not ended before
+//     all that were added were in sync.
+//  9. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

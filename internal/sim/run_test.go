@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,10 @@ func simulate(o options) *world {
 		w.fail("no cluster comes up without faults")
 	}
 	w.faulty = true
+	if o.feature == reassigns && w.failed == nil {
+		w.mover = newMover(w)
+		w.mover.begin()
+	}
 	w.produce()
 	w.transact()
 	w.net.loss, w.net.twice, w.net.late = o.loss, o.twice, o.late
@@ -71,6 +76,9 @@ func (w *world) serves() bool {
 func (w *world) breakSomething() {
 	if !w.faulty {
 		return
+	}
+	if w.mover != nil && w.chance(0.6) {
+		w.mover.move()
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
@@ -174,7 +182,7 @@ func (w *world) recover() {
 		ok = w.runUntil(20*time.Second, w.progress)
 	}
 	if !ok && w.failed == nil {
-		w.fail("no progress with a majority healed: without %v", w.check.out)
+		w.fail("no progress with a majority healed: without %v; %s", w.check.out, w.waitsFor())
 	}
 	w.stopped = true
 	w.run(time.Second)
@@ -182,8 +190,8 @@ func (w *world) recover() {
 		w.reached("progress with a majority")
 		w.bringBack()
 	}
-	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) }) && w.failed == nil {
-		w.fail("the replicas do not come to the same")
+	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() }) && w.failed == nil {
+		w.fail("the replicas do not come to the same, or not to where they were to be (%v)", w.mover.settled())
 	}
 	w.check.transactions()
 	w.check.offsets()
@@ -200,7 +208,9 @@ func (w *world) leaveOut() {
 	for _, i := range w.rng.Perm(len(w.nodes)) {
 		n := w.nodes[i]
 		needed := slices.ContainsFunc(w.partitions(newest.image), func(p *meta.Partition) bool {
-			return !slices.ContainsFunc(p.ISR, func(id int32) bool { return id != n.id && w.node(id).lives(newest.image) })
+			others := func(id int32) bool { return id != n.id && w.node(id).lives(newest.image) }
+			stay := without(p.Replicas, p.Removing)
+			return !slices.ContainsFunc(p.ISR, others) || !slices.ContainsFunc(stay, others) || len(without(stay, []int32{n.id})) < min(minISR, len(stay))
 		})
 		if needed {
 			continue
@@ -247,19 +257,25 @@ func (n *node) lives(im *meta.Image) bool {
 	return n.up && b != nil && b.Incarnation == n.incarnation
 }
 
-// progress says whether every producer had something acknowledged by every partition.
-func (w *world) progress() bool {
+// progress says whether every producer had something acknowledged by every partition, and so on.
+func (w *world) progress() bool { return w.waitsFor() == "" }
+
+// waitsFor is what has not come about since the faults ended.
+func (w *world) waitsFor() string {
 	for _, p := range w.producers {
 		for _, k := range w.keys() {
 			if p.acks[k] == 0 {
-				return false
+				return fmt.Sprintf("producer %d has nothing acknowledged by %s", p.id, k)
 			}
 		}
 	}
 	for _, t := range w.transactors {
 		if t.ends == 0 {
-			return false
+			return t.id + " has ended no transaction"
 		}
 	}
-	return w.committer == nil || w.committer.acks > 0
+	if w.committer != nil && w.committer.acks == 0 {
+		return "no offset was committed"
+	}
+	return ""
 }

@@ -14,6 +14,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 40, "how many seeds TestSeeds runs")
 	first = flag.Uint64("seed", 1, "the first of them")
+	only  = flag.String("only", "", "only those of them that have this feature, see features")
 )
 
 // sometimes are the events that the seeds together must have reached: what a simulation does not come to, it does
@@ -27,6 +28,12 @@ var sometimes = []string{
 	"a transaction was committed", "a transaction was aborted", "an EndTxn was sent again",
 }
 
+// seldom are those that some of a thousand seeds must have reached.
+var seldom = []string{
+	"a cluster of 4 nodes", "a reassignment was asked for", "a reassignment came to its end", "a reassignment was cancelled",
+	"a leader was moved away", "a replica was dropped with its log", "the replication factor grew", "the replication factor shrank",
+}
+
 // TestSeeds runs seeds. A failure names its seed: -seed N -seeds 1 replays it.
 func TestSeeds(t *testing.T) {
 	var mu sync.Mutex
@@ -38,6 +45,9 @@ func TestSeeds(t *testing.T) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < uint64(*seeds) && !t.Failed(); i = next.Add(1) - 1 {
 				o := newOptions(*first + i)
+				if *only != "" && o.feature != feature(*only) {
+					continue
+				}
 				w := simulate(o)
 				mu.Lock()
 				for what, n := range w.seen {
@@ -58,11 +68,16 @@ func TestSeeds(t *testing.T) {
 	for _, what := range slices.Sorted(maps.Keys(seen)) {
 		t.Logf("  %6d %s", seen[what], what)
 	}
-	if *seeds >= 40 {
-		for _, what := range sometimes {
-			if seen[what] == 0 {
-				t.Errorf("no seed came to: %s", what)
-			}
+	var must []string
+	if *seeds >= 40 && *only == "" {
+		must = sometimes
+	}
+	if *seeds >= 1000 && *only == "" {
+		must = append(slices.Clone(must), seldom...)
+	}
+	for _, what := range must {
+		if seen[what] == 0 {
+			t.Errorf("no seed came to: %s", what)
 		}
 	}
 }

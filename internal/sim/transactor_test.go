@@ -292,7 +292,7 @@ func (c *committer) commit() {
 		}
 		n.coords.groups.Submit(0, func(m *group.Machine, now time.Time) coord.Result {
 			return m.OffsetCommit(now, group.Context{Version: 8}, &req, func(r *kmsg.OffsetCommitResponse) {
-				reply(atEpoch{kerr.ErrorForCode(r.Topics[0].Partitions[0].ErrorCode), -1, n.parts[offsetsKey].LeaderEpoch()})
+				reply(atEpoch{kerr.ErrorForCode(r.Topics[0].Partitions[0].ErrorCode), -1, n.epochOf(offsetsKey)})
 			})
 		}, func(err error) { reply(answered{err}) })
 	}, func(v any, err error) {
@@ -344,6 +344,14 @@ type atEpoch struct {
 	epoch  int32
 }
 
+// epochOf is the leader epoch of a replica here, -1 where there is none any more.
+func (n *node) epochOf(k tp) int32 {
+	if p := n.parts[k]; p != nil {
+		return p.LeaderEpoch()
+	}
+	return -1
+}
+
 // fetchOffset asks for a group's offset of the first partition of the topic, that of no open transaction.
 func (w *world) fetchOffset(id string, attempt *int, then func(offset int64, epoch int32, ok bool)) {
 	req := kmsg.NewOffsetFetchRequestOffsetFetchRequestGroup()
@@ -352,7 +360,7 @@ func (w *world) fetchOffset(id string, attempt *int, then func(offset int64, epo
 	w.request(offsetsKey, attempt, func(n *node, reply func(any)) {
 		n.coords.groups.Submit(0, func(m *group.Machine, now time.Time) coord.Result {
 			return m.OffsetFetch(now, &req, true, func(r *group.FetchedGroup) {
-				a := atEpoch{kerr.ErrorForCode(r.ErrorCode), -1, n.parts[offsetsKey].LeaderEpoch()}
+				a := atEpoch{kerr.ErrorForCode(r.ErrorCode), -1, n.epochOf(offsetsKey)}
 				if a.err == nil {
 					a.err, a.offset = kerr.ErrorForCode(r.Topics[0].Partitions[0].ErrorCode), r.Topics[0].Partitions[0].CommittedOffset
 				}

@@ -51,6 +51,7 @@ type world struct {
 	producers   []*producer
 	transactors []*transactor
 	committer   *committer
+	mover       *mover
 	lastID      int64 // of the producer ids given out
 	check       *checker
 	faulty      bool // faults go on
@@ -200,6 +201,28 @@ type options struct {
 
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
 	transactors  int
+
+	feature feature
+}
+
+// feature is what a seed has beside what all have: no run grows by more than one.
+type feature string
+
+const (
+	plain     feature = "plain"
+	reassigns feature = "reassigns" // partitions move to other brokers, and get more replicas and fewer
+)
+
+var features = []feature{plain, plain, plain, reassigns}
+
+// featured chooses a seed's feature, by chance of its own: what a seed is beside that stays as it was.
+func (o options) featured() options {
+	rng := rand.New(rand.NewPCG(o.seed, 11))
+	o.feature = features[rng.IntN(len(features))]
+	if o.feature == reassigns {
+		o.nodes = []int{3, 4, 4, 5}[rng.IntN(4)]
+	}
+	return o
 }
 
 // sized makes one cluster in eight one of five nodes.
@@ -220,5 +243,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng)
+	}.sized(rng).featured()
 }

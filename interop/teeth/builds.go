@@ -173,6 +173,20 @@ var builds = []broken{
 		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(is led by|are committed|committed was)`,
 	},
 	{
+		promise: "a reassignment ends when all that were added are in sync", name: "a reassignment ends early",
+		edits: []edit{{
+			"internal/cluster/controller/partition_change.go", "if len(isr) == 0 || !containsAll(isr, c.adding) {", "if len(isr) == 0 {",
+		}},
+		suite: "simulator", command: sim + " -only reassigns", words: `FAIL: TestSeeds(?s).*new replicas were in sync`,
+	},
+	{
+		promise: "a leader acknowledges what it wrote before a replica left", name: "an ack of an epoch before refused",
+		edits: []edit{{
+			"internal/broker/partition/waiters.go", "epoch < p.mu.repl.since || epoch > p.epoch.Load()", "p.epoch.Load() != epoch",
+		}},
+		suite: "simulator", command: sim + " -only reassigns", words: `FAIL: TestSeeds(?s).*no progress with a majority healed`,
+	},
+	{
 		promise: "acknowledged is on stable storage of the in-sync set", name: "ack before sync, in a cluster",
 		edits: []edit{{
 			"internal/storage/commit.go",

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+)
+
+// mover has partitions moved to other brokers, to more and to fewer of them, and changes its mind.
+type mover struct {
+	w     *world
+	asked int
+	ends  map[tp][]destination // what a partition's replicas may be in the end
+}
+
+// destination is what was asked for; replicas are nil where that depends on what the controller found.
+type destination struct {
+	number   int
+	replicas []int32
+}
+
+func newMover(w *world) *mover { return &mover{w: w, ends: map[tp][]destination{}} }
+
+// ruler is a node that leads the quorum, or thinks so.
+func (w *world) ruler() *node {
+	for _, i := range w.rng.Perm(len(w.nodes)) {
+		if n := w.nodes[i]; n.up && n.image != nil {
+			if id, _ := n.ctl.Leader(); id == n.id {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// begin notes where the replicas are before anything was asked for.
+func (m *mover) begin() {
+	for _, k := range m.w.allKeys() {
+		m.ends[k] = []destination{{0, m.w.newest().states[k].Replicas}}
+	}
+}
+
+// move asks for a move of one partition, or takes back what was asked for.
+func (m *mover) move() {
+	w := m.w
+	n := w.ruler()
+	if n == nil {
+		return
+	}
+	keys := w.allKeys()
+	k := keys[w.rng.IntN(len(keys))]
+	var to []int32
+	moving := slices.DeleteFunc(keys, func(k tp) bool {
+		p := n.image.Topic(k.Topic).Partitions[k.Partition]
+		return len(p.Adding)+len(p.Removing) == 0
+	})
+	if len(moving) > 0 && w.chance(0.5) {
+		k = moving[w.rng.IntN(len(moving))]
+	} else {
+		factor := min([]int{1, 2, 2, 3, 3, 3, 3, 4}[w.rng.IntN(8)], len(w.nodes))
+		for _, i := range w.rng.Perm(len(w.nodes))[:factor] {
+			to = append(to, int32(i+1))
+		}
+	}
+	m.asked++
+	d := destination{m.asked, to}
+	m.ends[k] = append(m.ends[k], d)
+	w.note("%s is asked to move %s to %v", n, k, to)
+	req := kmsg.NewAlterPartitionReassignmentsRequest()
+	req.AllowReplicationFactorChange = true
+	req.Topics = []kmsg.AlterPartitionReassignmentsRequestReassignableTopic{{Name: k.Topic,
+		Partitions: []kmsg.AlterPartitionReassignmentsRequestReassignablePartition{{PartitionIndex: k.Partition, Replicas: to}}}}
+	n.act(func() {
+		n.submit(func(machine *controller.Machine, _ time.Time) controller.Outcome {
+			records, resp := machine.AlterPartitionReassignments(&req)
+			refused := kerr.ErrorForCode(resp.Responses[0].Partitions[0].ErrorCode)
+			return controller.Outcome{Records: records, Done: func(err error) { m.answered(n, k, d, refused, err) }}
+		})
+	})
+}
+
+// answered takes in what became of a request. After an error it may be carried out yet, unless a later one was.
+func (m *mover) answered(n *node, k tp, d destination, refused, err error) {
+	switch {
+	case err != nil:
+		m.w.reached("reassignment: " + errName(err))
+		return
+	case refused != nil:
+		m.w.reached("reassignment refused: " + errName(refused))
+		m.ends[k] = slices.DeleteFunc(m.ends[k], func(o destination) bool { return o.number == d.number })
+		return
+	case d.replicas == nil:
+		m.w.reached("a reassignment was cancelled")
+		p := n.image.Topic(k.Topic).Partitions[k.Partition]
+		d.replicas = without(p.Replicas, p.Removing)
+	default:
+		m.w.reached("a reassignment was asked for")
+	}
+	later := slices.DeleteFunc(m.ends[k], func(o destination) bool { return o.number <= d.number })
+	m.ends[k] = append(later, d)
+}
+
+// settled says whether every partition is where it was to be, and nothing is on its way.
+func (m *mover) settled() bool {
+	if m == nil {
+		return true
+	}
+	im := m.w.newest().image
+	for _, k := range m.w.allKeys() {
+		p := im.Topic(k.Topic).Partitions[k.Partition]
+		if len(p.Adding)+len(p.Removing) > 0 || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
+			return d.replicas == nil || slices.Equal(d.replicas, p.Replicas)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
+// dropReplica lets go of a replica that was moved to other brokers, with its log; false says that the disk failed.
+func (n *node) dropReplica(k tp, p *partition.Partition) bool {
+	n.w.note("%s drops its replica of %s", n, k)
+	n.w.reached("a replica was dropped with its log")
+	n.unfollow(k)
+	n.unloadShard(k)
+	p.Close(kerr.NotLeaderForPartition)
+	delete(n.parts, k)
+	n.w.check.dropped(n, k)
+	if err := n.store.Delete(k); err != nil {
+		if !n.doomed && n.offline() == nil {
+			n.w.fail("%s: delete the log of %s: %v", n, k, err)
+		}
+		return false
+	}
+	return true
+}
+
+// dropped forgets a replica.
+func (c *checker) dropped(n *node, k tp) {
+	delete(c.views, replicaKey{n.id, k})
+	delete(c.ends, replicaKey{n.id, k})
+}
+
+// assignment looks at where the metadata has the replicas of a partition, and at what has become of them.
+func (c *checker) assignment(im *meta.Image, k tp, p, was *meta.Partition) {
+	if len(without(slices.Concat(p.ISR, p.Adding, p.Removing), p.Replicas)) > 0 {
+		c.w.fail("metadata at %d: %s has replicas %v; not all of them are those in sync, %v, to be added, %v, or removed, %v", im.Offset, k,
+			p.Replicas, p.ISR, p.Adding, p.Removing)
+	}
+	if was == nil || len(was.Adding)+len(was.Removing) == 0 || p.PartitionEpoch != was.PartitionEpoch+1 ||
+		len(p.Adding)+len(p.Removing) > 0 || !slices.Equal(p.Replicas, without(was.Replicas, was.Removing)) {
+		return
+	}
+	c.w.reached("a reassignment came to its end")
+	if late := without(was.Adding, p.ISR); len(late) > 0 {
+		c.w.fail("metadata at %d: the reassignment of %s has ended before %v of its new replicas were in sync: %v are", im.Offset, k, late, p.ISR)
+	}
+	switch grown := len(p.Replicas) - (len(was.Replicas) - len(was.Adding)); {
+	case grown > 0:
+		c.w.reached("the replication factor grew")
+	case grown < 0:
+		c.w.reached("the replication factor shrank")
+	}
+	if !slices.Contains(p.Replicas, was.Leader) && was.Leader > 0 {
+		c.w.reached("a leader was moved away")
+	}
+}
+
+func without(ids, gone []int32) []int32 {
+	return slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return slices.Contains(gone, id) })
+}
