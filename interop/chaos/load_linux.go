@@ -61,6 +61,7 @@ type load struct {
 
 	commits, aborts, unsure atomic.Int64
 	javaAcks                atomic.Int64
+	stalled                 atomic.Bool // somebody had no answer for stallAfter, and what was to be seen is written down
 }
 
 func (c *cluster) createTopics(ctx context.Context) error {
@@ -110,6 +111,7 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 	l.done.Go(func() { l.tail(ctx, txnTopic, kgo.ReadCommitted()) })
 	l.done.Go(func() { l.commit(ctx) })
 	l.done.Go(func() { l.watchClock(ctx) })
+	l.done.Go(func() { l.watchStalls(ctx) })
 	if java != "" {
 		l.done.Go(func() { l.javaProducer(ctx) })
 	}
@@ -134,6 +136,18 @@ func (l *load) settle(k key, r *kgo.Record, err error) {
 	}
 }
 
+// writers are those whose every record has to be answered.
+func writers() []int {
+	all := []int{javaWriter}
+	for i := range producers {
+		all = append(all, i)
+	}
+	for i := range probes {
+		all = append(all, probeWriter+i)
+	}
+	return all
+}
+
 // awaitAll returns once nobody waits for an answer to what was sent before, and transactions are committed.
 func (l *load) awaitAll(ctx context.Context, limit time.Duration) error {
 	began := time.Now()
@@ -143,15 +157,8 @@ func (l *load) awaitAll(ctx context.Context, limit time.Duration) error {
 		if l.commits.Load() < ends {
 			waiting = "no transaction is committed"
 		}
-		writers := []int{javaWriter}
-		for i := range producers {
-			writers = append(writers, i)
-		}
-		for i := range probes {
-			writers = append(writers, probeWriter+i)
-		}
 		now := time.Now()
-		for _, w := range writers {
+		for _, w := range writers() {
 			if d, what := l.h.Waiting(w, now); d > now.Sub(began) && d > time.Second {
 				waiting = fmt.Sprintf("writer %d has waited %v for an answer to %s", w, d.Round(time.Millisecond), what)
 			}
@@ -414,6 +421,19 @@ func (l *load) watchClock(ctx context.Context) {
 	}
 }
 
+// javaLogging has the Java producer say what it sends, hears and decides; without, a record that it never sent looks as
+// one that was never answered.
+var javaLogging = []string{
+	"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+	"-Dorg.slf4j.simpleLogger.showDateTime=true",
+	"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+	"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.NetworkClient=debug",
+	"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.Metadata=debug",
+	"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.producer.internals=debug",
+	"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.producer.internals.BuiltInPartitioner=warn",
+	"-Dorg.slf4j.simpleLogger.log.org.apache.kafka.clients.producer.internals.ProducerBatch=warn",
+}
+
 // javaProducer runs Apache Kafka's VerifiableProducer: idempotent, acks=all, one line for each record.
 // By itself the tool tries nothing again.
 func (l *load) javaProducer(ctx context.Context) {
@@ -422,10 +442,10 @@ func (l *load) javaProducer(ctx context.Context) {
 		l.h.Anomaly("client-error", "settings of the Java producer: %v", err)
 		return
 	}
-	cmd := exec.Command("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-		"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", l.java, "org.apache.kafka.tools.VerifiableProducer",
+	args := append([]string{"-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}, javaLogging...)
+	cmd := exec.Command("java", append(args, "-cp", l.java, "org.apache.kafka.tools.VerifiableProducer",
 		"--bootstrap-server", strings.Join(l.c.bootstrap(), ","), "--topic", javaTopic, "--acks", "-1",
-		"--throughput", "100", "--value-prefix", fmt.Sprint(javaWriter), "--command-config", settings)
+		"--throughput", "100", "--value-prefix", fmt.Sprint(javaWriter), "--command-config", settings)...)
 	cmd.Stderr, _ = os.Create(l.dir + "/java.log")
 	out, err := cmd.StdoutPipe()
 	if err == nil {

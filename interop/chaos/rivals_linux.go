@@ -22,7 +22,7 @@ func (l logstead) command(properties string) *exec.Cmd {
 }
 
 func (l logstead) settings(nd *node) []string {
-	return []string{"logstead.http.listeners=127.0.0.1:" + nd.httpPort}
+	return []string{"logstead.http.listeners=127.0.0.1:" + nd.httpPort, "logstead.http.pprof=true"}
 }
 
 // kafka is Apache Kafka, started by kafka.sh.

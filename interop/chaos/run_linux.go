@@ -143,6 +143,7 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 		return err
 	}
 	defer r.load.stop()
+	defer r.keepStall()
 	if err := r.await(ctx, warmAcks); err != nil {
 		return fmt.Errorf("before the first fault: %w", err)
 	}
@@ -182,6 +183,16 @@ func (r *run) rivalFor(ctx context.Context, dir string) (rival, error) {
 		return kafka{script}, err
 	}
 	return nil, fmt.Errorf("-rival %s: want logstead or kafka", r.o.rival)
+}
+
+// keepStall keeps what was written down of a writer that got no answer.
+func (r *run) keepStall() {
+	if !r.load.stalled.Load() {
+		return
+	}
+	to, err := r.load.keepLogs()
+	r.report.Note("a writer had no answer for %v; how the nodes were then and all logs: %s", stallAfter, to)
+	r.report.Check("logs of the stall are kept", err)
 }
 
 // await returns when so many records are acknowledged.
