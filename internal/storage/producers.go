@@ -202,6 +202,13 @@ func (s *producers) checkSequence(p *producer, h *header) error {
 		}
 	}
 	if p == nil || p.epoch == base.NoProducerEpoch {
+		if h.base == 0 && h.baseSeq != 0 {
+			// Nothing was ever written here, so nothing can have been forgotten: what comes before is still on its
+			// way, by way of a leader that was. Were this one taken, those before it would be refused for as long as
+			// the producer tries (KAFKA-15591).
+			return refuse(kerr.OutOfOrderSequenceNumber, "producer %d: sequence %d would be the first of an empty log, want 0",
+				h.pid, h.baseSeq)
+		}
 		return nil // nothing is known (any more): take any sequence
 	}
 	if h.pepoch != p.epoch {

@@ -15,6 +15,7 @@ import (
 func TestSequences(t *testing.T) {
 	w := newWorld(t)
 	l := w.create(DefaultLogConfig())
+	appendSpec(t, l, spec{}) // the log is not empty
 	one := func(epoch int16, seq int32) spec { return spec{pid: 7, pepoch: epoch, seq: seq} }
 	steps := []struct {
 		name string
@@ -24,8 +25,8 @@ func TestSequences(t *testing.T) {
 	}{
 		{"first sequence of an unknown producer is taken as it is", one(0, 7), nil, -1},
 		{"the next one", one(0, 8), nil, -1},
-		{"the same again", one(0, 8), nil, 1},
-		{"the one before again", one(0, 7), nil, 0},
+		{"the same again", one(0, 8), nil, 2},
+		{"the one before again", one(0, 7), nil, 1},
 		{"a gap", one(0, 10), kerr.OutOfOrderSequenceNumber, -1},
 		{"9", one(0, 9), nil, -1},
 		{"10", one(0, 10), nil, -1},
@@ -54,15 +55,46 @@ func TestSequences(t *testing.T) {
 	}
 }
 
+// A producer has three batches in flight to a leader that is deposed. The third is sent when it has heard of the new one,
+// and comes there first; the others follow when the old one has refused them. It is a client's to try again in order: it
+// must not be that the third is taken and the first never.
+func TestFirstSequenceOfAnEmptyLog(t *testing.T) {
+	w := newWorld(t)
+	l := w.create(DefaultLogConfig())
+	send := func(seq int32) error {
+		_, err := l.Append(makeBatch(spec{pid: 7, seq: seq}), AppendOptions{Now: epoch0})
+		return err
+	}
+	for _, seq := range []int32{2, 1, 2} {
+		if err := send(seq); !errors.Is(err, kerr.OutOfOrderSequenceNumber) {
+			t.Fatalf("sequence %d in an empty log: %v, want %v", seq, err, kerr.OutOfOrderSequenceNumber)
+		}
+	}
+	for seq := range int32(3) {
+		if err := send(seq); err != nil {
+			t.Fatalf("sequence %d: %v", seq, err)
+		}
+	}
+	// Where records were, and were deleted, a producer may have been forgotten with them.
+	l.SetHighWatermark(3)
+	if _, err := l.DeleteRecords(3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(makeBatch(spec{pid: 8, seq: 5}), AppendOptions{Now: epoch0}); err != nil {
+		t.Fatalf("a producer of which nothing is known, after all was deleted: %v", err)
+	}
+}
+
 func TestSequenceWraps(t *testing.T) {
 	w := newWorld(t)
 	l := w.create(DefaultLogConfig())
 	top := int32(1<<31 - 1)
+	appendSpec(t, l, spec{})                                                      // the log is not empty
 	appendSpec(t, l, spec{pid: 7, seq: top - 1, values: []string{"a", "b", "c"}}) // top-1, top, 0
 	if info := appendSpec(t, l, spec{pid: 7, seq: 1}); info.Duplicate {
 		t.Fatal("sequence 1 after a wrap is a duplicate")
 	}
-	if info := appendSpec(t, l, spec{pid: 7, seq: top - 1, values: []string{"a", "b", "c"}}); !info.Duplicate || info.BaseOffset != 0 {
+	if info := appendSpec(t, l, spec{pid: 7, seq: top - 1, values: []string{"a", "b", "c"}}); !info.Duplicate || info.BaseOffset != 1 {
 		t.Fatalf("the batch that wraps, again: %+v", info)
 	}
 }

@@ -162,6 +162,11 @@ func idempotence() []step {
 			produceBytes(v, r, "idem", 0, b.bytes())
 		}),
 		ask("read back", high, kmsg.NewPtrFetchRequest, fetchFrom("idem", 0, 0)),
+	}, makeTopic("idem-new", 1), []step{
+		ask("a first sequence of 7 in an empty log", high, kmsg.NewPtrProduceRequest, func(v *vars, r *kmsg.ProduceRequest) {
+			b := numbered(1).with(func(b *kmsg.RecordBatch) { b.ProducerID, b.ProducerEpoch, b.FirstSequence = v.i64("pid"), 0, 7 })
+			produceBytes(v, r, "idem-new", 0, b.bytes())
+		}),
 	})
 }
 
