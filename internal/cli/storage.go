@@ -21,7 +21,8 @@ import (
 
 func storageCmd(a *App) *cobra.Command {
 	c := family("storage", "Format data directories and look at them",
-		storageFormatCmd(a), storageInfoCmd(a), storageSettleCmd(a), storageUUIDCmd(a))
+		storageFormatCmd(a), storageInfoCmd(a), storageSettleCmd(a), storageUUIDCmd(a),
+		storageMappingCmd(a), storageDependenciesCmd(a))
 	c.Example = examples("", "logstead storage format --set log.dirs=/var/lib/logstead")
 	return c
 }
@@ -66,6 +67,7 @@ func storageFormatCmd(a *App) *cobra.Command {
 			"with a new cluster id", "logstead storage format --set log.dirs=/var/lib/logstead",
 			"the directories of a file, with a given id", "logstead storage format --config server.properties --cluster-id ID",
 			"the first of several controllers", "logstead storage format --config server.properties --cluster-id ID --standalone",
+			"at the levels of Apache Kafka 3.9", "logstead storage format --config server.properties --cluster-id ID --release-version 3.9",
 		),
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -80,6 +82,8 @@ func storageFormatCmd(a *App) *cobra.Command {
 	fl := c.Flags()
 	fl.StringVarP(&o.cluster, "cluster-id", "t", "", "cluster `ID`: 22 characters as storage random-uuid prints (default: a new one)")
 	fl.BoolVarP(&o.ignore, "ignore-formatted", "g", false, "leave directories alone that are formatted already")
+	fl.StringVarP(&o.release, "release-version", "r", "", "begin at the feature levels of this metadata `VERSION` (default: the newest)")
+	fl.StringArrayVarP(&o.features, "feature", "f", nil, "begin at another level of a feature: `NAME=LEVEL`; can be repeated")
 	fl.BoolVarP(&o.standalone, "standalone", "s", false, "begin a quorum of this controller, to which others can be added")
 	fl.StringVarP(&o.initial, "initial-controllers", "I", "",
 		"begin a quorum of these controllers: `ID@HOST:PORT:DIRECTORY` of each, with a comma between")
@@ -91,7 +95,8 @@ func storageFormatCmd(a *App) *cobra.Command {
 type formatFlags struct {
 	cluster                    string
 	ignore, standalone, joiner bool
-	initial                    string
+	initial, release           string
+	features                   []string
 }
 
 func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
@@ -101,6 +106,10 @@ func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
 		}
 	}
 	voters, err := f.voters(b)
+	if err != nil {
+		return err
+	}
+	levels, err := f.levels()
 	if err != nil {
 		return err
 	}
@@ -121,7 +130,8 @@ func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
 	}
 	if len(fresh) > 0 {
 		_, err := controller.Format(vfs.OS{}, controller.FormatOptions{
-			Dirs: fresh, ClusterID: f.cluster, NodeID: b.NodeID, Voters: voters, Joiner: f.joiner, MetadataDir: b.MetadataDir,
+			Dirs: fresh, ClusterID: f.cluster, NodeID: b.NodeID, Voters: voters, Joiner: f.joiner, Levels: levels,
+			MetadataDir: b.MetadataDir,
 		}, a.Now())
 		if errors.Is(err, controller.ErrFormatted) {
 			return &Fault{What: "cannot format", Why: err.Error(), Exit: exitConflict, cause: err}

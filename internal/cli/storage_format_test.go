@@ -31,6 +31,11 @@ func TestStorageFormatQuorum(t *testing.T) {
 		{"static", "", []string{"--standalone", "--set", listeners, "--set", "controller.quorum.voters=1@127.0.0.1:9093"}, exitUsage},
 		{"another node", "", []string{"-I", strings.TrimPrefix(initial, "1@127.0.0.1:9093:"+dirID+","), "--set", listeners}, exitUsage},
 		{"no directory", "", []string{"-I", "1@127.0.0.1:9093", "--set", listeners}, exitUsage},
+		{"older levels", "../bootstrap.checkpoint", []string{"--set", listeners, "-r", "3.9", "-f", "transaction.version=1"}, exitOK},
+		{"no release", "", []string{"--set", listeners, "--release-version", "3.2"}, exitUsage},
+		{"no level", "", []string{"--set", listeners, "-f", "transaction.version"}, exitUsage},
+		{"unknown level", "", []string{"--set", listeners, "-f", "transaction.version=9"}, exitUsage},
+		{"dynamic kraft.version of a static quorum", "", []string{"--set", listeners, "-f", "kraft.version=1"}, exitUsage},
 		{"twice", "", []string{"-I", initial + "," + initial, "--set", listeners}, exitUsage},
 		{"no controller", "", []string{
 			"-N", "--set", "process.roles=broker", "--set", "controller.quorum.bootstrap.servers=127.0.0.1:9093",

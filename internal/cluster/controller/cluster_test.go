@@ -70,7 +70,7 @@ func newCluster(t *testing.T, properties string) *clusterHarness {
 	t.Helper()
 	c := &clusterHarness{harness: newHarness(t, properties), incarnations: map[int32]byte{}}
 	c.now = time.Unix(1_000_000, 0)
-	c.done(bootstrapRecords(), nil)
+	c.done(bootstrapRecords(newestLevels()), nil)
 	c.m.Begin(c.now)
 	return c
 }

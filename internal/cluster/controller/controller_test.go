@@ -328,7 +328,7 @@ func TestFailedLogStopsTheController(t *testing.T) {
 
 func FuzzSnapshot(f *testing.F) {
 	data, err := encodeSnapshot(func(yield func(kmsg.Record) bool) {
-		for _, r := range bootstrapRecords() {
+		for _, r := range bootstrapRecords(newestLevels()) {
 			if !yield(r) {
 				return
 			}

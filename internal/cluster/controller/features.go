@@ -5,63 +5,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
-	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
-
-// The names of the features that this build knows.
-const (
-	MetadataVersion    = "metadata.version"
-	KRaftVersion       = "kraft.version"
-	TransactionVersion = "transaction.version"
-	GroupVersion       = "group.version"
-	elrVersion         = "eligible.leader.replicas.version"
-)
-
-// Feature is a feature that this build supports at a range of levels.
-type Feature struct {
-	Name     string
-	Min, Max int16
-	// Default is the level of a new cluster.
-	Default int16
-}
-
-// Features lists what this build supports, by name. A feature is here only if all of it works, for
-// clients act on the level that is finalized.
-func Features() []Feature {
-	return []Feature{
-		{GroupVersion, 0, 1, 1},
-		{KRaftVersion, 0, 1, 0},
-		{MetadataVersion, 7, 30, 30},
-		{TransactionVersion, 0, 2, 2},
-	}
-}
-
-// Finalized are the levels of an image that this build can honour. A data directory of Apache Kafka
-// may have others; they stay in the metadata, and nobody is told of them.
-func Finalized(im *meta.Image) map[string]int16 {
-	out := map[string]int16{}
-	for _, f := range Features() {
-		if level := im.Feature(f.Name); level > 0 {
-			out[f.Name] = min(level, f.Max)
-		}
-	}
-	return out
-}
-
-// bootstrapRecords are the first records of a new cluster: the levels of its features.
-func bootstrapRecords() []kmsg.Record {
-	records := []kmsg.Record{&kmsg.FeatureLevelRecord{Name: MetadataVersion, FeatureLevel: latestMetadata}}
-	for _, f := range Features() {
-		if f.Name != MetadataVersion && f.Default > 0 {
-			records = append(records, &kmsg.FeatureLevelRecord{Name: f.Name, FeatureLevel: f.Default})
-		}
-	}
-	return records
-}
-
-// latestMetadata is the metadata version of Apache Kafka 4.3.
-const latestMetadata int16 = 30
 
 // incompatibleLevels are the metadata versions that changed records, so that a cluster cannot go
 // back from them to one before.
@@ -153,30 +98,4 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 		}
 	}
 	return &kmsg.FeatureLevelRecord{Name: u.Feature, FeatureLevel: next}, nil
-}
-
-// recordVersion is the version that a record is written at under the finalized metadata.version:
-// an Apache Kafka of that version must be able to read the log.
-func recordVersion(rec kmsg.Record, level int16) (version int16) {
-	since := func(from int16) { // the level from which on there is one version more
-		if level >= from {
-			version++
-		}
-	}
-	switch rec.(type) {
-	case *kmsg.RegisterBrokerRecord:
-		version = 1
-		since(levelMigration)
-		since(levelDirectories)
-		since(levelCordoned)
-	case *kmsg.BrokerRegistrationChangeRecord:
-		version = 1
-		since(levelDirectories)
-		since(levelCordoned)
-	case *kmsg.PartitionRecord, *kmsg.PartitionChangeRecord:
-		since(levelDirectories)
-		since(levelELR)
-	default:
-	}
-	return version
 }

@@ -246,6 +246,9 @@ type FormatOptions struct {
 	// to a quorum. With neither it is a quorum of one, or of what controller.quorum.voters names.
 	Voters []raft.Voter
 	Joiner bool
+	// Levels are those of the features that the cluster begins with, as the function Levels gives them; the newest
+	// where there are none.
+	Levels map[string]int16
 	// MetadataDir is the one of Dirs that holds the metadata log; the first where it is empty.
 	MetadataDir string
 }
@@ -259,6 +262,9 @@ func Format(fsys vfs.FS, o FormatOptions, now time.Time) (string, error) {
 	if o.ClusterID == "" {
 		o.ClusterID = base.NewTopicID().String()
 	}
+	if o.Levels == nil {
+		o.Levels = newestLevels()
+	}
 	for _, dir := range o.Dirs {
 		m, ok, err := storage.ReadMeta(fsys, dir)
 		if err != nil {
@@ -269,13 +275,13 @@ func Format(fsys vfs.FS, o FormatOptions, now time.Time) (string, error) {
 		}
 	}
 	first := func(yield func(kmsg.Record) bool) {
-		for _, r := range bootstrapRecords() {
+		for _, r := range bootstrapRecords(o.Levels) {
 			if !yield(r) {
 				return
 			}
 		}
 	}
-	bootstrap, err := encodeSnapshot(first, latestMetadata, nil, 0, now)
+	bootstrap, err := encodeSnapshot(first, o.Levels[MetadataVersion], nil, 0, now)
 	if err != nil {
 		return "", err
 	}

@@ -112,11 +112,11 @@ func (c *Controller) firstRecords() ([]kmsg.Record, error) {
 	})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return bootstrapRecords(), nil
+		return bootstrapRecords(newestLevels()), nil
 	case err != nil:
 		return nil, fmt.Errorf("read what the directory was formatted with: %w", err)
 	case len(records) == 0:
-		return bootstrapRecords(), nil
+		return bootstrapRecords(newestLevels()), nil
 	}
 	return records, nil
 }

@@ -141,7 +141,7 @@ func (h *harness) run(t *testing.T, d *datadriven.TestData) string {
 	return h.out.String()
 }
 
-func (h *harness) bootstrap(*datadriven.TestData) { h.done(bootstrapRecords(), nil) }
+func (h *harness) bootstrap(*datadriven.TestData) { h.done(bootstrapRecords(newestLevels()), nil) }
 
 // restart replays everything into a new machine, as a start of the process would.
 func (h *harness) restart(*datadriven.TestData) {

@@ -97,11 +97,14 @@ func (m *Machine) checkAssignment(replicas []int32, factor int) error {
 func (m *Machine) newPartition(topic base.TopicID, index int32, replicas []int32) *kmsg.PartitionRecord {
 	p := kmsg.NewPartitionRecord()
 	p.TopicId, p.PartitionId, p.Replicas = topic, index, replicas
+	directories := m.image().Feature(MetadataVersion) >= levelDirectories
 	for _, id := range replicas {
 		if m.isActive(id) {
 			p.Isr = append(p.Isr, id)
 		}
-		p.Directories = append(p.Directories, m.defaultDir(id))
+		if directories {
+			p.Directories = append(p.Directories, m.defaultDir(id))
+		}
 	}
 	p.Leader, p.LeaderEpoch, p.PartitionEpoch = p.Isr[0], 0, 0
 	return &p

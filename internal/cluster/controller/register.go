@@ -69,8 +69,12 @@ func (m *Machine) Register(now time.Time, r Registration) ([]kmsg.Record, error)
 	}
 	rec := kmsg.NewRegisterBrokerRecord()
 	rec.BrokerId, rec.IncarnationId, rec.BrokerEpoch = m.cfg.NodeID, r.Incarnation, m.nextOffset()
-	rec.Fenced, rec.LogDirs = false, r.LogDirs
-	if m.image().Feature(MetadataVersion) >= latestMetadata {
+	rec.Fenced = false
+	level := m.image().Feature(MetadataVersion)
+	if level >= levelDirectories {
+		rec.LogDirs = r.LogDirs
+	}
+	if level >= levelCordoned {
 		rec.CordonedLogDirs = append([]base.TopicID{}, r.Cordoned...)
 	}
 	if rec.Rack = nil; r.Rack != "" {
