@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -57,8 +58,8 @@ func (n *Node) composeCluster(cfg *config) {
 	}
 }
 
-// controllers are those that the configuration names. Those of a dynamic quorum are asked until one
-// says that it is the active one.
+// controllers are those that the configuration names, and the voters that this node knows. Those of a dynamic quorum are
+// asked until one says that it is the active one.
 func (n *Node) controllers() []uplink.Controller {
 	b := n.live.Load().broker
 	var all []uplink.Controller
@@ -68,6 +69,12 @@ func (n *Node) controllers() []uplink.Controller {
 	for _, s := range b.Quorum.BootstrapServers {
 		if !slices.ContainsFunc(all, func(c uplink.Controller) bool { return c.Address == s }) {
 			all = append(all, uplink.Controller{ID: -1, Address: s})
+		}
+	}
+	for _, v := range n.controllerNodes() {
+		address := net.JoinHostPort(v.Host, strconv.Itoa(int(v.Port)))
+		if !slices.ContainsFunc(all, func(c uplink.Controller) bool { return c.Address == address }) {
+			all = append(all, uplink.Controller{ID: v.ID, Address: address})
 		}
 	}
 	return all

@@ -17,15 +17,17 @@ import (
 var _ = register(kmsg.KeyBrokerRegistration, (*Broker).brokerRegistration)
 
 func (b *Broker) brokerRegistration(c *Call, req *kmsg.BrokerRegistrationRequest) {
-	decideNow(c, func(m *controller.Machine, now time.Time) ([]kmsg.Record, *kmsg.BrokerRegistrationResponse) {
-		records, resp, err := m.RegisterBroker(now, req)
-		if err != nil { // the response has no room for the reason
-			b.Logger.Warn("broker registration refused", "broker", req.BrokerId, "err", err)
-		}
+	var refused error
+	decideNow(c, func(m *controller.Machine, now time.Time) (records []kmsg.Record, resp *kmsg.BrokerRegistrationResponse) {
+		records, resp, refused = m.RegisterBroker(now, req)
 		return records, resp
 	}, func(e itemError) *kmsg.BrokerRegistrationResponse {
 		resp := kmsg.NewBrokerRegistrationResponse()
 		resp.ErrorCode = e.code
 		return &resp
-	}, func(*kmsg.BrokerRegistrationResponse) {})
+	}, func(*kmsg.BrokerRegistrationResponse) {
+		if refused != nil { // the response has no room for the reason
+			b.Logger.Warn("broker registration refused", "broker", req.BrokerId, "err", refused)
+		}
+	})
 }

@@ -28,8 +28,24 @@ func (b *Broker) fetchMetadata(c *Call, req *kmsg.FetchRequest) {
 		out := kmsg.FetchResponseFetchableTopicResponse{Topic: metadataTopic, TopicId: t.TopicId}
 		out.Partitions = []kmsg.FetchResponsePartitionData{b.readMetadata(c, req, in)}
 		resp.Responses = append(resp.Responses, out)
+		if c.Version >= 16 {
+			b.tellLeader(&resp, out.Partitions[0].CurrentLeader.LeaderId)
+		}
 	}
 	c.Reply(&resp)
+}
+
+// tellLeader says where the active controller is: who was added to the quorum need not stand in the configuration of
+// others (KIP-853).
+func (b *Broker) tellLeader(resp *kmsg.FetchResponse, leader int32) {
+	if b.Controllers == nil {
+		return
+	}
+	for _, n := range b.Controllers() {
+		if n.ID == leader {
+			resp.NodeEndpoints = append(resp.NodeEndpoints, kmsg.FetchResponseNodeEndpoint{NodeId: n.ID, Host: n.Host, Port: n.Port})
+		}
+	}
 }
 
 func (b *Broker) checkMetadataFetch(c *Call, req *kmsg.FetchRequest) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -70,7 +72,11 @@ func (c *channel) candidates() []string {
 	c.mu.Unlock()
 	leader := c.u.o.Leader()
 	var first, rest, last []string
-	for _, ctl := range c.u.o.Controllers() {
+	known := c.u.o.Controllers()
+	if told := c.u.told.Load(); told != nil && !slices.ContainsFunc(known, func(o Controller) bool { return o.Address == told.Address }) {
+		known = append(slices.Clone(known), *told)
+	}
+	for _, ctl := range known {
 		switch {
 		case ctl.Address == silent: // whoever it is to the others: one that hangs would hold everything up
 			last = append(last, ctl.Address)
@@ -137,6 +143,7 @@ func (c *channel) once(ctx context.Context, address string, req kmsg.Request, re
 	if err != nil {
 		return err
 	}
+	c.u.listen(resp)
 	if err := kerr.ErrorForCode(errorOf(resp)); err != nil {
 		return err
 	}
@@ -144,6 +151,21 @@ func (c *channel) once(ctx context.Context, address string, req kmsg.Request, re
 	c.mu.found = address
 	c.mu.Unlock()
 	return nil
+}
+
+// listen notes where the active controller is, which every controller says that is asked for the metadata: one that was
+// added to the quorum need not be among those of the configuration.
+func (u *Uplink) listen(resp kmsg.Response) {
+	r, ok := resp.(*kmsg.FetchResponse)
+	if !ok || len(r.Responses) != 1 || len(r.Responses[0].Partitions) != 1 {
+		return
+	}
+	leader := r.Responses[0].Partitions[0].CurrentLeader.LeaderId
+	for _, n := range r.NodeEndpoints {
+		if n.NodeId == leader {
+			u.told.Store(&Controller{leader, net.JoinHostPort(n.Host, strconv.Itoa(int(n.Port)))})
+		}
+	}
 }
 
 // errorOf is the error of a response as a whole.

@@ -69,7 +69,8 @@ type Uplink struct {
 	o      Options
 	epoch  atomic.Int64
 	fenced atomic.Bool
-	heard  atomic.Int64 // when the controller answered last, in Unix nanoseconds
+	told   atomic.Pointer[Controller] // who led when a controller said so last, nil for never
+	heard  atomic.Int64               // when the controller answered last, in Unix nanoseconds
 
 	registered, unfenced chan struct{}
 	wake                 chan struct{} // capacity 1: send a heartbeat now

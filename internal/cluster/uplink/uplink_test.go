@@ -123,6 +123,16 @@ func (q *quorum) answer(address string, key, version int16, body []byte) kmsg.Re
 			v.ApiKeys = append(v.ApiKeys, kmsg.ApiVersionsResponseApiVersion{ApiKey: a.Key, MinVersion: a.Min, MaxVersion: a.Max})
 		}
 		return &v
+	case kmsg.KeyFetch:
+		resp := kmsg.NewFetchResponse()
+		p := kmsg.NewFetchResponsePartitionData()
+		if code != 0 {
+			p.ErrorCode = kerr.NotLeaderForPartition.Code
+			p.CurrentLeader.LeaderId = 9
+			resp.NodeEndpoints = []kmsg.FetchResponseNodeEndpoint{{NodeId: 9, Host: "d", Port: 1}}
+		}
+		resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{{Partitions: []kmsg.FetchResponsePartitionData{p}}}
+		return &resp
 	case kmsg.KeyBrokerRegistration:
 		resp := kmsg.NewBrokerRegistrationResponse()
 		var req kmsg.BrokerRegistrationRequest
@@ -234,6 +244,19 @@ func wait(t *testing.T, what string, ch <-chan struct{}) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("not within 10 s: " + what)
 	}
+}
+
+// A controller that no configuration names leads: whoever is asked for the metadata says where it is.
+func TestLeaderThatWasAdded(t *testing.T) {
+	q := newQuorum(t, "d:1")
+	u, _ := q.uplink(t, Options{})
+	req := kmsg.NewFetchRequest()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := u.Pull(ctx, &req, &kmsg.FetchResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "registered", u.Registered())
 }
 
 func TestLifeOfARegistration(t *testing.T) {
