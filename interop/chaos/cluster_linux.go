@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/logstead/logstead/interop/local"
 )
@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	// maxVoters is how many nodes are controllers; the others are brokers only.
+	// maxVoters is how many nodes are voters at first; the others are brokers only, or controllers that can be added.
 	maxVoters  = 3
 	clusterID  = "bG9nc3RlYWQtY2hhb3MtMQ"
 	startLimit = 90 * time.Second
@@ -37,19 +37,21 @@ const (
 // rival is one of the products that the schedule can run against.
 type rival interface {
 	// format makes a node's directory one of the cluster; command is how its server is started.
-	format(ctx context.Context, properties string) error
+	format(ctx context.Context, properties string, args ...string) error
 	command(properties string) *exec.Cmd
 	// settings are those that only this product has.
 	settings(nd *node) []string
 }
 
-// node is one broker, and controller if it is one of the first.
+// node is one broker, and controller if it is one of the first or the quorum is dynamic.
 type node struct {
-	id    int32
-	host  *host
-	dir   string
-	vol   *local.Volume // nil where this machine has none: faults of disks are left out
-	voter bool
+	id   int32
+	host *host
+	dir  string
+	vol  *local.Volume // nil where this machine has none: faults of disks are left out
+	// voter is one with which the quorum begins, and directory its id there.
+	voter     bool
+	directory string
 	// Its ports, different ones for each node where they share an address.
 	port, controllerPort, httpPort string
 
@@ -61,19 +63,21 @@ type node struct {
 
 // cluster is all of them, and a client to ask them who does what.
 type cluster struct {
-	fabric *fabric
-	rival  rival
-	noDisk error // why the nodes have no volumes
-	nodes  []*node
-	client *kgo.Client
-	adm    *kadm.Client
+	dynamic bool // the voters are those of the metadata, and change
+	fabric  *fabric
+	rival   rival
+	noDisk  error // why the nodes have no volumes
+	nodes   []*node
+	client  *kgo.Client
+	adm     *kadm.Client
 }
 
 // newCluster makes and starts n nodes, each with a volume of its own under dir.
-func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int) (*cluster, error) {
-	c := &cluster{fabric: f, rival: r}
+func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int, dynamic bool) (*cluster, error) {
+	c := &cluster{fabric: f, rival: r, dynamic: dynamic}
 	for i := range n {
 		nd := &node{id: int32(i + 1), host: f.hosts[i+1], dir: filepath.Join(dir, "node"+strconv.Itoa(i+1)), voter: i < maxVoters}
+		nd.directory = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "chaos-directory%d", nd.id))
 		c.nodes = append(c.nodes, nd)
 		if err := nd.pickPorts(f); err != nil {
 			return c, err
@@ -135,7 +139,39 @@ func (c *cluster) prepare(ctx context.Context, nd *node) error {
 	if err := os.WriteFile(nd.properties(), []byte(c.properties(nd)), 0o644); err != nil {
 		return err
 	}
-	return c.rival.format(ctx, nd.properties())
+	return c.format(ctx, nd, false)
+}
+
+// format makes a node's directory; anew says that the quorum is there already.
+func (c *cluster) format(ctx context.Context, nd *node, anew bool) error {
+	var args []string
+	switch {
+	case !c.dynamic:
+	case nd.voter && !anew:
+		var all []string
+		for _, v := range c.initial() {
+			all = append(all, v.quorumAddr()+":"+v.directory)
+		}
+		args = []string{"--initial-controllers", strings.Join(all, ",")}
+	default:
+		args = []string{"--no-initial-controllers"}
+	}
+	return c.rival.format(ctx, nd.properties(), args...)
+}
+
+// initial are the voters that the quorum begins with.
+func (c *cluster) initial() (all []*node) {
+	for _, nd := range c.nodes {
+		if nd.voter {
+			all = append(all, nd)
+		}
+	}
+	return all
+}
+
+// quorumAddr is ID@HOST:PORT of its listener for controllers.
+func (nd *node) quorumAddr() string {
+	return fmt.Sprintf("%d@%s", nd.id, net.JoinHostPort(nd.host.addr(), nd.controllerPort))
 }
 
 func (nd *node) properties() string { return filepath.Join(nd.dir, "server.properties") }
@@ -152,20 +188,25 @@ func (nd *node) data() string {
 // properties is a file that either rival takes.
 func (c *cluster) properties(nd *node) string {
 	var voters []string
-	for _, v := range c.nodes {
-		if v.voter {
-			voters = append(voters, fmt.Sprintf("%d@%s", v.id, net.JoinHostPort(v.host.addr(), v.controllerPort)))
+	for _, v := range c.initial() {
+		voters = append(voters, v.quorumAddr())
+	}
+	known := "controller.quorum.voters=" + strings.Join(voters, ",")
+	if c.dynamic {
+		for i, v := range voters {
+			_, voters[i], _ = strings.Cut(v, "@")
 		}
+		known = "controller.quorum.bootstrap.servers=" + strings.Join(voters, ",")
 	}
 	roles, listeners := "broker", "PLAINTEXT://"+nd.addr()
-	if nd.voter {
+	if nd.voter || c.dynamic {
 		roles += ",controller"
 		listeners += ",CONTROLLER://" + net.JoinHostPort(nd.host.addr(), nd.controllerPort)
 	}
 	lines := []string{
 		"process.roles=" + roles,
 		fmt.Sprintf("node.id=%d", nd.id),
-		"controller.quorum.voters=" + strings.Join(voters, ","),
+		known,
 		"listeners=" + listeners,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=PLAINTEXT",
@@ -362,24 +403,8 @@ func (c *cluster) leader(ctx context.Context, topic string, partition int32) (*n
 
 // controller is the node that leads the metadata quorum.
 func (c *cluster) controller(ctx context.Context) (*node, error) {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	for {
-		req := kmsg.NewPtrDescribeQuorumRequest()
-		t := kmsg.NewDescribeQuorumRequestTopic()
-		t.Topic = "__cluster_metadata"
-		t.Partitions = append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
-		req.Topics = append(req.Topics, t)
-		resp, err := req.RequestWith(ctx, c.client)
-		if err == nil && len(resp.Topics) == 1 && len(resp.Topics[0].Partitions) == 1 {
-			if nd := c.node(resp.Topics[0].Partitions[0].LeaderID); nd != nil {
-				return nd, nil
-			}
-		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("leader of the metadata quorum: %w", err)
-		}
-	}
+	q, err := c.quorum(ctx)
+	return c.node(q.leader), err
 }
 
 // awaitWhole waits until every partition has all its replicas in sync again.

@@ -226,7 +226,12 @@ func (h *host) write() {
 
 // reset breaks every connection between two hosts, as a middlebox does, and tells how many there were.
 func (f *fabric) reset(ctx context.Context, a, b *host) (int, error) {
-	out, err := exec.CommandContext(ctx, "ip", "netns", "exec", a.name, "ss", "-H", "-t", "-K", "dst", b.addr()).CombinedOutput()
+	var out []byte
+	// Not ip netns exec: it copies every mount into a namespace of its own, and so keeps volumes in use.
+	err := f.inside(a, func() (err error) {
+		out, err = exec.CommandContext(ctx, "ss", "-H", "-t", "-K", "dst", b.addr()).CombinedOutput()
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("ss -K: %w: %s", err, out)
 	}

@@ -49,6 +49,7 @@ type History struct {
 	sent   map[int][]sent // by writer, by seq
 	read   map[place]map[int64]key
 	acks   int
+	acksOf map[int]int         // by writer
 	told   map[int]int         // by writer that is another process, the highest seq heard of
 	before map[int]int         // by writer, below which nothing is open any more
 	wrong  map[string][]string // by kind of anomaly
@@ -60,7 +61,7 @@ const wrongKept = 5 // examples of each kind
 // NewHistory returns an empty one.
 func NewHistory() *History {
 	return &History{
-		sent: map[int][]sent{}, told: map[int]int{}, before: map[int]int{}, read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
+		sent: map[int][]sent{}, acksOf: map[int]int{}, told: map[int]int{}, before: map[int]int{}, read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
 	}
 }
 
@@ -81,6 +82,7 @@ func (h *History) Settle(k key, o outcome, offset int64) {
 	s.outcome, s.offset = o, offset
 	if o == acked {
 		h.acks++
+		h.acksOf[k.writer]++
 	}
 }
 
@@ -126,6 +128,16 @@ func (h *History) Acks() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.acks
+}
+
+// AcksBelow is the number of records acknowledged to writers below some number.
+func (h *History) AcksBelow(writer int) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for w := range writer {
+		n += h.acksOf[w]
+	}
+	return n
 }
 
 // Anomaly notes something that must never be.

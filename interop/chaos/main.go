@@ -17,6 +17,7 @@ type options struct {
 	only     string
 	seed     uint64
 	rival    string
+	quorum   string
 	keep     bool
 	java     bool
 	duration time.Duration
@@ -29,6 +30,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "faults to inject, one after the other, separated by commas; `list` prints them")
 	flag.Uint64Var(&o.seed, "seed", 0, "seed of the schedule; 0 is a new one")
 	flag.StringVar(&o.rival, "rival", "logstead", "whom to break: logstead or kafka")
+	flag.StringVar(&o.quorum, "quorum", "", "static, or dynamic: voters can be added and removed; unset is static with 3 nodes and dynamic with more")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directories")
 	flag.BoolVar(&o.java, "java", true, "run a Java producer too")
 	flag.DurationVar(&o.duration, "duration", 0, "end the random schedule after so long")

@@ -13,8 +13,8 @@ import (
 // logstead is the server of this repository.
 type logstead struct{ bin string }
 
-func (l logstead) format(ctx context.Context, properties string) error {
-	return local.Command(ctx, l.bin, "storage", "format", "--cluster-id", clusterID, "--config", properties)
+func (l logstead) format(ctx context.Context, properties string, args ...string) error {
+	return local.Command(ctx, l.bin, append([]string{"storage", "format", "--cluster-id", clusterID, "--config", properties}, args...)...)
 }
 
 func (l logstead) command(properties string) *exec.Cmd {
@@ -28,8 +28,8 @@ func (l logstead) settings(nd *node) []string {
 // kafka is Apache Kafka, started by kafka.sh.
 type kafka struct{ script string }
 
-func (k kafka) format(ctx context.Context, properties string) error {
-	return local.Command(ctx, k.script, "tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", properties)
+func (k kafka) format(ctx context.Context, properties string, args ...string) error {
+	return local.Command(ctx, k.script, append([]string{"tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", properties}, args...)...)
 }
 
 func (k kafka) command(properties string) *exec.Cmd {

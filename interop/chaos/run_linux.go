@@ -27,6 +27,7 @@ type run struct {
 	rng     *rand.Rand
 
 	records, copied, noisy int
+	quiet                  float64 // records a second that the producers get acknowledged when nothing is broken
 
 	names  []string // of the faults that were seen to bite
 	left   map[string]string
@@ -131,7 +132,7 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, r.fabric.close()) }()
-	r.cluster, err = newCluster(ctx, r.fabric, rv, dir, r.o.nodes)
+	r.cluster, err = newCluster(ctx, r.fabric, rv, dir, r.o.nodes, r.o.quorum == "dynamic" || r.o.quorum == "" && r.o.nodes > maxVoters)
 	defer func() { err = errors.Join(err, r.cluster.close()) }()
 	if err != nil {
 		return err
@@ -147,7 +148,7 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 	if err := r.await(ctx, warmAcks); err != nil {
 		return fmt.Errorf("before the first fault: %w", err)
 	}
-	if err := wait(ctx, warmUp); err != nil {
+	if err := r.rest(ctx, warmUp); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -221,12 +222,14 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 	r.load.gaps.begin(began)
 	bit := f.bite(ctx, x)
 	var moved time.Duration
+	var rate float64
 	if bit == nil {
-		bitten := time.Now()
+		bitten, acks := time.Now(), r.load.h.AcksBelow(producers)
 		if x.silent != nil && f.hold >= pastSession {
 			moved = r.awaitMove(ctx, x.silent, f.hold).Sub(began)
 		}
 		_ = wait(ctx, f.hold-time.Since(bitten))
+		rate = float64(r.load.h.AcksBelow(producers)-acks) / time.Since(bitten).Seconds()
 	}
 	if err := x.heal(context.WithoutCancel(ctx)); err != nil {
 		return errors.Join(fmt.Errorf("%s: heal: %w", f.name, err), bit)
@@ -249,10 +252,19 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 	if err := r.cluster.awaitWhole(ctx, settleLimit, topics...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if err := wait(ctx, afterward); err != nil {
+	before := r.quiet
+	if err := r.rest(ctx, afterward); err != nil {
 		return err
 	}
 	worst, late := r.load.gaps.end(time.Now())
+	if x.rated {
+		kept := rate / max(before, 1)
+		r.report.That(name+": rate of producers", kept >= keptLimit || late > tooLate, "%.0f%% of %.0f records a second, aim %.0f%%, limit %.0f%%",
+			100*kept, before, 100*keptAim, 100*keptLimit)
+	}
+	for _, verdict := range x.verdicts {
+		verdict(r.report, name, late > tooLate)
+	}
 	if late > tooLate {
 		r.noisy++
 		r.report.Note("%s: this process itself was %v late, so the gap of %v says nothing", name, late.Round(time.Millisecond), worst.Round(time.Millisecond))
@@ -262,6 +274,20 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 	r.gapsOf[f.name] = append(r.gapsOf[f.name], worst)
 	r.report.That(name, f.gap == 0 || worst <= f.gap, "longest gap of acks=all %v, aim %v, limit %v", worst.Round(time.Millisecond), f.aim, f.gap)
 	return nil
+}
+
+// What links that are slow or lose packets are to leave of the producers' rate.
+const (
+	keptAim   = 0.5
+	keptLimit = 0.2
+)
+
+// rest waits, and notes what rate the producers have when nothing is broken.
+func (r *run) rest(ctx context.Context, d time.Duration) error {
+	began, acks := time.Now(), r.load.h.AcksBelow(producers)
+	err := wait(ctx, d)
+	r.quiet = float64(r.load.h.AcksBelow(producers)-acks) / time.Since(began).Seconds()
+	return err
 }
 
 // The bounds for a node that is silent: broker.session.timeout.ms and two seconds, and what is never to be passed.

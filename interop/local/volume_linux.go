@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +64,31 @@ func (v *Volume) Down() error {
 		return nil
 	}
 	v.mounted = false
-	return Command(context.Background(), "umount", v.Mount)
+	if err := Command(context.Background(), "umount", v.Mount); err != nil {
+		return err
+	}
+	return v.awaitFree()
+}
+
+// awaitFree waits until the loop device is gone. A process that has just got a mount namespace of its own, as ip netns
+// exec makes, has a copy of every mount, and until it ends the next mount would find the file system as it was shut down.
+func (v *Volume) awaitFree() error {
+	for range 1000 {
+		used := false
+		names, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			file, err := os.ReadFile(name)
+			used = used || err == nil && strings.TrimSpace(string(file)) == v.image
+		}
+		if !used {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return fmt.Errorf("%s is unmounted, and in use still: another mount namespace has it", v.image)
 }
 
 // Cut loses everything that is not on the disk, and fails every write from here on.
