@@ -47,7 +47,7 @@ var logsteadKeys = []row{
 	{"logstead.journal.file.bytes", Int, "67108864", between(1048576, 1073741824), ReadOnly, Low, Honoured,
 		"Size of one file of the journal that groups syncs."},
 	{"logstead.journal.direct.bytes", Int, "262144", atLeast(4096), ReadOnly, Low, Honoured,
-		"From this many bytes in one batch the segment is synced directly, without the journal."},
+		"From this many bytes in one batch, or three times as many in what a follower appends at once, the segment is synced directly, without the journal."},
 	{"logstead.log.format", String, "auto", oneOf("auto", "text", "json"), ReadOnly, Medium, Honoured,
 		"Format of the log: text, json, or auto, which is text on a terminal and json elsewhere."},
 	{"logstead.log.level", String, "info", oneOf("debug", "info", "warn", "error"), ReadOnly, Medium, Honoured,

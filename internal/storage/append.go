@@ -100,7 +100,7 @@ func (l *Log) appendLocked(b batch.Batch, o *AppendOptions) (AppendInfo, error) 
 	l.noteLocked(s, &h, s.size, o.Now, cfg)
 	l.applyLocked(&h, m)
 	info := AppendInfo{BaseOffset: h.base, LastOffset: h.last, StartOffset: l.start.Load(), AppendTime: base.NoTimestamp}
-	if l.commitLocked(b, &h, l.active().size-h.size, cfg, o.Waits) {
+	if l.commitLocked(b, &h, l.active().size-h.size, l.dir.direct(1, len(b)), cfg, o.Waits) {
 		info.Unsettled = l
 	}
 	if cfg.TimestampType == LogAppendTime {

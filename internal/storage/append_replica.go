@@ -44,7 +44,7 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int
 	if err != nil {
 		return 0, err
 	}
-	run, ids := s.run(b, h, o, cfg)
+	run, count, ids := s.run(b, h, o, cfg)
 	if ids {
 		if err = l.loadProducersLocked(); err != nil {
 			return 0, err
@@ -53,6 +53,7 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int
 	if err = l.write(s, run, cfg); err != nil {
 		return 0, err
 	}
+	direct := l.dir.direct(count, len(run))
 	for n < len(run) {
 		h, err := parseHeader(run[n:], int64(len(run)-n))
 		if err != nil {
@@ -61,7 +62,7 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int
 		pos := s.size
 		l.noteLocked(s, &h, pos, o.Now, cfg)
 		l.applyLocked(&h, marker{})
-		if l.commitLocked(batch.Batch(run[n:n+int(h.size)]), &h, pos, cfg, o.Waits) {
+		if l.commitLocked(batch.Batch(run[n:n+int(h.size)]), &h, pos, direct, cfg, o.Waits) {
 			st.add(l.dir.journal)
 		}
 		n += int(h.size)
@@ -69,15 +70,15 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int
 	return n, nil
 }
 
-// run is the part of b, whose first batch has the header h, that can be written to the segment at once. ids says
-// whether one of its batches has a producer id. Markers stay out: they are read before anything is written.
-func (s *segment) run(b []byte, h header, o *AppendOptions, cfg *LogConfig) (run []byte, ids bool) {
+// run is the part of b, whose first batch has the header h, that can be written to the segment at once: count batches.
+// ids says whether one of them has a producer id. Markers stay out: they are read before anything is written.
+func (s *segment) run(b []byte, h header, o *AppendOptions, cfg *LogConfig) (run []byte, count int, ids bool) {
 	firstTS := s.firstTS
 	if s.size == 0 {
 		firstTS = h.maxTimestamp
 	}
-	n, count := h.size, 1
-	ids = h.pid >= 0
+	n := h.size
+	count, ids = 1, h.pid >= 0
 	for n < int64(len(b)) {
 		next, err := parseHeader(b[n:], int64(len(b))-n)
 		if err != nil || next.magic != 2 || next.control() || next.base <= h.last ||
@@ -87,5 +88,5 @@ func (s *segment) run(b []byte, h header, o *AppendOptions, cfg *LogConfig) (run
 		h, n, count = next, n+next.size, count+1
 		ids = ids || h.pid >= 0
 	}
-	return b[:n], ids
+	return b[:n], count, ids
 }

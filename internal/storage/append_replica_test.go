@@ -188,3 +188,33 @@ func TestAppendReplicaAllocations(t *testing.T) {
 		t.Errorf("an append of 8 batches allocates %v objects, want none", got)
 	}
 }
+
+// TestAppendReplicaDirect: what is large together is synced in its segment; the journal never hears of it.
+func TestAppendReplicaDirect(t *testing.T) {
+	const size = 1000
+	for _, c := range []struct {
+		count   int
+		entries bool
+	}{{2, true}, {5, true}, {6, false}} {
+		w := newWorld(t, func(o *Options) { o.Journal.DirectBytes = 2000 - minBatchBytes })
+		l, err := w.store.Create(tp0, [16]byte{1}, DefaultLogConfig(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := replicaRun(c.count, size)
+		renumber(run, len(run)/c.count, 0)
+		if n, err := l.AppendReplica(run, AppendOptions{LeaderEpoch: 1, Now: epoch0}, nil); n != len(run) || err != nil {
+			t.Fatalf("%d batches: %d bytes of %d, %v", c.count, n, len(run), err)
+		}
+		waitSynced(t, l, int64(c.count))
+		l.mu.Lock()
+		journaled := l.journaled
+		l.mu.Unlock()
+		if journaled != c.entries {
+			t.Errorf("%d batches of %d bytes at once: journaled %v, want %v", c.count, len(run)/c.count, journaled, c.entries)
+		}
+		if got := l.SyncedOffset(); got != int64(c.count) {
+			t.Errorf("%d batches are synced up to %d", c.count, got)
+		}
+	}
+}

@@ -98,6 +98,7 @@ type JournalOptions struct {
 	Files     int
 	// DirectBytes is the size from which an append is synced in its segment and not journaled: there
 	// the second copy, its checksum and the second write cost more than a sync (docs/performance.md).
+	// Batches that a follower appends at once take directRun times as much.
 	DirectBytes int
 	// TogetherLogs is from how many logs behind one journal file on the whole volume is synced
 	// instead of each log's segments, where the file system can (together.go).

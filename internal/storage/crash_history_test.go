@@ -141,6 +141,12 @@ type who struct {
 
 func (h *history) append(s *story, w who, records ...toldRecord) {
 	h.t.Helper()
+	td, out := h.build(s, w, records...)
+	h.put(s, td, out, Client)
+}
+
+func (h *history) build(s *story, w who, records ...toldRecord) (told, batch.Batch) {
+	h.t.Helper()
 	o := batch.Options{Transactional: w.txn}
 	td := told{pid: -1, epoch: -1, seq: -1, txn: w.txn, records: records}
 	if w.pid > 0 {
@@ -162,7 +168,36 @@ func (h *history) append(s *story, w who, records ...toldRecord) {
 		h.t.Fatal(err)
 	}
 	td.bytes = slices.Clone(out)
-	h.put(s, td, out, Client)
+	return td, out
+}
+
+// fetch appends what a leader sent, in one go.
+func (h *history) fetch(s *story, batches ...[]toldRecord) {
+	h.t.Helper()
+	l := h.log(s)
+	next := l.EndOffset()
+	var run []byte
+	var tds []told
+	for i, records := range batches {
+		td, b := h.build(s, who{pid: int64(i % 2)}, records...)
+		td.base, td.last = next, next+int64(b.LastOffsetDelta())
+		next = td.last + 1
+		b.SetBaseOffset(td.base)
+		b.SetLeaderEpoch(1)
+		run, tds = append(run, b...), append(tds, td)
+	}
+	s.change(func() { s.batches = append(s.batches, tds...) })
+	var st *Settlement
+	if h.rng.IntN(2) == 0 {
+		st = new(Settlement)
+	}
+	n, err := l.AppendReplica(run, AppendOptions{Now: h.clock.Now(), LeaderEpoch: 1}, st)
+	if st != nil {
+		st.Settle()
+	}
+	if err != nil || n != len(run) {
+		h.t.Fatalf("append to %s what a leader sent: %d bytes of %d, %v", s.tp, n, len(run), err)
+	}
 }
 
 // put tells the story, then appends.

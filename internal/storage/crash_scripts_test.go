@@ -50,6 +50,33 @@ func tornHistory(h *history) {
 	h.ack(a)
 }
 
+// replicaHistory follows a leader: runs of batches that go through the journal, and others that are large enough
+// together to go past it, into segments of a few of them.
+func replicaHistory(h *history) {
+	a := h.create("follows", func(c *LogConfig) { c.SegmentBytes = 60_000 })
+	b := h.create("too", nil)
+	for i := range 20 {
+		var run [][]toldRecord
+		for range 1 + h.rng.IntN(6) {
+			h.serial++
+			n := 200 + h.rng.IntN(6500)
+			v := toldRecord{key: "k", value: fmt.Sprint(h.serial, strings.Repeat(fmt.Sprint(h.serial), n)[:n])}
+			run = append(run, []toldRecord{v, h.value(9)})
+		}
+		h.fetch(a, run...)
+		h.fetch(b, h.values(9), h.values(9))
+		if i%4 == 3 {
+			h.ack(a)
+			h.ack(b)
+		}
+		if i == 11 {
+			h.store.Checkpoint()
+		}
+	}
+	h.ack(a)
+	h.ack(b)
+}
+
 // transactionHistory interleaves committed, aborted and open transactions.
 func transactionHistory(h *history) {
 	a := h.create("txns", nil)

@@ -24,6 +24,7 @@ var crashHistories = []struct {
 	{"journal", nil, appendHistory, 0},
 	{"segments", func(o *Options) { o.Journal.Disabled = true }, appendHistory, 0},
 	{"torn batches", nil, tornHistory, 4},
+	{"what a leader sent", nil, replicaHistory, 2},
 	{"torn batches without a journal", func(o *Options) { o.Journal.Disabled = true }, tornHistory, 4},
 	{"transactions", nil, transactionHistory, 0},
 	{"retention", nil, retentionHistory, 0},
