@@ -19,6 +19,7 @@ import (
 type channel struct {
 	u    *Uplink
 	name string
+	lost func() // hears that a connection broke that had been in use; may be nil
 
 	mu struct {
 		sync.Mutex
@@ -55,6 +56,11 @@ func (c *channel) client(address string) *peer.Client {
 			Address: func() (string, error) { return address, nil }, Dial: c.u.o.dialer(), Logger: c.u.o.Logger,
 			ClientID:       fmt.Sprintf("broker-%d-to-controller-%s", c.u.o.NodeID, c.name),
 			RequestTimeout: c.u.o.RequestTimeout,
+			Lost: func(error) {
+				if c.lost != nil {
+					c.lost()
+				}
+			},
 		})
 		if c.mu.closed {
 			cl.Close()

@@ -95,6 +95,7 @@ func New(o Options) *Uplink {
 	u.fenced.Store(true)
 	u.beats, u.asks, u.passes = u.channel("heartbeat"), u.channel("broker"), u.channel("forward")
 	u.pulls, u.posts = u.channel("metadata"), u.channel("loads")
+	u.beats.lost = u.Wake // a controller that saw it break too fences who is not heard of very soon
 	u.isr = newProposals(u)
 	return u
 }
@@ -132,8 +133,8 @@ func (u *Uplink) Registered() <-chan struct{} { return u.registered }
 // Unfenced is closed once the broker has been unfenced for the first time.
 func (u *Uplink) Unfenced() <-chan struct{} { return u.unfenced }
 
-// Wake has a heartbeat sent at once: a log directory failed, another controller leads, or the controller
-// waits to hear how far this broker is with the metadata.
+// Wake has a heartbeat sent at once: a log directory failed, another controller leads, the connection of the heartbeats
+// broke, or the controller waits to hear how far this broker is with the metadata.
 func (u *Uplink) Wake() {
 	select {
 	case u.wake <- struct{}{}:

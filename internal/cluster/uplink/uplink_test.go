@@ -312,6 +312,32 @@ func TestHeartbeatsFollowTheActiveController(t *testing.T) {
 	}
 }
 
+// A controller fences a broker whose connection broke unless it hears of it very soon, and the next heartbeat is not due for
+// long.
+func TestHeartbeatFollowsOnBrokenConnection(t *testing.T) {
+	q := newQuorum(t, "a:1")
+	u, _ := q.uplink(t, Options{HeartbeatInterval: time.Hour})
+	wait(t, "unfenced", u.Unfenced())
+	q.mu.Lock()
+	before := len(q.mu.beats)
+	for _, nc := range q.mu.conns["a:1"] {
+		_ = nc.Close()
+	}
+	q.mu.Unlock()
+	for end := time.Now().Add(10 * time.Second); ; {
+		q.mu.Lock()
+		now := len(q.mu.beats)
+		q.mu.Unlock()
+		if now > before {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("no heartbeat followed on the connection that broke")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func TestLostRegistrationIsMadeAgain(t *testing.T) {
 	q := newQuorum(t, "a:1")
 	u, _ := q.uplink(t, Options{})
