@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -90,11 +91,34 @@ func (p *places) putBack(list map[place]base.TopicID) {
 // directories names none.
 func (n *Node) checkPlace(p *partition.Partition, mp *meta.Partition) {
 	i := slices.Index(mp.Replicas, n.api.NodeID)
-	if n.places == nil || i < 0 || i >= len(mp.Directories) {
+	if n.places == nil || i < 0 || i >= len(mp.Directories) && !controller.KnowsDirectories(n.image()) {
 		return
 	}
-	if dir := n.directoryOf(p.Log()); !dir.IsZero() && dir != mp.Directories[i] {
+	if dir := n.directoryOf(p.Log()); !dir.IsZero() && (i >= len(mp.Directories) || dir != mp.Directories[i]) {
 		n.places.put(place{p.TopicID, p.TP.Partition}, dir)
+	}
+}
+
+// renew has the controller know this broker's directories, and which replica is in which, when metadata.version has
+// come to a level that takes them in.
+func (n *Node) renew(old, im *meta.Image) {
+	if n.uplink == nil || n.places == nil {
+		return
+	}
+	self := n.api.NodeID
+	if controller.Unsaid(im, self) && !controller.Unsaid(old, self) {
+		n.uplink.Renew()
+	}
+	if !controller.Unsaid(old, self) || controller.Unsaid(im, self) {
+		return
+	}
+	for t := range im.Topics() {
+		topic := n.parts.Topic(t.Name)
+		for i, mp := range t.Partitions {
+			if p, err := topic.Partition(int32(i)); err == nil {
+				n.checkPlace(p, mp)
+			}
+		}
 	}
 }
 

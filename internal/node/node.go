@@ -470,6 +470,8 @@ func (n *Node) features() (int64, []api.Feature) {
 	finalized := controller.Finalized(im)
 	if n.ctl != nil {
 		finalized[controller.KRaftVersion] = n.ctl.KRaftVersion()
+	} else {
+		finalized[controller.KRaftVersion] = n.observer.KRaftVersion()
 	}
 	var out []api.Feature
 	for _, f := range controller.Features() {

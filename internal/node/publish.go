@@ -43,6 +43,9 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	if !n.live.Load().broker.Roles.Broker {
 		return
 	}
+	if d.Features || d.Brokers {
+		n.renew(old, im)
+	}
 	for _, t := range d.Deleted {
 		n.deleteTopic(t)
 	}

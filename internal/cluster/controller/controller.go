@@ -405,7 +405,10 @@ func (c *Controller) Await(ctx context.Context, op func(m *Machine) ([]kmsg.Reco
 
 // Register enters this broker and begins a leader epoch on its partitions.
 func (c *Controller) Register(ctx context.Context, r Registration) error {
-	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return m.Register(c.opts.Clock.Now(), r) })
+	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) {
+		c.opts.Config.Own, m.cfg.Own = &r, &r // also for the machines after this one
+		return m.Register(c.opts.Clock.Now(), r)
+	})
 }
 
 // AllocateProducerIDs reserves a block of producer ids; it returns when that is durable.

@@ -1,10 +1,14 @@
 package controller
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -26,18 +30,17 @@ func (m *Machine) UpdateFeatures(
 	resp := kmsg.NewUpdateFeaturesResponse()
 	resp.ErrorMessage = nil
 	var records []kmsg.Record
+	wanted := m.wanted(req)
 	for i := range req.FeatureUpdates {
 		u := &req.FeatureUpdates[i]
-		record, err := m.updateFeature(version, u)
+		more, err := m.updateFeature(version, u, wanted)
 		if err != nil {
 			code, msg := Code(err)
 			text := "The update failed for all features since the following feature had an error: " + *msg
 			resp.ErrorCode, resp.ErrorMessage = code, &text
 			return nil, &resp
 		}
-		if record != nil {
-			records = append(records, record)
-		}
+		records = append(records, more...)
 	}
 	if version <= 1 {
 		for i := range req.FeatureUpdates {
@@ -51,11 +54,21 @@ func (m *Machine) UpdateFeatures(
 	return records, &resp
 }
 
-func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeatureUpdateKey) (kmsg.Record, error) {
+// wanted are the levels that a request leads to.
+func (m *Machine) wanted(req *kmsg.UpdateFeaturesRequest) map[string]int16 {
+	levels := maps.Clone(m.image().Features())
+	for i := range req.FeatureUpdates {
+		levels[req.FeatureUpdates[i].Feature] = req.FeatureUpdates[i].MaxVersionLevel
+	}
+	return levels
+}
+
+func (m *Machine) updateFeature(
+	version int16, u *kmsg.UpdateFeaturesRequestFeatureUpdateKey, wanted map[string]int16,
+) ([]kmsg.Record, error) {
 	invalid := func(format string, args ...any) error {
-		why := refuse(kerr.InvalidUpdateVersion, format, args...).(*Error).Msg
 		return refuse(kerr.InvalidUpdateVersion, "Invalid update version %d for feature %s. %s",
-			u.MaxVersionLevel, u.Feature, why)
+			u.MaxVersionLevel, u.Feature, fmt.Sprintf(format, args...))
 	}
 	kind := u.UpgradeType
 	if version == 0 {
@@ -64,8 +77,7 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 			kind = safeDowngrade
 		}
 	}
-	features := Features()
-	i := slices.IndexFunc(features, func(f Feature) bool { return f.Name == u.Feature })
+	f, known := featureOf(u.Feature)
 	now, next := m.image().Feature(u.Feature), u.MaxVersionLevel
 	if u.Feature == KRaftVersion && m.cfg.KRaftVersion != nil {
 		now = m.cfg.KRaftVersion()
@@ -75,27 +87,103 @@ func (m *Machine) updateFeature(version int16, u *kmsg.UpdateFeaturesRequestFeat
 		return nil, invalid("The controller does not support the given upgrade type.")
 	case next < 0:
 		return nil, invalid("A feature version cannot be less than 0.")
-	case i < 0:
+	case !known:
 		return nil, invalid("Local controller %d does not support this feature.", m.cfg.NodeID)
-	case next < features[i].Min || next > features[i].Max:
-		return nil, invalid("Local controller %d only supports versions %d-%d",
-			m.cfg.NodeID, features[i].Min, features[i].Max)
+	case next < f.Min || next > f.Max:
+		return nil, invalid("Local controller %d only supports versions %d-%d", m.cfg.NodeID, f.Min, f.Max)
+	}
+	if why := m.unsupported(u.Feature, next); why != "" {
+		return nil, invalid("%s", why)
+	}
+	switch {
 	case next < now && kind == upgradeOnly:
 		return nil, invalid("Can't downgrade the version of this feature without setting the upgrade type to either " +
 			"safe or unsafe downgrade.")
 	case next > now && kind != upgradeOnly:
 		return nil, invalid("Can't downgrade to a newer version.")
 	case u.Feature == KRaftVersion && next < now:
-		return nil, invalid("The voters of this cluster can change, and that stays.")
+		return nil, invalid("Can't downgrade the version of this feature.")
 	case u.Feature == KRaftVersion && next > now:
-		return nil, invalid("The voters of this cluster are static, as its version 0 has them.")
+		return nil, invalid("The voters of this cluster are static (controller.quorum.voters), and cannot be changed into " +
+			"voters that come and go: leave this feature out, and name the others one by one.")
 	case u.Feature == KRaftVersion:
 		return nil, nil
-	case u.Feature == MetadataVersion && next < now:
-		if slices.ContainsFunc(incompatibleLevels, func(l int16) bool { return l > next && l <= now }) {
-			return nil, refuse(kerr.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. Refusing to "+
-				"perform the requested downgrade because it might delete metadata information.", now, next)
+	case u.Feature == MetadataVersion:
+		return m.updateMetadataVersion(now, next)
+	}
+	if err := f.check(next, wanted[MetadataVersion]); err != nil {
+		return nil, invalid("%s", err)
+	}
+	return []kmsg.Record{&kmsg.FeatureLevelRecord{Name: u.Feature, FeatureLevel: next}}, nil
+}
+
+// unsupported says which broker could not work at a level; empty for none.
+func (m *Machine) unsupported(feature string, level int16) string {
+	for _, b := range m.image().Brokers() {
+		if why := outside(level, rangeOf(b.Features, feature)); why != "" {
+			return fmt.Sprintf("Broker %d %s", b.ID, why)
 		}
 	}
-	return &kmsg.FeatureLevelRecord{Name: u.Feature, FeatureLevel: next}, nil
+	return ""
 }
+
+func rangeOf(features []meta.BrokerFeature, name string) meta.BrokerFeature {
+	for _, f := range features {
+		if f.Name == name {
+			return f
+		}
+	}
+	return meta.BrokerFeature{Name: name} // only 0, which is to be without it
+}
+
+func outside(level int16, f meta.BrokerFeature) string {
+	switch {
+	case level >= f.Min && level <= f.Max:
+		return ""
+	case f.Max == 0:
+		return "does not support this feature."
+	}
+	return fmt.Sprintf("only supports versions %d-%d", f.Min, f.Max)
+}
+
+func (m *Machine) updateMetadataVersion(now, next int16) ([]kmsg.Record, error) {
+	if next < now && slices.ContainsFunc(incompatibleLevels, func(l int16) bool { return l > next && l <= now }) {
+		return nil, refuse(kerr.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. Refusing to "+
+			"perform the requested downgrade because it might delete metadata information.", now, next)
+	}
+	records := []kmsg.Record{&kmsg.FeatureLevelRecord{Name: MetadataVersion, FeatureLevel: next}}
+	if r := m.ownDirectories(now, next); r != nil {
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// ownDirectories enters what a broker without an uplink could not say of itself at an older level; the others register
+// anew when they see the level.
+func (m *Machine) ownDirectories(now, next int16) kmsg.Record {
+	b := m.image().Broker(m.cfg.NodeID)
+	if m.cfg.Own == nil || b == nil {
+		return nil
+	}
+	r := registrationChange(b)
+	if now < levelDirectories && next >= levelDirectories {
+		r.LogDirs = m.cfg.Own.LogDirs
+	}
+	if now < levelCordoned && next >= levelCordoned {
+		r.CordonedLogDirs = append([]base.TopicID{}, m.cfg.Own.Cordoned...)
+	}
+	if r.LogDirs == nil && r.CordonedLogDirs == nil {
+		return nil
+	}
+	return r
+}
+
+// Unsaid says that a broker's registration is of a level that knew no directories, and the one in force knows them: it
+// is to register anew.
+func Unsaid(im *meta.Image, id int32) bool {
+	b := im.Broker(id)
+	return b != nil && len(b.LogDirs) == 0 && KnowsDirectories(im)
+}
+
+// KnowsDirectories says whether the metadata tells which replica is in which log directory.
+func KnowsDirectories(im *meta.Image) bool { return im.Feature(MetadataVersion) >= levelDirectories }

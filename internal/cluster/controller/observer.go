@@ -43,6 +43,7 @@ type Observer struct {
 	image  atomic.Pointer[meta.Image]
 	end    atomic.Int64
 	leader atomic.Uint64 // as Controller's
+	kraft  atomic.Int32  // kraft.version
 
 	published *publisher
 	tail      *follower // of the goroutine of Run
@@ -74,6 +75,9 @@ func (ob *Observer) Subscribe(fn func(old, now *meta.Image, d meta.Delta)) {
 
 // EndOffset implements Metadata.
 func (ob *Observer) EndOffset() int64 { return ob.end.Load() }
+
+// KRaftVersion is the level of the feature kraft.version, as of what was pulled.
+func (ob *Observer) KRaftVersion() int16 { return int16(ob.kraft.Load()) }
 
 // Leader implements Metadata.
 func (ob *Observer) Leader() (id, epoch int32) { return unpackLeader(ob.leader.Load()) }
@@ -124,6 +128,9 @@ func (ob *Observer) pull(ctx context.Context) error {
 	if ob.tail.leader >= 0 {
 		ob.leader.Store(packLeader(ob.tail.leader, ob.tail.leaderEpoch))
 	}
+	if ob.tail.kraft != int16(ob.kraft.Load()) && !ob.tail.anew {
+		ob.kraft.Store(int32(ob.tail.kraft))
+	}
 	if change != nil {
 		ob.image.Store(change.now)
 		ob.end.Store(change.now.Offset + 1)
@@ -156,6 +163,8 @@ type follower struct {
 	// anew says that edit did not begin with image: it is published when it has reached the end of the
 	// log, so that nobody acts on a past that is over.
 	anew bool
+
+	kraft int16 // kraft.version
 
 	leader, leaderEpoch int32
 
@@ -264,6 +273,9 @@ func (f *follower) apply(data []byte, end int64) (*publication, error) {
 		if err := f.replay.batch(b); err != nil {
 			return nil, &unreadableError{err}
 		}
+		if f.kraft, err = kraftVersionAfter(b, f.kraft); err != nil {
+			return nil, &unreadableError{err}
+		}
 		f.next, f.epoch = b.LastOffset()+1, b.LeaderEpoch()
 	}
 	if err := checkLevel(f.edit.Peek()); err != nil {
@@ -310,5 +322,44 @@ func (f *follower) snapshotRead(resp *kmsg.FetchSnapshotResponse) error {
 	if err := eachSnapshotRecord("the snapshot", data, f.replay.apply); err != nil {
 		return &unreadableError{err}
 	}
+	for f.kraft = 0; len(data) > 0; {
+		b, rest, err := batch.Next(data)
+		if err == nil {
+			f.kraft, err = kraftVersionAfter(b, f.kraft)
+		}
+		if err != nil {
+			return &unreadableError{err}
+		}
+		data = rest
+	}
 	return nil
+}
+
+// leaderNamesDirectories says that a LeaderChange is of version 1, which its first field tells.
+func leaderNamesDirectories(value []byte) bool {
+	return len(value) >= 2 && value[0] == 0 && value[1] == 1
+}
+
+// kraftVersionAfter is kraft.version behind a batch. From 1 on voters have directories, and the log names them.
+func kraftVersionAfter(b batch.Batch, now int16) (int16, error) {
+	if !b.IsControl() {
+		return now, nil
+	}
+	for rec, err := range b.Records(recordLimits) {
+		if err != nil {
+			return now, err
+		}
+		switch kind, ok := rec.Control(); {
+		case ok && kind == batch.KRaftVersion:
+			r := kmsg.KRaftVersionRecord{}
+			in := kmsg.NewReader(rec.Value)
+			if err := r.Read(&in, 0); err != nil {
+				return now, err
+			}
+			now = r.KRaftVersion
+		case ok && kind == batch.KRaftVoters, ok && kind == batch.LeaderChange && leaderNamesDirectories(rec.Value):
+			now = max(now, 1)
+		}
+	}
+	return now, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -138,6 +139,38 @@ func TestObserver(t *testing.T) {
 	}
 	if _, err := n.Tail(t.Context(), TailRequest{Replica: -1, Offset: n.EndOffset(), LastEpoch: -1}); !errors.Is(err, kerr.NotLeaderForPartition) {
 		t.Errorf("a controller that has stopped: %v", err)
+	}
+}
+
+// TestObserverKnowsKRaftVersion has an observer tell the kraft.version of voters that have not changed since the log began.
+func TestObserverKnowsKRaftVersion(t *testing.T) {
+	for _, dynamic := range []bool{false, true} {
+		fsys, dir := vfs.NewMem(), base.NewTopicID()
+		o := FormatOptions{Dirs: []string{"/data"}, NodeID: 1}
+		if dynamic {
+			o.Voters = []raft.Voter{{ID: 1, DirectoryID: dir, Endpoints: []kmsg.VotersRecordEndpoint{{Name: "C", Host: "h", Port: 1}}}}
+		}
+		if _, err := Format(fsys, o, start); err != nil {
+			t.Fatal(err)
+		}
+		n := open(t, fsys, func(o *Options) { o.Quorum.DirectoryID, o.SnapshotBytes = dir, 3000 })
+		n.register(t)
+		early := observe(t, n.Controller)
+		eventually(t, "the end of the log", func() bool { return early.EndOffset() == n.EndOffset() })
+		for i := range 40 { // enough for a snapshot
+			n.create(t, "t"+strconv.Itoa(i))
+		}
+		late := observe(t, n.Controller)
+		eventually(t, "the end of the log", func() bool { return late.EndOffset() == n.EndOffset() })
+		if n.LogStart() == 0 {
+			t.Error("no snapshot was taken")
+		}
+		if want := n.KRaftVersion(); early.KRaftVersion() != want || late.KRaftVersion() != want || want == 1 != dynamic {
+			t.Errorf("kraft.version %d from the log, %d from a snapshot, want %d", early.KRaftVersion(), late.KRaftVersion(), want)
+		}
+		if err := n.stop(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -92,15 +92,22 @@ func votersBatch(voters []Voter, ms int64) batch.Batch {
 	return controlBatch(batch.KRaftVoters, ms, appendVoters(nil, voters))
 }
 
-// leaderBatch is the batch that begins a leader's term.
+// leaderBatch is the batch that begins a leader's term. It has the voters' directories where they count: who follows the
+// log from its beginning hears of them nowhere else until they change.
 func leaderBatch(leader int32, voters []Voter, ms int64) batch.Batch {
 	rec := kmsg.LeaderChangeMessage{LeaderId: leader}
-	for _, v := range voters {
-		rec.Voters = append(rec.Voters, kmsg.LeaderChangeMessageVoter{VoterId: v.ID})
+	if Dynamic(voters) {
+		rec.Version = 1
 	}
 	rec.GrantingVoters = []kmsg.LeaderChangeMessageVoter{{VoterId: leader}}
+	for _, v := range voters {
+		voter := kmsg.LeaderChangeMessageVoter{VoterId: v.ID, VoterDirectoryId: v.DirectoryID}
+		if rec.Voters = append(rec.Voters, voter); v.ID == leader {
+			rec.GrantingVoters[0] = voter
+		}
+	}
 	w := kmsg.Writer{}
-	rec.Append(&w, 0)
+	rec.Append(&w, rec.Version)
 	return controlBatch(batch.LeaderChange, ms, w.Buf)
 }
 

@@ -71,6 +71,7 @@ type Uplink struct {
 	fenced atomic.Bool
 	told   atomic.Pointer[Controller] // who led when a controller said so last, nil for never
 	heard  atomic.Int64               // when the controller answered last, in Unix nanoseconds
+	anew   atomic.Bool                // what the broker says of itself has changed
 
 	registered, unfenced chan struct{}
 	wake                 chan struct{} // capacity 1: send a heartbeat now
@@ -140,6 +141,12 @@ func (u *Uplink) Wake() {
 	case u.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Renew has the broker say again what it is, under the epoch that it has: the metadata takes in more of it now.
+func (u *Uplink) Renew() {
+	u.anew.Store(true)
+	u.Wake()
 }
 
 // Run registers the broker and sends heartbeats and proposals until ctx ends.
@@ -236,6 +243,9 @@ func (u *Uplink) beat(ctx context.Context) {
 		case <-shutdown:
 			shutdown = nil
 		}
+		if u.anew.CompareAndSwap(true, false) && !u.enterAgain(ctx) {
+			u.anew.Store(true) // with the next heartbeat
+		}
 		wait, waits := u.heartbeat(ctx)
 		if asking = min(max(2*asking, askPause), maxAskPause, u.o.HeartbeatInterval); !waits {
 			asking = 0
@@ -285,7 +295,7 @@ func (u *Uplink) heartbeat(ctx context.Context) (wait time.Duration, waits bool)
 
 // enterAgain registers a broker that the controllers have lost, for instance because it was
 // unregistered while it was running.
-func (u *Uplink) enterAgain(ctx context.Context) {
+func (u *Uplink) enterAgain(ctx context.Context) bool {
 	limit, cancel := context.WithTimeout(ctx, u.o.RequestTimeout)
 	defer cancel()
 	req := u.o.Registration()
@@ -293,10 +303,11 @@ func (u *Uplink) enterAgain(ctx context.Context) {
 	resp, err := request[kmsg.BrokerRegistrationResponse](limit, u.beats, req)
 	if err != nil {
 		u.o.Logger.Warn("the broker could not be registered again", "err", err)
-		return
+		return false
 	}
 	u.epoch.Store(resp.BrokerEpoch)
 	u.o.Logger.Info("the broker was registered again", "broker_epoch", resp.BrokerEpoch)
+	return true
 }
 
 func (u *Uplink) stopping() bool {
