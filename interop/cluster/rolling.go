@@ -43,9 +43,13 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		return 0, err
 	}
 	t, err := c.startTraffic(ctx)
+	if err == nil {
+		err = c.startJavaTraffic(ctx, t)
+	}
 	if err != nil {
 		return 0, err
 	}
+	defer t.java.kill()
 	replace := func(binary string, id int) func() error {
 		return func() error { return c.replace(ctx, t, binary, id) }
 	}
@@ -76,6 +80,7 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, "rolling", s.name, time.Since(began).Seconds())
 		if err != nil {
 			fmt.Println("        ", oneLine(err.Error()))
+			break // a node may be left down, and an error that was told stays
 		}
 	}
 	return failed, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,8 @@ type traffic struct {
 
 	acked, committed, aborted atomic.Int64
 	read                      [2]atomic.Int64
+	// java is the same by Java clients, nil where they do not run.
+	java *javaTraffic
 
 	stopWriters, stopReaders context.CancelFunc
 	writers, readers         sync.WaitGroup
@@ -144,19 +147,37 @@ func (t *traffic) consume(ctx context.Context, which int, group string, o ...kgo
 	}
 }
 
+// done is how much a client has done.
+type done struct {
+	client string
+	n      *atomic.Int64
+}
+
+func (t *traffic) done() []done {
+	all := []done{{"producer", &t.acked}, {"transactions", &t.committed}, {"classic group", &t.read[0]}, {"KIP-848 group", &t.read[1]}}
+	if j := t.java; j != nil {
+		all = append(all, done{"Java producer", &j.acked}, done{"Java transactions", &j.committed},
+			done{"Java classic group", &j.read[0]}, done{"Java KIP-848 group", &j.read[1]})
+	}
+	return all
+}
+
 // progress waits until each client has done more than it had.
 func (t *traffic) progress(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	counts := []*atomic.Int64{&t.acked, &t.committed, &t.read[0], &t.read[1]}
-	want := make([]int64, len(counts))
-	for i, n := range counts {
-		want[i] = n.Load() + 20
+	all := t.done()
+	want := make([]int64, len(all))
+	for i, d := range all {
+		want[i] = d.n.Load() + 20
 	}
-	for i, n := range counts {
-		for n.Load() < want[i] {
+	for i, d := range all {
+		for d.n.Load() < want[i] {
+			if err := t.errors(); err != nil {
+				return err
+			}
 			if ctx.Err() != nil {
-				return fmt.Errorf("client %d of producer, transactions, classic group, KIP-848 group stands still at %d: %w", i+1, n.Load(), t.errors())
+				return fmt.Errorf("the %s stands still at %d", d.client, d.n.Load())
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
@@ -176,28 +197,37 @@ func (t *traffic) finish(ctx context.Context) error {
 	defer cancel()
 	t.stopWriters()
 	t.writers.Wait()
-	total := t.acked.Load() + t.committed.Load()
-	for which := range t.read {
-		for t.read[which].Load() < total && ctx.Err() == nil {
-			time.Sleep(20 * time.Millisecond)
-		}
+	err := awaitRead(ctx, "", t.acked.Load()+t.committed.Load(), &t.read)
+	if j := t.java; j != nil {
+		err = errors.Join(err, j.stopWriters(ctx), awaitRead(ctx, "Java ", j.acked.Load()+j.committed.Load(), &j.read), j.stopReaders(ctx))
 	}
 	t.stopReaders()
 	t.readers.Wait()
 	defer t.admin.Close()
-	err := t.errors()
+	err = errors.Join(err, t.errors(), t.count(ctx, ordersTopic, copiesTopic, t.acked.Load(), t.committed.Load(), t.aborted.Load()))
+	if j := t.java; j != nil {
+		err = errors.Join(err, t.count(ctx, javaOrdersTopic, javaCopiesTopic, j.acked.Load(), j.committed.Load(), j.aborted.Load()))
+	}
+	return err
+}
+
+// awaitRead waits until both groups have read as many records as there are.
+func awaitRead(ctx context.Context, client string, total int64, read *[2]atomic.Int64) error {
 	for which, group := range []string{"classic", "KIP-848"} {
-		if n := t.read[which].Load(); n < total {
-			err = errors.Join(err, fmt.Errorf("the %s group has read %d records of %d", group, n, total))
+		for read[which].Load() < total {
+			if ctx.Err() != nil {
+				return fmt.Errorf("the %s%s group has read %d records of %d", client, group, read[which].Load(), total)
+			}
+			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	return errors.Join(err, t.count(ctx))
+	return nil
 }
 
 // count reads both topics from their start: what was acknowledged or committed is there once, what was aborted is not.
-func (t *traffic) count(ctx context.Context) error {
-	total := t.acked.Load() + t.committed.Load()
-	cl, err := t.client(kgo.ConsumeTopics(ordersTopic, copiesTopic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+func (t *traffic) count(ctx context.Context, orders, copies string, acked, committed, aborted int64) error {
+	total := acked + committed
+	cl, err := t.client(kgo.ConsumeTopics(orders, copies), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		return err
@@ -212,10 +242,10 @@ func (t *traffic) count(ctx context.Context) error {
 		fetches.EachRecord(func(r *kgo.Record) { seen[r.Topic+" "+string(r.Value)]++; n++ })
 	}
 	for key, n := range seen {
-		if want := map[bool]int{true: 1, false: perTransaction}[key[:len(ordersTopic)] == ordersTopic]; n != want {
+		if want := map[bool]int{true: 1, false: perTransaction}[strings.HasPrefix(key, orders+" ")]; n != want {
 			return fmt.Errorf("%s is there %d times, want %d", key, n, want)
 		}
 	}
-	fmt.Printf("         %d records acknowledged, %d committed, %d aborted\n", t.acked.Load(), t.committed.Load(), t.aborted.Load())
+	fmt.Printf("         %s: %d records acknowledged; %s: %d committed, %d aborted\n", orders, acked, copies, committed, aborted)
 	return nil
 }
