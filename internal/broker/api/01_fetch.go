@@ -129,7 +129,7 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 		}
 		if f.c.Version >= 7 && req.SessionEpoch == initialFetchEpoch {
 			f.parts = sessionParts(req)
-			f.session = cache.create(f.c.Start, f.parts, byID)
+			f.session = cache.create(f.c.Start, f.parts, byID, f.replica >= 0)
 			return false, nil
 		}
 		f.parts = f.requestParts(req)

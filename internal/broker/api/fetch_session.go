@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ type session struct {
 	epoch   int32
 	byID    bool
 	busy    bool
+	first   bool // of a follower: it goes before those of consumers
 	created time.Time
 	used    time.Time
 	parts   []*fetchPart
@@ -110,13 +112,13 @@ func (c *sessionCache) remove(id int32) {
 
 // create stores a session for parts if there is room or somebody may be evicted; otherwise it
 // returns nil, and the client is served without one.
-func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID bool) *session {
+func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID, follower bool) *session {
+	s := &session{epoch: 1, byID: byID, busy: true, first: follower, created: now, used: now, parts: parts}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.mu.byID) >= c.slots && !c.evictLocked(now, len(parts)) {
+	if len(c.mu.byID) >= c.slots && !c.evictLocked(s) {
 		return nil
 	}
-	s := &session{epoch: 1, byID: byID, busy: true, created: now, used: now, parts: parts}
 	s.index = make(map[fetchKey]*fetchPart, len(parts))
 	for _, p := range parts {
 		s.index[p.key] = p
@@ -128,10 +130,12 @@ func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID bool) *ses
 	return s
 }
 
-// evictLocked makes room for a session of n partitions: the one unused longest goes if it has been
-// idle for sessionEvictAge, else a smaller one that is old enough.
-func (c *sessionCache) evictLocked(now time.Time, n int) bool {
-	var oldest, smallest *session
+// evictLocked makes room for a session: the one unused longest goes if it has been idle for
+// sessionEvictAge, else the one worth least of those that the newcomer may replace, if it is worth less. Those may be
+// replaced that are old enough, and any consumer's by a follower.
+func (c *sessionCache) evictLocked(newcomer *session) bool {
+	var oldest, least *session
+	now := newcomer.used
 	for _, s := range c.mu.byID {
 		if s.busy {
 			continue
@@ -139,18 +143,30 @@ func (c *sessionCache) evictLocked(now time.Time, n int) bool {
 		if oldest == nil || s.used.Before(oldest.used) {
 			oldest = s
 		}
-		if now.Sub(s.created) > sessionEvictAge && (smallest == nil || len(s.parts) < len(smallest.parts)) {
-			smallest = s
+		replaceable := now.Sub(s.created) > sessionEvictAge || newcomer.first && !s.first
+		if replaceable && (least == nil || s.worth(least) < 0) {
+			least = s
 		}
 	}
 	victim := oldest
 	if victim == nil || now.Sub(victim.used) <= sessionEvictAge {
-		if victim = smallest; victim == nil || len(victim.parts) >= n {
+		if victim = least; victim == nil || newcomer.worth(victim) <= 0 {
 			return false
 		}
 	}
 	delete(c.mu.byID, victim.id)
 	return true
+}
+
+// worth compares what two sessions are worth: a follower's more than a consumer's, and then one of more partitions.
+func (s *session) worth(o *session) int {
+	switch {
+	case s.first != o.first && s.first:
+		return 1
+	case s.first != o.first:
+		return -1
+	}
+	return cmp.Compare(len(s.parts), len(o.parts))
 }
 
 // acquire finds the session an incremental fetch continues and takes it for that fetch.
