@@ -28,11 +28,13 @@ func clusterCases(short bool, moveGiB int) []benchCase {
 			list = append(list, smallCase(-1, conns, true))
 		}
 	}
-	list = append(list, latencyCase(1000, short), latencyCase(100, short), failOverCase("leader"), failOverCase("follower"))
+	fast := latencyCase(1000, short)
+	fast.most, fast.size = 250, 1000 // three JVMs do not keep up with more on two cores
+	list = append(list, fast, latencyCase(250, short), latencyCase(100, short), failOverCase("leader"), failOverCase("follower"))
 	if short {
 		return list
 	}
-	return append(list, reassignCase(moveGiB), idleCase())
+	return append(list, reassignCase(moveGiB), idleCase(), manyPartitionsCase(10_000))
 }
 
 // failOverCase kills a node under a producer: the longest time without an ack, and how long the node then needs
@@ -143,4 +145,44 @@ func reassign(ctx context.Context, r *rival, to kadm.AlterPartitionAssignmentsRe
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// manyPartitionsCase is what a cluster costs that has so many partitions, each with a replica on every node, and nothing
+// to do; and what producing to a few of another topic costs beside them.
+func manyPartitionsCase(n int) benchCase {
+	return benchCase{name: fmt.Sprintf("idle/%d partitions", n), fresh: true, most: 1000, size: n, run: func(ctx context.Context, r *rival) (out []figure, err error) {
+		other, err := startOther(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = joinEnd(other, err) }()
+		begin := time.Now()
+		if err := (raw.Topic{Name: "idle", Partitions: int32(n), Replicas: r.replicas()}).Create(ctx, other.addr); err != nil {
+			return nil, err
+		}
+		created := time.Since(begin)
+		select { // what the creation leaves to do
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(5 * time.Second):
+		}
+		idle, err := other.idleCPU()
+		if err != nil {
+			return nil, err
+		}
+		b, err := raw.NewBatch("none", 100, 100)
+		if err != nil {
+			return nil, err
+		}
+		if err := (raw.Topic{Name: "load", Partitions: partitions, Replicas: r.replicas()}).Create(ctx, other.addr); err != nil {
+			return nil, err
+		}
+		load := raw.ProduceLoad{Addr: other.addr, Topic: "load", Partitions: partitions, Conns: 1, InFlight: 1, Acks: -1, Batch: b, Requests: 2000}
+		res, used, _, err := counted(ctx, other, func() (raw.Result, error) { return load.Run(ctx) })
+		if err != nil {
+			return nil, err
+		}
+		figures := requestFigures(res, used, -1)
+		return append(figures, figure{name: "creation", unit: "s", value: created.Seconds()}, figure{name: "idle cpu", unit: "ms/s", value: idle}), nil
+	}}
 }
