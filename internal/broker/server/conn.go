@@ -48,6 +48,7 @@ type conn struct {
 		waiting    *slot // the one the serving goroutine waits for
 		writing    bool  // somebody is sending
 		writer     bool  // the writer goroutine runs
+		answered   bool  // something was sent, or is about to be
 	}
 	writer sync.WaitGroup
 }
@@ -97,6 +98,18 @@ func (c *conn) shut() {
 		close(c.closing)
 		_ = c.nc.Close()
 	})
+}
+
+// stop shuts a connection because the server stops. One that has had no answer yet is reset: franz-go takes an orderly
+// end before the first answer for TLS where there is none, and fails its records; a reset it tries again.
+func (c *conn) stop() {
+	c.mu.Lock()
+	answered := c.mu.answered
+	c.mu.Unlock()
+	if t, ok := c.nc.(*net.TCPConn); ok && !answered {
+		_ = t.SetLinger(0)
+	}
+	c.shut()
 }
 
 // serve reads requests until the connection ends.
@@ -273,6 +286,7 @@ func (c *conn) flush() {
 
 // takeLocked cuts the finished slots off the head of the queue and returns them as a list.
 func (c *conn) takeLocked() *slot {
+	c.mu.answered = true
 	first := c.mu.head
 	last := first
 	c.mu.count--

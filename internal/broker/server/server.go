@@ -248,7 +248,7 @@ func (s *Server) closeAll() {
 	defer s.mu.Unlock()
 	s.mu.stop = true
 	for c := range s.mu.conns {
-		c.shut()
+		c.stop()
 	}
 }
 
