@@ -49,15 +49,24 @@ func readDigest(dir string) (digest, error) {
 	return d, nil
 }
 
+func replicaDir(data, topic string, partition int) string {
+	return filepath.Join(data, fmt.Sprintf("%s-%d", topic, partition))
+}
+
+func hasReplica(data, topic string, partition int) bool {
+	_, err := os.Stat(replicaDir(data, topic, partition))
+	return err == nil
+}
+
 // compareReplicas compares the replicas of a partition in the data directories of all nodes that have one.
 func compareReplicas(data []string, topic string, partition int) (copies int, err error) {
 	var first digest
 	var where string
 	for _, dir := range data {
-		dir = filepath.Join(dir, fmt.Sprintf("%s-%d", topic, partition))
-		if _, err := os.Stat(dir); err != nil {
+		if !hasReplica(dir, topic, partition) {
 			continue
 		}
+		dir = replicaDir(dir, topic, partition)
 		d, err := readDigest(dir)
 		if err != nil {
 			return copies, err

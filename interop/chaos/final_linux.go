@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,7 @@ func (r *run) finish(ctx context.Context) error {
 			l.h.Torn(all, txnSize, func(k key) int { return k.writer*1_000_000 + k.seq/txnSize })
 		}
 	}
-	return r.judgeReplicas(topics)
+	return r.judgeReplicas(ctx, topics)
 }
 
 // judgeCopy finds what was copied twice, or passed over: what the group has committed went over once.
@@ -146,24 +147,41 @@ func (r *run) record(at place, rec *kgo.Record) Record {
 const stopLimit = 15 * time.Second
 
 // judgeReplicas stops every node and compares the bytes of all replicas.
-func (r *run) judgeReplicas(topics []string) error {
-	var data []string
+func (r *run) judgeReplicas(ctx context.Context, topics []string) error {
+	md, err := r.cluster.adm.Metadata(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("replicas to compare: %w", err)
+	}
 	var stopping sync.WaitGroup
 	for _, nd := range r.cluster.nodes {
 		// The last ones have no quorum to take leave of; killed, they leave the same bytes in their files.
 		stopping.Go(func() { _ = nd.stop(stopLimit) })
-		data = append(data, nd.data())
 	}
 	stopping.Wait()
-	compared := 0
+	compared, left := 0, 0
 	for _, topic := range topics {
-		for p := range partitions {
-			n, err := compareReplicas(data, topic, p)
+		for _, p := range md.Topics[topic].Partitions.Sorted() {
+			var data []string
+			for _, nd := range r.cluster.nodes {
+				switch {
+				case slices.Contains(p.Replicas, nd.id):
+					data = append(data, nd.data())
+				case hasReplica(nd.data(), topic, int(p.Partition)):
+					left++
+				}
+			}
+			n, err := compareReplicas(data, topic, int(p.Partition))
+			if err == nil && n < len(p.Replicas) {
+				err = fmt.Errorf("%s-%d: %d of the replicas %v are there", topic, p.Partition, n, p.Replicas)
+			}
 			if err != nil {
 				r.load.h.Anomaly("replica-digest", "%v", err)
 			}
 			compared += n
 		}
+	}
+	if left > 0 {
+		r.report.Note("%d logs of partitions that were moved away are still there", left)
 	}
 	r.report.That("replicas were compared", compared >= 3*len(topics), "%d replicas", compared)
 	return nil
