@@ -13,7 +13,16 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
-// broker returns the address that a flag means, starting what it names, and what stops that again.
+// start returns the system that a flag means, starting what it names, and what stops that again.
+func start(ctx context.Context, flag string, nodes int) (*system, func(), error) {
+	if nodes > 1 {
+		return several(ctx, flag, nodes)
+	}
+	addr, stop, err := broker(ctx, flag)
+	return &system{addrs: []string{addr}}, stop, err
+}
+
+// broker is start for one node, which may also run already.
 func broker(ctx context.Context, flag string) (addr string, stop func(), err error) {
 	if strings.Contains(flag, ":") {
 		return flag, func() {}, nil
@@ -50,18 +59,18 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 		stop()
 		return "", nil, err
 	}
-	return addr, stop, await(ctx, addr)
+	return addr, stop, await(ctx, addr, 1)
 }
 
-// await returns when a broker knows of itself, which Apache Kafka does a little after its port is open.
-func await(ctx context.Context, addr string) error {
+// await returns when a broker knows of all brokers, which Apache Kafka does a little after its port is open.
+func await(ctx context.Context, addr string, nodes int) error {
 	for ctx.Err() == nil {
 		if c, err := dial(addr); err == nil {
 			req := kmsg.NewPtrMetadataRequest()
 			req.SetVersion(9)
 			if c.send(c.frame(req, "diff")) == nil {
 				if b, err := c.receive(); err == nil {
-					if resp, _, err := c.decode(req, b); err == nil && len(resp.(*kmsg.MetadataResponse).Brokers) > 0 {
+					if resp, _, err := c.decode(req, b); err == nil && len(resp.(*kmsg.MetadataResponse).Brokers) == nodes {
 						c.c.Close()
 						return nil
 					}

@@ -18,7 +18,7 @@ type result struct {
 }
 
 // compare holds transcripts of the same scenarios against each other.
-func compare(ta, tb transcript) result {
+func compare(ta, tb transcript, nodes int) result {
 	r := result{known: map[string]int{}}
 	for i := range max(len(ta), len(tb)) {
 		if i >= len(ta) || i >= len(tb) || ta[i].Scenario != tb[i].Scenario || ta[i].Step != tb[i].Step {
@@ -31,7 +31,7 @@ func compare(ta, tb transcript) result {
 		open := 0
 		for _, f := range fields {
 			f.scenario, f.step = ta[i].Scenario, ta[i].Step
-			if k := knownReason(f); k != "" {
+			if k := knownReason(f, nodes); k != "" {
 				r.known[k]++
 				continue
 			}

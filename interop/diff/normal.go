@@ -23,9 +23,11 @@ import (
 type normalizer struct {
 	prefix string
 	// api is the key of the response at hand.
-	api   int16
-	seen  map[string]string
-	count map[string]int
+	api int16
+	// several says that there is more than one node, placed that the answer shows what the broker itself placed.
+	several, placed bool
+	seen            map[string]string
+	count           map[string]int
 }
 
 func newNormalizer(prefix string) *normalizer {
@@ -135,6 +137,12 @@ func (n *normalizer) number(name string, x int64) any {
 		return n.alias("session", fmt.Sprint(x))
 	case name == "Port":
 		return "port"
+	case n.several && name == "ControllerID", n.several && n.api == describeQuorum && name == "LeaderID", n.placed && name == "Leader":
+		// Kafka's brokers name any of them as the controller; the leader of the quorum is whom it elected.
+		if x < 0 {
+			return x
+		}
+		return "a node"
 	case n.api == describeQuorum && (name == "LeaderEpoch" || name == "HighWatermark" || name == "LogEndOffset"):
 		return "some"
 	case name == "FinalizedFeaturesEpoch", name == "TotalBytes", name == "UsableBytes", name == "LastCaughtUpTimestamp", name == "LastFetchTimestamp":
@@ -165,6 +173,9 @@ func (n *normalizer) slice(name string, v reflect.Value) any {
 		out := []any{}
 		for i := range v.Len() {
 			out = append(out, n.field(name, v.Index(i)))
+		}
+		if n.placed && (name == "Replicas" || name == "ISR") {
+			return len(out)
 		}
 		if name == "Partitions" {
 			// A set: replicas, though, are in order of preference.

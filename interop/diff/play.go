@@ -46,6 +46,12 @@ type step struct {
 	start, await bool
 	// silent requests get no answer by the protocol; the next step shows that the connection lives.
 	silent bool
+	// past sends the request to another node than the one it belongs to, so many ids further.
+	past int
+	// once takes the first answer even if it says that this is not the coordinator.
+	once bool
+	// placed answers show where the broker itself put something: who leads is not compared, how many replicas is.
+	placed bool
 }
 
 // vars is what a scenario knows while it is played.
@@ -54,6 +60,8 @@ type vars struct {
 	prefix string
 	kept   map[string]any
 	ranges map[int16]versions
+	// nodes is how many there are; home is the one that leads what the scenario makes, on so many replicas.
+	nodes, home, replication int
 }
 
 // name makes a name of this run.
@@ -127,38 +135,51 @@ type transcript []exchange
 
 // player plays scenarios to one broker.
 type player struct {
-	addr  string
+	sys   *system
 	vars  *vars
 	conns map[string]*conn
 	norm  *normalizer
-	out   transcript
+	// coordinator is the node of the coordinator that was asked last.
+	coordinator int
+	out         transcript
 	// pending are the requests that steps have started, by the steps' names.
 	pending map[string]*pending
 }
 
 // pending is a request whose answer a later step takes.
 type pending struct {
-	req kmsg.Request
-	c   *conn
+	req  kmsg.Request
+	c    *conn
+	conn string
 }
 
-func play(ctx context.Context, addr, prefix string, ranges map[int16]versions, all []scenario) transcript {
+func play(ctx context.Context, sys *system, prefix string, ranges map[int16]versions, all []scenario) transcript {
 	var out transcript
-	for _, s := range all {
+	for i, s := range all {
 		if ctx.Err() != nil {
 			break
 		}
-		p := &player{
-			addr: addr, conns: map[string]*conn{}, norm: newNormalizer(prefix), pending: map[string]*pending{},
-			vars: &vars{prefix: prefix, kept: map[string]any{}, ranges: ranges},
-		}
+		p := newPlayer(sys, prefix, ranges, s.name, i)
 		for _, st := range expand(s.steps, ranges) {
-			p.step(s.name, st)
+			p.step(ctx, s.name, st)
 		}
 		p.close()
 		out = append(out, p.out...)
 	}
 	return out
+}
+
+func newPlayer(sys *system, prefix string, ranges map[int16]versions, scenario string, i int) *player {
+	v := &vars{prefix: prefix, kept: map[string]any{}, ranges: ranges, nodes: len(sys.addrs), home: i%len(sys.addrs) + 1, replication: 3}
+	if home := homes[scenario]; home != 0 {
+		v.home = home
+	}
+	if lone[scenario] {
+		v.replication = 1
+	}
+	n := newNormalizer(prefix)
+	n.several = v.nodes > 1
+	return &player{sys: sys, conns: map[string]*conn{}, norm: n, pending: map[string]*pending{}, vars: v, coordinator: v.home}
 }
 
 func (p *player) close() {
@@ -183,7 +204,7 @@ func expand(steps []step, ranges map[int16]versions) []step {
 			out = append(out, st)
 			continue
 		}
-		r := ranges[st.req(&vars{prefix: "p", kept: map[string]any{}, ranges: ranges}).Key()]
+		r := ranges[st.req(&vars{prefix: "p", kept: map[string]any{}, ranges: ranges, nodes: 1, home: 1}).Key()]
 		all := map[int16][]int16{low: {r.min}, high: {r.max}, ends: {r.min, r.max}}[st.version]
 		if st.version == each {
 			for v := r.min; v <= r.max; v++ {
@@ -203,12 +224,12 @@ func expand(steps []step, ranges map[int16]versions) []step {
 }
 
 // step plays one step and writes down the answer.
-func (p *player) step(scenario string, st step) {
+func (p *player) step(ctx context.Context, scenario string, st step) {
 	limit := time.Now().Add(30 * time.Second)
 	for {
-		answer, resp := p.ask(st)
+		answer, resp := p.ask(ctx, st)
 		retry := resp != nil && time.Now().Before(limit) &&
-			(st.until != nil && !st.until(resp) || hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
+			(st.until != nil && !st.until(resp) || st.past == 0 && !st.once && hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
 		if retry && !st.start && !st.await {
 			time.Sleep(30 * time.Millisecond)
 			continue
@@ -226,55 +247,68 @@ func (p *player) step(scenario string, st step) {
 }
 
 // ask sends the request and returns the answer in normal form, with the response when there is one.
-func (p *player) ask(st step) (any, kmsg.Response) {
-	c := p.conns[st.conn]
-	if c == nil {
-		var err error
-		if c, err = dial(p.addr); err != nil {
-			return "no connection", nil
-		}
-		p.conns[st.conn] = c
-	}
-	client := st.client
-	if client == "" {
-		client = "diff"
-	}
-	req := st.answerTo
-	var frame []byte
-	switch {
-	case st.await:
+func (p *player) ask(ctx context.Context, st step) (any, kmsg.Response) {
+	if st.await {
 		w := p.pending[st.name]
 		if w == nil {
 			return "nothing was started", nil
 		}
 		delete(p.pending, st.name)
-		return p.receive(w.req, w.c, st)
-	case st.raw != nil:
-		c.corr++
-		frame = st.raw(p.vars)
-	default:
+		return p.receive(w.req, w.c, w.conn, st)
+	}
+	req, node := st.answerTo, p.vars.home
+	if st.raw == nil {
 		req = st.req(p.vars)
 		req.SetVersion(st.version)
-		frame = c.frame(req, client)
+		node = p.nodeOf(req)
 	}
-	if err := c.send(frame); err != nil {
-		return p.broken(st.conn, err), nil
+	node = (node-1+st.past)%p.vars.nodes + 1
+	name := fmt.Sprint(st.conn, "@", node)
+	c := p.conns[name]
+	if c == nil {
+		var err error
+		if c, err = dial(p.sys.addrs[node-1]); err != nil {
+			return "no connection", nil
+		}
+		p.conns[name] = c
+	}
+	if err := c.send(p.frame(c, req, st)); err != nil {
+		return p.broken(name, err), nil
 	}
 	if st.start {
-		p.pending[st.name] = &pending{req, c}
+		p.pending[st.name] = &pending{req, c, name}
 		return nil, nil
 	}
 	if st.silent {
 		return "sent", nil
 	}
-	return p.receive(req, c, st)
+	answer, resp := p.receive(req, c, name, st)
+	if p.vars.nodes > 1 && st.raw == nil && decides(req) {
+		if err := p.sys.caughtUp(ctx, p.vars.prefix); err != nil {
+			return "the nodes do not agree afterwards: " + err.Error(), nil
+		}
+	}
+	return answer, resp
+}
+
+// frame is what a step sends.
+func (p *player) frame(c *conn, req kmsg.Request, st step) []byte {
+	if st.raw != nil {
+		c.corr++
+		return st.raw(p.vars)
+	}
+	client := st.client
+	if client == "" {
+		client = "diff"
+	}
+	return c.frame(req, client)
 }
 
 // receive takes one answer. Where a frame gets none by its nature, the connection's end is the answer.
-func (p *player) receive(req kmsg.Request, c *conn, st step) (any, kmsg.Response) {
+func (p *player) receive(req kmsg.Request, c *conn, name string, st step) (any, kmsg.Response) {
 	b, err := c.receive()
 	if err != nil {
-		return p.broken(st.conn, err), nil
+		return p.broken(name, err), nil
 	}
 	if req == nil {
 		return fmt.Sprintf("%d bytes", len(b)), nil
@@ -283,6 +317,7 @@ func (p *player) receive(req kmsg.Request, c *conn, st step) (any, kmsg.Response
 	if err != nil {
 		return "not readable: " + err.Error(), nil
 	}
+	p.norm.placed = st.placed && p.vars.nodes > 1
 	answer := p.norm.response(resp)
 	if !exact {
 		answer["(bytes)"] = "not as the fields are written"

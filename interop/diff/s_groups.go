@@ -390,7 +390,10 @@ func listGroups() []step {
 		return func(_ *vars, r *kmsg.ListGroupsRequest) { r.StatesFilter, r.TypesFilter = states, types }
 	}
 	return concat(enter("lg", "member", 9), []step{
-		ask("completing", 4, kmsg.NewPtrListGroupsRequest, filter([]string{"CompletingRebalance"}, nil)),
+		// Kafka lists what is committed, which a group that was just made may not be on several nodes.
+		ask("completing", 4, kmsg.NewPtrListGroupsRequest, filter([]string{"CompletingRebalance"}, nil)).with(func(s *step) {
+			s.until = func(r kmsg.Response) bool { return len(r.(*kmsg.ListGroupsResponse).Groups) > 0 }
+		}),
 		ask("sync", 5, kmsg.NewPtrSyncGroupRequest, syncGroup("lg", "member", "member")),
 		ask("stable", 4, kmsg.NewPtrListGroupsRequest, filter([]string{"stable"}, nil)),
 		ask("stable and classic", high, kmsg.NewPtrListGroupsRequest, filter([]string{"STABLE"}, []string{"classic"})),

@@ -57,10 +57,10 @@ func metadataScenarios() []scenario {
 			ask("with authorized operations", high, kmsg.NewPtrMetadataRequest, metadataOf("meta"), func(_ *vars, r *kmsg.MetadataRequest) {
 				r.IncludeTopicAuthorizedOperations = true
 			}),
-			ask("auto creation: the first answer", high, kmsg.NewPtrMetadataRequest, metadataOf("meta-auto"), create),
-			settled(ask("auto creation: then", high, kmsg.NewPtrMetadataRequest, metadataOf("meta-auto"), create)),
+			placed(ask("auto creation: the first answer", high, kmsg.NewPtrMetadataRequest, metadataOf("meta-auto"), create)),
+			placed(settled(ask("auto creation: then", high, kmsg.NewPtrMetadataRequest, metadataOf("meta-auto"), create))),
 			ask("auto creation of an invalid name", high, kmsg.NewPtrMetadataRequest, metadataOf("a b"), create),
-			ask("auto creation of an invalid name", 4, kmsg.NewPtrMetadataRequest, metadataOf(".."), create),
+			placed(ask("auto creation of an invalid name", 4, kmsg.NewPtrMetadataRequest, metadataOf(".."), create)),
 		})},
 		{"describe-topic-partitions", concat(makeTopic("dtp-a", 2), makeTopic("dtp-b", 5), []step{
 			ask("two topics", high, kmsg.NewPtrDescribeTopicPartitionsRequest, describePartitions(100, nil, "dtp-a", "dtp-b")),

@@ -172,7 +172,7 @@ func createPartitions() []step {
 		both("assignment of the wrong length", kmsg.NewPtrCreatePartitionsRequest, grow("grow", 7, []int32{1})),
 		both("assignment to an unknown broker", kmsg.NewPtrCreatePartitionsRequest, grow("grow", 6, []int32{9})),
 		both("assignment to nobody", kmsg.NewPtrCreatePartitionsRequest, grow("grow", 6, []int32{})),
-		settled(ask("metadata at the end", high, kmsg.NewPtrMetadataRequest, metadataOf("grow"))),
+		placed(settled(ask("metadata at the end", high, kmsg.NewPtrMetadataRequest, metadataOf("grow")))),
 	})
 }
 

@@ -4,14 +4,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// scenarios are all scenarios, one function for each family of APIs.
-func scenarios() []scenario {
+// scenarios are all scenarios for so many nodes, one function for each family of APIs.
+func scenarios(nodes int) []scenario {
 	var all []scenario
 	for _, family := range [][]scenario{
 		connectionScenarios(), metadataScenarios(), topicScenarios(), configScenarios(), produceScenarios(), fetchScenarios(),
 		offsetScenarios(), groupScenarios(), consumerGroupScenarios(), txnScenarios(), clusterScenarios(), securityScenarios(),
 	} {
 		all = append(all, family...)
+	}
+	if nodes > 1 {
+		all = append(all, nodeScenarios()...)
 	}
 	return all
 }
@@ -48,6 +51,12 @@ func quietly(s step) step {
 	return s
 }
 
+// placed returns the step whose answer shows what the broker itself has placed.
+func placed(s step) step {
+	s.placed = true
+	return s
+}
+
 // settled returns the step asked again while the broker is still at what came before.
 func settled(s step) step {
 	s.settle = true
@@ -71,6 +80,12 @@ func makeTopic(name string, partitions int32, configs ...string) []step {
 		r.TimeoutMillis = 10_000
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = v.name(name), partitions, 1
+		if v.nodes > 1 {
+			t.NumPartitions, t.ReplicationFactor = -1, -1
+			for p := range partitions {
+				assign(p, v.replicas(v.replication)...)(&t)
+			}
+		}
 		for i := 0; i+1 < len(configs); i += 2 {
 			c := kmsg.NewCreateTopicsRequestTopicConfig()
 			c.Name, c.Value = configs[i], &configs[i+1]
