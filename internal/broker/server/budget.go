@@ -30,6 +30,17 @@ func (b *budget) acquire(n int) {
 	b.mu.used += int64(n)
 }
 
+// tryAcquire takes n bytes if they are free now.
+func (b *budget) tryAcquire(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.used+int64(n) > b.size {
+		return false
+	}
+	b.mu.used += int64(n)
+	return true
+}
+
 func (b *budget) release(n int) {
 	b.mu.Lock()
 	b.mu.used -= int64(n)

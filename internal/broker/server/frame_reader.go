@@ -13,9 +13,17 @@ import (
 	"github.com/logstead/logstead/internal/proto/wire"
 )
 
-// readBufferBytes is the read buffer of a connection that has something to read: small requests
-// arrive several at a time in it, large ones are read straight into a buffer of their own.
-const readBufferBytes = 16 << 10
+const (
+	// readBufferBytes is the read buffer of a connection that has something to read: small requests
+	// arrive several at a time in it, large ones are read straight into a buffer of their own.
+	readBufferBytes = 16 << 10
+	// wideBufferBytes is the read buffer where more has come at once: requests that a client sends ahead
+	// share one read and, as they are all here, one write of their answers.
+	wideBufferBytes = 256 << 10
+	// wideFrameBytes is up to which size requests share a wide buffer. What is larger would be copied
+	// out of it for the most part.
+	wideFrameBytes = 80 << 10
+)
 
 // frameReader cuts a connection's bytes into request frames.
 type frameReader struct {
@@ -31,7 +39,10 @@ type frameReader struct {
 
 	deadline time.Time
 	buf      *wire.Buffer // nil while idle
+	room     int          // of buf that is used: readBufferBytes, or wideBufferBytes, which the budget is charged for
 	r, w     int
+	much     bool         // the last read into an empty buffer brought readBufferBytes or more
+	wide     bool         // the next buffer is to be wide
 	large    *wire.Buffer // the frame being served, if it did not fit in buf
 	charged  int
 }
@@ -55,11 +66,12 @@ func (fr *frameReader) next() ([]byte, error) {
 	if size < 0 || size > fr.max {
 		return nil, fmt.Errorf("request of %d bytes: socket.request.max.bytes is %d", size, fr.max)
 	}
-	if wire.SizeBytes+size > readBufferBytes {
-		return fr.nextLarge(size)
-	}
-	if err := fr.fill(wire.SizeBytes + size); err != nil {
+	fr.wide = fr.much && size <= wideFrameBytes
+	if err := fr.fill(min(wire.SizeBytes+size, readBufferBytes)); err != nil {
 		return nil, unexpectedEOF(err)
+	}
+	if wire.SizeBytes+size > fr.w-fr.r {
+		return fr.nextLarge(size)
 	}
 	frame := fr.buf.B[fr.r+wire.SizeBytes : fr.r+wire.SizeBytes+size]
 	fr.r += wire.SizeBytes + size
@@ -72,17 +84,13 @@ func (fr *frameReader) next() ([]byte, error) {
 // hot says whether the handlers of this API are done with the frame when they return.
 func hot(key int16) bool { return key == kmsg.KeyProduce || key == kmsg.KeyFetch }
 
-// nextLarge reads a frame that does not fit in the read buffer into one of its own, once a whole read
-// buffer of it is here and the budget has room for it: a size alone is charged nothing, or a few idle
+// nextLarge reads a frame that is not whole in the read buffer into one of its own, now that readBufferBytes
+// of it are here and as soon as the budget has room for it: a size alone is charged nothing, or a few idle
 // connections could keep every large request out. On the data path the buffer is a pooled one: clients
 // send requests of several MiB there all the time, and fresh memory for each was a third of what they
 // cost. Elsewhere memory is taken as bytes arrive, so that a size alone costs little.
 func (fr *frameReader) nextLarge(size int) ([]byte, error) {
-	if err := fr.fill(readBufferBytes); err != nil {
-		return nil, unexpectedEOF(err)
-	}
-	fr.budget.acquire(size)
-	fr.charged = size
+	fr.claim(size)
 	have := fr.buf.B[fr.r+wire.SizeBytes : fr.w]
 	var frame []byte
 	if hot(int16(binary.BigEndian.Uint16(have))) && size <= wire.MaxPooledBytes {
@@ -105,6 +113,24 @@ func (fr *frameReader) nextLarge(size int) ([]byte, error) {
 		copy(grown, frame)
 		frame = grown
 	}
+}
+
+// claim charges the budget for a frame. What a wide buffer was charged is enough for most, and is given up
+// otherwise: who waits for the budget must not hold a part of it.
+func (fr *frameReader) claim(size int) {
+	held := 0
+	if fr.room > readBufferBytes {
+		held, fr.room = fr.room, readBufferBytes
+	}
+	fr.charged = size
+	if size <= held {
+		fr.budget.release(held - size)
+		return
+	}
+	if held > 0 {
+		fr.budget.release(held)
+	}
+	fr.budget.acquire(size)
 }
 
 // stallBytes is what must arrive within every stall time while the budget is charged.
@@ -157,8 +183,11 @@ func (fr *frameReader) close() {
 // drop gives the read buffer back.
 func (fr *frameReader) drop() {
 	if fr.buf != nil {
+		if fr.room > readBufferBytes {
+			fr.budget.release(fr.room)
+		}
 		wire.PutBuffer(fr.buf)
-		fr.buf = nil
+		fr.buf, fr.room = nil, 0
 	}
 	fr.r, fr.w = 0, 0
 }
@@ -175,14 +204,14 @@ func (fr *frameReader) hasFrame() bool {
 	return size >= 0 && fr.w-fr.r-wire.SizeBytes >= size
 }
 
-// fill reads until n bytes, at most readBufferBytes, are in the buffer.
+// fill reads until n bytes, at most readBufferBytes, are in the buffer; all that is here comes with them.
 func (fr *frameReader) fill(n int) error {
 	if fr.w-fr.r >= n {
 		return nil
 	}
 	if fr.r == fr.w {
 		fr.drop()
-	} else if fr.r > 0 && readBufferBytes-fr.r < n {
+	} else if fr.r > 0 && fr.room-fr.r < n {
 		copy(fr.buf.B, fr.buf.B[fr.r:fr.w])
 		fr.r, fr.w = 0, fr.w-fr.r
 	}
@@ -191,6 +220,9 @@ func (fr *frameReader) fill(n int) error {
 	}
 	for fr.w-fr.r < n {
 		got, err := fr.readSome()
+		if fr.w == 0 {
+			fr.much = got >= readBufferBytes
+		}
 		fr.w += got
 		if err != nil {
 			return err
@@ -221,7 +253,7 @@ func (fr *frameReader) refreshDeadline() error {
 func (fr *frameReader) readSome() (n int, err error) {
 	if fr.raw == nil {
 		fr.take()
-		return fr.nc.Read(fr.buf.B[fr.w:readBufferBytes])
+		return fr.nc.Read(fr.buf.B[fr.w:fr.room])
 	}
 	fr.got, fr.err = 0, nil
 	if err := fr.raw.Read(fr.tryFn); err != nil {
@@ -234,25 +266,41 @@ func (fr *frameReader) readSome() (n int, err error) {
 func (fr *frameReader) try(fd uintptr) bool {
 	fr.take()
 	for {
-		fr.got, fr.err = readFD(fd, fr.buf.B[fr.w:readBufferBytes])
+		fr.got, fr.err = readFD(fd, fr.buf.B[fr.w:fr.room])
 		if fr.err != syscall.EINTR {
 			break
 		}
 	}
 	if fr.err == syscall.EAGAIN {
-		if fr.r == fr.w {
-			fr.drop()
-		}
+		fr.rest()
 		return false
 	}
 	return true
 }
 
-func (fr *frameReader) take() {
-	if fr.buf == nil {
-		fr.buf = wire.GetBuffer(readBufferBytes)
-		fr.r, fr.w = 0, 0
+// rest leaves a connection that has to wait with no buffer, or with a part of a small frame in a small one.
+func (fr *frameReader) rest() {
+	switch {
+	case fr.r == fr.w:
+		fr.drop()
+	case fr.room > readBufferBytes:
+		small := wire.GetBuffer(readBufferBytes)
+		n := copy(small.B, fr.buf.B[fr.r:fr.w])
+		fr.drop()
+		fr.buf, fr.room, fr.w = small, readBufferBytes, n
 	}
+}
+
+func (fr *frameReader) take() {
+	if fr.buf != nil {
+		return
+	}
+	fr.room = readBufferBytes
+	if fr.wide && fr.raw != nil && fr.budget.tryAcquire(wideBufferBytes) {
+		fr.room = wideBufferBytes
+	}
+	fr.buf = wire.GetBuffer(fr.room)
+	fr.r, fr.w = 0, 0
 }
 
 func unexpectedEOF(err error) error {
