@@ -25,6 +25,7 @@ type benchCase struct {
 	name  string
 	warm  bool // the JVM needs a pass that does not count
 	fresh bool // starts processes of its own
+	bare  bool // the bare loop can take part
 	most  int  // the largest size that the JVM is put to: beyond it a run would take many minutes; 0 is any
 	size  int  // what the case is drawn against: partitions, connections, MiB
 	run   func(ctx context.Context, r *rival) ([]figure, error)
@@ -73,9 +74,6 @@ func allCases(short bool) []benchCase {
 	return append(list, longCases()...)
 }
 
-// recoveryMiB is how much a broker holds that is killed.
-const recoveryMiB = 2048
-
 // longCases are those that the short form leaves out.
 func longCases() []benchCase {
 	list := []benchCase{followCase(), diskCase(), latencyCase(100, false), latencyCase(5000, false)}
@@ -88,6 +86,9 @@ func longCases() []benchCase {
 	for _, n := range []int32{1, 10, 100, 1000, 10_000} {
 		list = append(list, spreadCase(n))
 	}
+	for _, n := range []int32{1, 100, 1000} {
+		list = append(list, durableCase(n))
+	}
 	for _, n := range []int{1, 10, 100, 1000, 5000} {
 		list = append(list, connectionsCase(n))
 	}
@@ -95,7 +96,7 @@ func longCases() []benchCase {
 		list = append(list, storedCase(mib))
 	}
 	return append(list, idlePartitionsCase(1000, 1000), idlePartitionsCase(10_000, 1000), idlePartitionsCase(100_000, 1000),
-		recoveryCase(recoveryMiB))
+		recoveryCase(2<<10), recoveryCase(10<<10))
 }
 
 // volume is how many bytes a run with batches of this size takes: enough to be counted in ticks of
@@ -180,7 +181,7 @@ func requestFigures(res raw.Result, used time.Duration, allocs float64) []figure
 }
 
 func produceCase(codec, name string, payload int, short bool) benchCase {
-	return benchCase{name: "produce/" + codec + "/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: "produce/" + codec + "/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch(codec, payload, min(recordBytes, payload-32))
 		if err != nil {
 			return nil, err
@@ -198,7 +199,7 @@ func produceCase(codec, name string, payload int, short bool) benchCase {
 }
 
 func consumeCase(name string, payload int, short bool) benchCase {
-	return benchCase{name: "consume/cache/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: "consume/cache/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", payload, min(recordBytes, payload-32))
 		if err != nil {
 			return nil, err
@@ -227,7 +228,7 @@ func smallCase(acks int16, conns int, short bool) benchCase {
 	if acks == -1 {
 		name = fmt.Sprintf("small/acks=all/%dconns", conns)
 	}
-	return benchCase{name: name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 100, 100)
 		if err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/logstead/logstead/bench/raw"
@@ -14,7 +15,7 @@ import (
 
 // spreadCase produces batches of 16 KiB evenly over so many partitions.
 func spreadCase(parts int32) benchCase {
-	return benchCase{name: fmt.Sprintf("spread/%d partitions", parts), warm: parts <= 10, most: 1000, size: int(parts), run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: parts <= 1000, name: fmt.Sprintf("spread/%d partitions", parts), warm: parts <= 10, most: 1000, size: int(parts), run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 16<<10, recordBytes)
 		if err != nil {
 			return nil, err
@@ -38,7 +39,7 @@ func spreadCase(parts int32) benchCase {
 // connectionsCase sends small requests from so many connections, one at a time on each. What counts is
 // a request on a connection that stands: each has had one answered before.
 func connectionsCase(conns int) benchCase {
-	return benchCase{name: fmt.Sprintf("connections/%d", conns), warm: conns == 1, size: conns, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: fmt.Sprintf("connections/%d", conns), warm: conns == 1, size: conns, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 100, 100)
 		if err != nil {
 			return nil, err
@@ -61,6 +62,44 @@ func connectionsCase(conns int) benchCase {
 		})
 	}}
 }
+
+// durableCase sends records of 1 KiB from 64 producers, one at a time each, over so many partitions. Each is on stable
+// storage before its ack: Kafka syncs the file of its partition for that (flush.messages=1), logstead in fsync its journal.
+func durableCase(parts int32) benchCase {
+	return benchCase{name: fmt.Sprintf("durable/%d partitions", parts), warm: parts == 1, size: int(parts), run: func(ctx context.Context, r *rival) ([]figure, error) {
+		b, err := raw.NewBatch("none", 1024, 950)
+		if err != nil {
+			return nil, err
+		}
+		if r.name != "fsync" && !r.jvm {
+			return nil, nil
+		}
+		topicCount++
+		topic := fmt.Sprintf("durable-%d-%d", os.Getpid(), topicCount)
+		configs := map[string]string{}
+		if r.jvm {
+			configs["flush.messages"] = "1"
+		}
+		if err := raw.CreateTopic(ctx, r.addr, topic, parts, configs); err != nil {
+			return nil, err
+		}
+		load := raw.ProduceLoad{Addr: r.addr, Topic: topic, Partitions: parts, Conns: 64, InFlight: 1, Acks: -1, Batch: b, Spread: true}
+		load.Requests = max(64, int64(parts)) // so that every partition has its files
+		if _, err := load.Run(ctx); err != nil {
+			return nil, err
+		}
+		if load.Requests = durableRequests; r.jvm {
+			load.Requests /= 4 // it is several times slower
+		}
+		res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return load.Run(ctx) })
+		if err != nil {
+			return nil, err
+		}
+		return requestFigures(res, used, allocs), raw.DeleteTopic(ctx, r.addr, topic)
+	}}
+}
+
+const durableRequests = 40_000
 
 // connectionsRequests is how many requests all connections of a case send together.
 const connectionsRequests = 40_000
@@ -119,7 +158,7 @@ func followCase() benchCase {
 
 // diskCase reads what the page cache no longer holds.
 func diskCase() benchCase {
-	return benchCase{name: "consume/disk/64KiB", run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: "consume/disk/64KiB", run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 64<<10, recordBytes)
 		if err != nil {
 			return nil, err

@@ -60,7 +60,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.out, "out", "", "write the report to this `FILE` (default: bench/RESULTS.md or CLUSTER.md, with -only standard output)")
 	f.BoolVar(&o.keep, "keep", false, "with -only: put the cases among the kept results of earlier runs and write the report anew")
 	f.BoolVar(&o.list, "list", false, "print the names of the cases")
-	f.StringVar(&rivals, "rivals", "fsync,replicated,kafka", "who runs")
+	f.StringVar(&rivals, "rivals", "", "who runs (default fsync,replicated,kafka and, with one node, floor: a bare loop in Go, where it can)")
 	f.StringVar(&o.kafka, "kafka", "interop/kafka.sh", "script that starts Apache Kafka")
 	f.StringVar(&o.attach, "attach", "", "use the Kafka that runs at `HOST:PORT,PID` (not for start-up and memory)")
 	f.StringVar(&o.before, "before", "", "path of another build of logstead that runs as fsync-before and replicated-before")
@@ -92,6 +92,12 @@ func parse(args []string) (options, error) {
 			name = "cluster.json"
 		}
 		o.results = filepath.Join(filepath.Dir(o.out), name)
+	}
+	if rivals == "" {
+		rivals = "fsync,replicated,kafka"
+		if o.nodes == 1 {
+			rivals += ",floor"
+		}
 	}
 	o.rivals = strings.Split(rivals, ",")
 	if o.pprof != "" {
@@ -205,7 +211,7 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, warm int, t
 		}
 		for i := range f.rivals {
 			r := f.rivals[(i+max(round, 0))%len(f.rivals)] // nobody is always first
-			if c.fresh && r.attached || r.jvm && c.most > 0 && c.size > c.most {
+			if c.fresh && r.attached || r.jvm && c.most > 0 && c.size > c.most || r.floor && !c.bare {
 				continue
 			}
 			if round < 0 && !r.jvm {
@@ -215,7 +221,7 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, warm int, t
 			if o.profile != "" && round >= 0 && !r.jvm {
 				r.profile = filepath.Join(o.profile, strings.Map(plain, c.name)+"."+r.name+".perf")
 			}
-			if o.pprof != "" && round >= 0 && !r.jvm {
+			if o.pprof != "" && round >= 0 && !r.jvm && !r.floor {
 				r.pprof = filepath.Join(o.pprof, strings.Map(plain, c.name)+"."+r.name+".pprof")
 			}
 			figures, err := c.run(ctx, r)
@@ -225,7 +231,7 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, warm int, t
 			if err := printTop(ctx, r.pprofFiles()); err != nil {
 				return err
 			}
-			if round >= 0 {
+			if round >= 0 && figures != nil {
 				t.add(c, r.name, figures)
 				fmt.Fprintf(os.Stderr, "%-34s %d %-17s %s\n", c.name, round+1, r.name, line(figures))
 			}

@@ -134,7 +134,7 @@ func cell(v []float64) string {
 }
 
 // rivalOrder is the order of the columns; ratios are to the last one that has values.
-var rivalOrder = []string{"fsync", "replicated", "fsync-before", "replicated-before", "kafka"}
+var rivalOrder = []string{"fsync", "replicated", "fsync-before", "replicated-before", "floor", "kafka"}
 
 func (t *table) rivals() (names []string) {
 	for _, name := range rivalOrder {
@@ -177,7 +177,8 @@ average over 1, 5 and 15 minutes as the case ended its first round).
 Each cell is the median with the least and the greatest value. CPU is user and system time of the broker's
 process; bytes are those of records before compression. The ratio is logstead's median to Kafka's: below 1 is
 less cost or less time, for rates above 1 is more. Kafka never syncs; ` + "`fsync`" + ` always does before it acknowledges.
-What the cases are stands in docs/performance.md. Plots: [CPU against partitions](plots/spread.svg), [against
+` + "`floor`" + ` is no broker but a bare loop in Go (bench/floor) that appends, sends and answers, and
+knows nothing else. What the cases are stands in docs/performance.md. [Aims](#aims) are at the end. Plots: [CPU against partitions](plots/spread.svg), [against
 connections](plots/connections.svg), [against what is stored](plots/stored.svg), [memory of idle partitions](plots/idle.svg),
 [latency](plots/latency.svg).
 
@@ -233,6 +234,9 @@ func (t *table) markdown(o options) string {
 			fmt.Fprintf(&b, " **%.2f** |", median(r.Values[n])/median(r.Values[base]))
 		}
 		fmt.Fprintf(&b, " %s, %s |\n", r.When, r.Load)
+	}
+	if o.nodes == 1 && o.results != "" {
+		b.WriteString(t.aims())
 	}
 	return b.String()
 }

@@ -25,6 +25,7 @@ type rival struct {
 	pid      int
 	jvm      bool
 	attached bool   // somebody else's process: it is left alone
+	floor    bool   // the bare loop, which can run only some of the cases
 	profile  string // file for the profile of the case that runs, by perf; empty: none
 	pprof    string // the same, by Go's own profiler
 
@@ -56,7 +57,7 @@ func (f *field) stop() {
 func startAll(ctx context.Context, o options, dir string) (*field, error) {
 	f := &field{}
 	bin := filepath.Join(dir, "logstead")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/logstead").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir, "./cmd/logstead", "./bench/floor").CombinedOutput(); err != nil {
 		return f, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	starts := map[string]func(context.Context, string) (*rival, error){
@@ -65,6 +66,9 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 			return startLogstead(ctx, bin, "replicated", d, o.set)
 		},
 		"kafka": func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d) },
+		"floor": func(ctx context.Context, d string) (*rival, error) {
+			return startFloor(ctx, filepath.Join(dir, "floor"), d)
+		},
 	}
 	if o.before != "" {
 		for _, durability := range []string{"fsync", "replicated"} {
@@ -79,7 +83,7 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 	for _, name := range o.rivals {
 		start := starts[name]
 		if start == nil {
-			return f, fmt.Errorf("rival %q: want fsync, replicated, kafka, or with -before fsync-before, replicated-before", name)
+			return f, fmt.Errorf("rival %q: want fsync, replicated, floor, kafka, or with -before fsync-before, replicated-before", name)
 		}
 		r, err := (*rival)(nil), error(nil)
 		if name == "kafka" && o.attach != "" {
@@ -144,6 +148,27 @@ func startLogstead(ctx context.Context, bin, durability, dir string, set []strin
 		args = append(args, "--set", kv)
 	}
 	r.again = func(ctx context.Context) error { return r.runProcess(ctx, append([]string{bin}, args...)) }
+	r.end = func() error { return errors.Join(r.stop(), os.RemoveAll(dir)) }
+	if err := r.again(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// startFloor starts the bare loop.
+func startFloor(ctx context.Context, bin, dir string) (*rival, error) {
+	dir += ".d" // the program has the name of the rival
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), floor: true}
+	r.again = func(ctx context.Context) error {
+		return r.runProcess(ctx, []string{bin, "-listen", r.addr, "-dir", dir})
+	}
 	r.end = func() error { return errors.Join(r.stop(), os.RemoveAll(dir)) }
 	if err := r.again(ctx); err != nil {
 		return nil, err
