@@ -69,6 +69,7 @@ type trio struct {
 	dirs  [6]string // by node id
 	ports [6]string
 	ctl   [6]string
+	fs    [6]vfs.FS   // nil for the machine's
 	nodes [6]*running // nil for one that is stopped
 }
 
@@ -118,7 +119,7 @@ func (c *trio) startAll(ids ...int) {
 	c.t.Helper()
 	var wg sync.WaitGroup
 	for _, id := range ids {
-		wg.Go(func() { c.nodes[id] = start(c.t, c.dirs[id], c.config(id)...) })
+		wg.Go(func() { c.nodes[id] = startOn(c.t, c.fs[id], c.dirs[id], c.config(id)...) })
 	}
 	wg.Wait()
 	c.eventually("all that run know each other", func() bool {
@@ -190,9 +191,14 @@ func (c *trio) active() (id int, epoch int32) {
 // eventually waits for a condition.
 func (c *trio) eventually(what string, ok func() bool) {
 	c.t.Helper()
+	await(c.t, what, ok)
+}
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within 30 s: %s", what)
 		}
 	}
 }

@@ -182,6 +182,21 @@ func (n *Node) report(ctx context.Context, list map[place]base.TopicID) error {
 	return nil
 }
 
+// tellCordons tells the controller of a node alone which log directories are cordoned, whenever the settings have
+// changed. With others, heartbeats tell it.
+func (n *Node) tellCordons(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.cordons:
+		}
+		if err := n.ctl.Cordon(ctx, n.cordonedDirIDs()); err != nil && ctx.Err() == nil {
+			n.log.Warn("the controller was not told which log directories are cordoned", "err", err)
+		}
+	}
+}
+
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,19 +1,26 @@
 package node
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
+	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // TestClusterKnowsDirectories gives one broker a second log directory: the metadata says which of its replicas
 // are in which.
 func TestClusterKnowsDirectories(t *testing.T) {
 	c := startTrio(t)
-	c.stop(2)
-	c.dirs[2] += "," + t.TempDir()
-	c.startAll(2)
+	c.secondDir(2)
 	c.replicated("orders", 8)
 	c.inSync("orders", 3)
 	c.eventually("the directory of each replica", func() bool {
@@ -31,4 +38,145 @@ func TestClusterKnowsDirectories(t *testing.T) {
 		}
 		return len(dirs) == 2 && seen[dirs[0]] && seen[dirs[1]]
 	})
+}
+
+// secondDir gives a node another log directory, which takes a restart.
+func (c *trio) secondDir(id int) (dir string) {
+	c.t.Helper()
+	c.stop(id)
+	dir = c.t.TempDir()
+	c.dirs[id] += "," + dir
+	c.startAll(id)
+	return dir
+}
+
+// logsIn are the partitions of a topic that a node has in a directory.
+func (c *trio) logsIn(id int, dir, topic string) (list []int32) {
+	for _, l := range c.nodes[id].store.Logs() {
+		if tp := l.TopicPartition(); tp.Topic == topic && l.Dir() == dir {
+			list = append(list, tp.Partition)
+		}
+	}
+	return list
+}
+
+// TestClusterReassignsIntoADirectory is what kafka-reassign-partitions does with log_dirs: the broker is told of the
+// directory before the replica comes.
+func TestClusterReassignsIntoADirectory(t *testing.T) {
+	c := startTrio(t)
+	two := c.secondDir(3)
+	adm := kadm.NewClient(c.client())
+	if _, err := adm.CreateTopic(deadline(t), 4, 3, nil, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	c.inSync("orders", 3)
+	assign := func(replicas ...int32) {
+		t.Helper()
+		req := kadm.AlterPartitionAssignmentsReq{}
+		for p := range int32(4) {
+			req.Assign("orders", p, replicas)
+		}
+		if resps, err := adm.AlterPartitionAssignments(deadline(t), req); err != nil || resps.Error() != nil {
+			t.Fatal(err, resps.Error())
+		}
+		c.eventually("reassigned", func() bool {
+			return !slices.ContainsFunc(c.up()[0].image().Topic("orders").Partitions, func(p *meta.Partition) bool {
+				return !slices.Equal(p.Replicas, replicas) || len(p.Adding)+len(p.Removing) > 0
+			})
+		})
+	}
+	assign(1, 2)
+	c.eventually("nothing of it is left", func() bool {
+		return !slices.ContainsFunc(c.nodes[3].store.Logs(), func(l *storage.Log) bool { return l.TopicPartition().Topic == "orders" })
+	})
+	a := newAsker(t, c.nodes[3].Bootstrap(), "directories")
+	req := kmsg.NewAlterReplicaLogDirsRequest()
+	req.Dirs = []kmsg.AlterReplicaLogDirsRequestAlterReplicaLogDir{{Path: two,
+		Topics: []kmsg.AlterReplicaLogDirsRequestAlterReplicaLogDirTopic{{Name: "orders", Partitions: []int32{0, 1, 2, 3, 4}}}}}
+	for _, p := range ask[*kmsg.AlterReplicaLogDirsResponse](a, &req, 2).Results[0].Partitions {
+		if want := kerr.ReplicaNotAvailable.Code; p.ErrorCode != want { // also for 4, which there is not
+			t.Errorf("partition %d: error %d, want %d", p.PartitionIndex, p.ErrorCode, want)
+		}
+	}
+	assign(1, 3)
+	if got := c.logsIn(3, two, "orders"); len(got) != 4 {
+		t.Errorf("in %s are partitions %v, want all four", two, got)
+	}
+}
+
+// TestClusterLosesADirectory has one of a broker's two directories fail: what it led there others lead, the rest it
+// serves on, and acknowledged records are all there.
+func TestClusterLosesADirectory(t *testing.T) {
+	c := startTrio(t)
+	disk := vfs.NewFault(vfs.OS{})
+	c.fs[2] = disk
+	two := c.secondDir(2)
+	c.replicated("orders", 12)
+	c.inSync("orders", 3)
+	p := c.client(kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	produceNumbers(t, p, "orders", 0, 200)
+	gone := c.logsIn(2, two, "orders")
+	leads := func(in bool) (n int) {
+		for i, p := range c.nodes[1].image().Topic("orders").Partitions {
+			if p.Leader == 2 && slices.Contains(gone, int32(i)) == in {
+				n++
+			}
+		}
+		return n
+	}
+	if len(gone) == 0 || len(gone) == 12 || leads(true) == 0 || leads(false) == 0 {
+		t.Fatalf("in one directory are %v; broker 2 leads %d there and %d elsewhere", gone, leads(true), leads(false))
+	}
+	for _, depth := range []string{"/*", "/*/*"} {
+		for _, kind := range []vfs.OpKind{vfs.OpWrite, vfs.OpSync, vfs.OpCreate, vfs.OpRename} {
+			disk.Inject(vfs.Rule{Kind: kind, Path: two + depth, Err: errors.New("the disk is gone")})
+		}
+	}
+	produceNumbers(t, p, "orders", 200, 400)
+	c.eventually("others lead what was there", func() bool { return leads(true) == 0 })
+	c.eventually("what was there is in sync without it", func() bool {
+		for i, p := range c.nodes[1].image().Topic("orders").Partitions {
+			if slices.Contains(gone, int32(i)) == slices.Contains(p.ISR, 2) {
+				return false
+			}
+		}
+		return true
+	})
+	if leads(false) == 0 {
+		t.Error("broker 2 leads nothing any more, though its other directory is whole")
+	}
+	readAll(t, deadline(t), c.client(kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 400)
+	if err := c.nodes[2].stop(); err == nil {
+		t.Error("the broker stops as if all that it had were stored")
+	}
+	c.nodes[2] = nil
+}
+
+// TestStartWithoutADirectory starts a broker one of whose directories fails: what it has there is not served and not
+// made anew elsewhere, and is there again once the directory is.
+func TestStartWithoutADirectory(t *testing.T) {
+	one, two := t.TempDir(), t.TempDir()
+	n := start(t, one+","+two)
+	if _, err := kadm.NewClient(client(t, n)).CreateTopic(deadline(t), 6, 1, nil, "orders"); err != nil {
+		t.Fatal(err)
+	}
+	produceNumbers(t, client(t, n, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())), "orders", 0, 60)
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	disk := vfs.NewFault(vfs.OS{})
+	disk.Inject(vfs.Rule{Kind: vfs.OpReadDir, Path: two, Err: errors.New("the disk is gone")})
+	n = startOn(t, disk, one+","+two)
+	read := client(t, n, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if got := values(t, deadline(t), read, 30); len(got) != 30 {
+		t.Errorf("%d records are served, want the 30 of the directory that is there", len(got))
+	}
+	for _, l := range n.store.Logs() {
+		if tp := l.TopicPartition(); tp.Topic == "orders" && l.Dir() == one && l.EndOffset() == 0 {
+			t.Errorf("%s was made anew in %s", tp, one)
+		}
+	}
+	_ = n.stop()
+	n = start(t, one+","+two)
+	readAll(t, deadline(t), client(t, n, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 60)
 }

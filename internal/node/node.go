@@ -61,6 +61,8 @@ type Options struct {
 	Memory bool
 	// NextFreePort takes the next free port where one is taken, and notes it.
 	NextFreePort bool
+
+	fs vfs.FS // of tests; nil for the machine's
 }
 
 // Node is one broker.
@@ -90,6 +92,7 @@ type Node struct {
 	replication *partition.Cluster      // nil on a node alone
 	places      *places                 // nil on a node alone
 	dirIDs      map[string]base.TopicID // of the log directories, by path
+	cordons     chan struct{}           // capacity 1: settings have changed
 	throttles   struct{ leader, follower *quota.Replication }
 	raft        *raftLines   // to the other controllers
 	abrupt      atomic.Bool  // of tests: stop without handing over
@@ -127,10 +130,13 @@ func (e *NotFormattedError) Error() string {
 func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{
 		o: o, log: o.Logger, clock: clock.System{}, fs: vfs.OS{}, parts: partition.NewTable(),
-		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}), incarnation: base.NewTopicID(),
+		runtimeMetrics: newRuntimeMetrics(), began: time.Now(), serving: make(chan struct{}), cordons: make(chan struct{}, 1), incarnation: base.NewTopicID(),
 	}
 	if o.Memory {
 		n.fs = vfs.NewMem()
+	}
+	if o.fs != nil {
+		n.fs = o.fs
 	}
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)
@@ -254,11 +260,7 @@ func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
 			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
 				n.metadataDamage.Store(&d)
 			}
-		}, Moved: n.logMoved, DirOffline: func(string, error) {
-			if n.uplink != nil {
-				n.uplink.Wake() // what it led is to be led elsewhere
-			}
-		}},
+		}, Moved: n.logMoved, DirOffline: n.dirOffline},
 	}
 }
 
@@ -402,6 +404,7 @@ func (n *Node) image() *meta.Image { return n.meta.Image() }
 // compose makes the parts and tells them of each other.
 func (n *Node) compose(cfg *config) {
 	n.live.Store(newConfig(n.o.Config, n.image(), cfg.broker.NodeID))
+	n.store.Cordon(func(dir string) bool { return n.live.Load().broker.Cordoned(dir) })
 	n.throttles.leader, n.throttles.follower = replicationQuota(cfg.live), replicationQuota(cfg.live)
 	partitions := func(topic string) func() int32 {
 		return func() int32 {
@@ -518,6 +521,7 @@ func (n *Node) Run(ctx context.Context) error {
 		start("directories of replicas", n.reportPlaces)
 		err = n.enter(ctx, fail)
 	case roles.Broker:
+		start("cordons", n.tellCordons)
 		err = n.register(ctx)
 	default:
 		n.registered.Store(true) // there is no broker to be registered
@@ -579,6 +583,7 @@ func (n *Node) closeStores() error {
 func (n *Node) register(ctx context.Context) error {
 	r := controller.Registration{
 		Incarnation: n.incarnation, Rack: n.live.Load().broker.Rack, Endpoints: n.endpoints(), LogDirs: n.onlineDirIDs(),
+		Cordoned: n.cordonedDirIDs(),
 	}
 	if err := n.ctl.Register(ctx, r); err != nil {
 		if ctx.Err() != nil {

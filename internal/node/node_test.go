@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +36,12 @@ type running struct {
 
 // start runs a node with the given configuration on free ports. With dir "" it is in memory.
 func start(t *testing.T, dir string, set ...string) *running {
+	t.Helper()
+	return startOn(t, nil, dir, set...)
+}
+
+// startOn runs a node on a file system of the test's; nil is the machine's.
+func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
 	t.Helper()
 	defaults := map[string]string{
 		"process.roles": "broker,controller", "node.id": "1", "log.dirs": dir, "logstead.auto.format": "true",
@@ -51,7 +58,7 @@ func start(t *testing.T, dir string, set ...string) *running {
 	var level slog.LevelVar
 	level.Set(slog.LevelWarn)
 	n, err := Open(t.Context(), Options{
-		Config: static, Version: "test", Level: &level, Memory: dir == "",
+		Config: static, Version: "test", Level: &level, Memory: dir == "", fs: fs,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: &level})),
 	})
 	if err != nil {

@@ -93,14 +93,14 @@ func (n *Node) registeredIn(im *meta.Image) bool {
 	return b != nil && b.Incarnation == n.incarnation
 }
 
-// openAll begins with all of an image, of which nobody has said what is new.
+// openAll begins with all of an image, of which nothing counts as new: logs were made when it was.
 func (n *Node) openAll(im *meta.Image) {
 	n.reconfigure(im)
 	if !n.live.Load().broker.Roles.Broker {
 		return
 	}
 	for t := range im.Topics() {
-		n.openTopic(im, t, nil)
+		n.openTopic(im, t, t)
 	}
 	n.reportStrays(im)
 }
@@ -121,6 +121,10 @@ func (n *Node) reconfigure(im *meta.Image) {
 	n.server.SetLimits(connectionLimits(c.broker))
 	n.setQuotas(im)
 	n.setReplicationQuotas()
+	select {
+	case n.cordons <- struct{}{}:
+	default:
+	}
 	for t := range im.Topics() {
 		n.applySettings(im, n.parts.Topic(t.Name))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // fetchReconnect is the longest wait before a leader is called again.
@@ -66,7 +67,7 @@ func (l leaderLine) Close() { l.c.Close() }
 
 // openTopic makes the replicas of a topic that are to be here and are not yet, lets go of those that are to
 // be here no longer, and gives their role to those of whom the metadata says something new. old is
-// the topic as it was; nil for all of it.
+// the topic as it was; nil for one that was just created.
 func (n *Node) openTopic(im *meta.Image, t, old *meta.Topic) {
 	was := n.parts.Topic(t.Name)
 	topic := &partition.Topic{Name: t.Name, ID: t.ID, Parts: make([]*partition.Partition, len(t.Partitions))}
@@ -82,7 +83,7 @@ func (n *Node) openTopic(im *meta.Image, t, old *meta.Topic) {
 			gone = append(gone, p)
 		}
 	}
-	n.openReplicas(im, t, topic)
+	n.openReplicas(im, t, old, topic)
 	for i, mp := range t.Partitions {
 		if p := topic.Parts[i]; p != nil && (p.LeaderEpoch() < 0 || !sameState(old, i, mp)) {
 			n.assume(p, mp)
@@ -101,7 +102,7 @@ func sameState(old *meta.Topic, i int, mp *meta.Partition) bool {
 }
 
 // openReplicas makes the replicas that are missing here.
-func (n *Node) openReplicas(im *meta.Image, t *meta.Topic, topic *partition.Topic) {
+func (n *Node) openReplicas(im *meta.Image, t, old *meta.Topic, topic *partition.Topic) {
 	c := n.live.Load()
 	var tc *conf.Topic
 	for i, mp := range t.Partitions {
@@ -112,6 +113,14 @@ func (n *Node) openReplicas(im *meta.Image, t *meta.Topic, topic *partition.Topi
 			tc = c.topicConfig(im, t.Name)
 		}
 		tp := base.TopicPartition{Topic: t.Name, Partition: int32(i)}
+		if _, here := n.store.Log(tp); !here && n.wasHere(old, i) && n.inLostDir(mp) {
+			n.log.Error("replica is not served: its log is not in any of the log directories that there are, and others "+
+				"are offline; it is not made anew", "topic", t.Name, "partition", i)
+			if n.places != nil {
+				n.places.put(place{t.ID, int32(i)}, meta.DirLost)
+			}
+			continue
+		}
 		log, err := n.openLog(tp, t.ID, c.logConfig(t.Name, tc))
 		if err != nil {
 			n.log.Error("partition cannot be opened", "topic", t.Name, "partition", i, "err", err)
@@ -121,6 +130,21 @@ func (n *Node) openReplicas(im *meta.Image, t *meta.Topic, topic *partition.Topi
 		p.SetCluster(n.replication)
 		topic.Parts[i] = p
 	}
+}
+
+// wasHere says whether this broker had a replica already.
+func (n *Node) wasHere(old *meta.Topic, i int) bool {
+	return old != nil && i < len(old.Partitions) && slices.Contains(old.Partitions[i].Replicas, n.api.NodeID)
+}
+
+// inLostDir says whether the log of a replica may be in a log directory that is offline: unless the metadata names
+// one that is not, nobody knows.
+func (n *Node) inLostDir(mp *meta.Partition) bool {
+	if !slices.ContainsFunc(n.store.Dirs(), func(d storage.DirStatus) bool { return !d.Online }) {
+		return false
+	}
+	i := slices.Index(mp.Replicas, n.api.NodeID)
+	return i >= len(mp.Directories) || !slices.Contains(n.onlineDirIDs(), mp.Directories[i])
 }
 
 // assume gives a replica the role that the metadata says. A broker that goes on leading in a new epoch goes
@@ -145,6 +169,22 @@ func (n *Node) assume(p *partition.Partition, mp *meta.Partition) {
 		return
 	}
 	n.fetchers.Follow(p, mp.Leader, mp.LeaderEpoch)
+	if p.Log().Offline() { // looked at last: dirOffline may have run before Follow
+		n.unfollow(p)
+	}
+}
+
+// dirOffline hears that a log directory failed. What this broker led there is to be led elsewhere. What it follows
+// there is fetched no more: as long as nothing is written, its leader would find it in sync and wait for it later.
+func (n *Node) dirOffline(string, error) {
+	for _, p := range n.parts.All() {
+		if p.Log().Offline() {
+			n.unfollow(p)
+		}
+	}
+	if n.uplink != nil {
+		n.uplink.Wake()
+	}
 }
 
 func (n *Node) unfollow(p *partition.Partition) {

@@ -76,15 +76,15 @@ var (
 )
 
 // Move has a log moved to another log directory, in the background. A log that is there already stays,
-// and a move of it to anywhere else ends.
+// and a move of it to anywhere else ends. One that is not here yet is an error, and is made there when it comes.
 func (s *Store) Move(tp base.TopicPartition, dir string) error {
 	to, err := s.target(tp, dir)
 	if err != nil {
 		return err
 	}
-	l, ok := s.Log(tp)
+	l, ok := s.want(tp, to)
 	if !ok {
-		return refuse(kerr.ReplicaNotAvailable, "there is no log of %s", tp)
+		return refuse(kerr.ReplicaNotAvailable, "there is no log of %s; when it comes it will be in %s", tp, to.path)
 	}
 	if l.dir.offline() != nil {
 		return refuse(kerr.KafkaStorageError, "the log of %s is offline", tp)
@@ -115,6 +115,17 @@ func (s *Store) Move(tp base.TopicPartition, dir string) error {
 	default:
 	}
 	return nil
+}
+
+// want finds a log, or notes where it is to be made.
+func (s *Store) want(tp base.TopicPartition, to *logDir) (*Log, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.mu.logs[tp]
+	if !ok {
+		s.mu.wanted[tp] = to
+	}
+	return l, ok
 }
 
 func (s *Store) target(tp base.TopicPartition, dir string) (*logDir, error) {

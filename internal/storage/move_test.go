@@ -106,3 +106,44 @@ func TestMoveRefusals(t *testing.T) {
 		t.Errorf("a name that leaves no room: %v", err)
 	}
 }
+
+// TestNewLogsAndDirectories: a log that is to come is made where it was wanted, and none in a cordoned directory while
+// there is another.
+func TestNewLogsAndDirectories(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	s, err := Open(context.Background(), Options{FS: vfs.OS{}, Dirs: []string{a, b}, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing was written
+	cordoned := b
+	s.Cordon(func(dir string) bool { return dir == cordoned || cordoned == "*" })
+	place := func(p int32) string {
+		t.Helper()
+		l, err := s.Create(base.TopicPartition{Topic: "t", Partition: p}, base.NewTopicID(), DefaultLogConfig(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.dir.path
+	}
+	for p := range int32(3) {
+		if got := place(p); got != a {
+			t.Errorf("partition %d is in %s, which is cordoned", p, got)
+		}
+	}
+	wanted := base.TopicPartition{Topic: "t", Partition: 3}
+	if err := s.Move(wanted, b); !errors.Is(err, kerr.ReplicaNotAvailable) {
+		t.Errorf("a log that is not here: %v", err)
+	}
+	if got := place(3); got != b {
+		t.Errorf("partition 3 is in %s, it was wanted in %s", got, b)
+	}
+	cordoned = ""
+	if got := place(4); got != b {
+		t.Errorf("partition 4 is in %s, the fuller one", got)
+	}
+	cordoned = "*"
+	if got := place(5); got != b {
+		t.Errorf("partition 5 is in %s, the fuller one", got)
+	}
+}

@@ -42,9 +42,11 @@ type Store struct {
 
 	mu struct {
 		sync.RWMutex
-		logs   map[base.TopicPartition]*Log
-		perDir map[*logDir]int
-		closed bool
+		logs     map[base.TopicPartition]*Log
+		perDir   map[*logDir]int
+		wanted   map[base.TopicPartition]*logDir // where a log that is not here yet is to be made
+		cordoned func(dir string) bool           // nil: none
+		closed   bool
 	}
 }
 
@@ -60,6 +62,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	s.files.fs, s.files.max = opts.FS, opts.MaxOpenFiles
 	s.mu.logs = make(map[base.TopicPartition]*Log)
 	s.mu.perDir = make(map[*logDir]int)
+	s.mu.wanted = make(map[base.TopicPartition]*logDir)
 	s.moves.mu.wanted, s.moves.wake = make(map[base.TopicPartition]*move), make(chan struct{}, 1)
 	s.notify, s.flusher, s.behind = newNotifier(), newLogQueue(queueFlush), newLogQueue(queueWriteBack)
 	if err := s.open(ctx); err != nil {
@@ -185,8 +188,15 @@ func (s *Store) Dirs() []DirStatus {
 // OpenFiles is how many segment files are open.
 func (s *Store) OpenFiles() int { return s.files.open() }
 
-// Create makes an empty log in the log directory dir, or where there are fewest logs if dir is
-// empty. A log of the same partition and topic id is returned as it is; of another id it is an
+// Cordon has Create pass over the log directories of which f says so (KIP-1066), while there are others.
+func (s *Store) Cordon(f func(dir string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.cordoned = f
+}
+
+// Create makes an empty log in the log directory dir; if dir is empty, where a Move wanted it before it was here,
+// or else where there are fewest logs. A log of the same partition and topic id is returned as it is; of another id it is an
 // error, for it must be deleted first.
 func (s *Store) Create(tp base.TopicPartition, id base.TopicID, cfg LogConfig, dir string) (*Log, error) {
 	if err := cfg.validate(); err != nil {
@@ -207,10 +217,14 @@ func (s *Store) Create(tp base.TopicPartition, id base.TopicID, cfg LogConfig, d
 	if l, ok := s.mu.logs[tp]; ok {
 		return l, l.adopt(id, cfg)
 	}
-	d, err := s.pickLocked(dir)
-	if err != nil {
-		return nil, err
+	d := s.mu.wanted[tp]
+	if dir != "" || d == nil || d.offline() != nil {
+		var err error
+		if d, err = s.pickLocked(dir); err != nil {
+			return nil, err
+		}
 	}
+	delete(s.mu.wanted, tp)
 	l := newLog(s, d, tp, cfg)
 	if err := s.opts.FS.MkdirAll(l.home()); err != nil {
 		return nil, d.fail(err)
@@ -234,9 +248,11 @@ func (s *Store) addLocked(l *Log) {
 	s.mu.perDir[l.dir]++
 }
 
-// pickLocked is the directory called dir, or the usable one with the fewest logs.
+// pickLocked is the directory called dir, or the usable one with the fewest logs, of those that are not cordoned if
+// there are any.
 func (s *Store) pickLocked(dir string) (*logDir, error) {
 	var best *logDir
+	cordoned := func(d *logDir) bool { return s.mu.cordoned != nil && s.mu.cordoned(d.path) }
 	for _, d := range s.dirs {
 		if dir != "" && d.path != path.Clean(dir) {
 			continue
@@ -247,7 +263,7 @@ func (s *Store) pickLocked(dir string) (*logDir, error) {
 			}
 			continue
 		}
-		if best == nil || s.mu.perDir[d] < s.mu.perDir[best] {
+		if best == nil || cordoned(best) && !cordoned(d) || cordoned(best) == cordoned(d) && s.mu.perDir[d] < s.mu.perDir[best] {
 			best = d
 		}
 	}

@@ -14,7 +14,8 @@ import (
 // A replica moves in the background (KIP-113); DescribeLogDirs shows it in both directories meanwhile.
 // One that already lies in the directory stays there, and a move of it to elsewhere ends. A directory
 // that this broker does not have is LOG_DIR_NOT_FOUND, one that is offline KAFKA_STORAGE_ERROR, one that
-// is cordoned INVALID_REPLICA_ASSIGNMENT.
+// is cordoned INVALID_REPLICA_ASSIGNMENT. A replica that is not here is REPLICA_NOT_AVAILABLE; should it come, as by
+// a reassignment, it is made in that directory.
 var _ = register(kmsg.KeyAlterReplicaLogDirs, (*Broker).alterReplicaLogDirs)
 
 func (b *Broker) alterReplicaLogDirs(c *Call, req *kmsg.AlterReplicaLogDirsRequest) {
@@ -46,7 +47,7 @@ func (b *Broker) placeReplica(path string, tp base.TopicPartition) error {
 	if b.Admin.Conf().Broker().Cordoned(path) {
 		return kerr.InvalidReplicaAssignment
 	}
-	if b.Parts.Topic(tp.Topic) == nil { // also the metadata log, which stays where it is
+	if t := b.Image().Topic(tp.Topic); t == nil || tp.Partition < 0 || int(tp.Partition) >= len(t.Partitions) { // also the metadata log, which stays where it is
 		for _, d := range b.Admin.Store.Dirs() {
 			if filepath.Clean(d.Path) == filepath.Clean(path) {
 				return kerr.ReplicaNotAvailable

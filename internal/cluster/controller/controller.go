@@ -411,6 +411,19 @@ func (c *Controller) Register(ctx context.Context, r Registration) error {
 	})
 }
 
+// Cordon takes in which log directories of the broker of a node alone get no more replicas.
+func (c *Controller) Cordon(ctx context.Context, dirs []base.TopicID) error {
+	return c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) {
+		b := m.image().Broker(m.cfg.NodeID)
+		if b == nil {
+			return nil, nil // its registration will tell
+		}
+		req := kmsg.NewBrokerHeartbeatRequest()
+		req.CordonedLogDirs = append([]base.TopicID{}, dirs...)
+		return m.directoriesChanged(b, &req), nil
+	})
+}
+
 // AllocateProducerIDs reserves a block of producer ids; it returns when that is durable.
 func (c *Controller) AllocateProducerIDs(ctx context.Context) (first int64, count int32, err error) {
 	block := &struct { // its own variables: who gave up waiting must not see them change

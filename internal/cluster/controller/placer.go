@@ -8,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
-	"github.com/logstead/logstead/internal/kit/base"
 )
 
 // placer spreads partitions in stripes, as Kafka does: replicas over racks first, then over the
@@ -132,23 +131,30 @@ func (p *placer) shuffle() {
 func (m *Machine) placeable() []*meta.Broker {
 	var out []*meta.Broker
 	for _, b := range m.image().Brokers() {
-		cordoned := len(b.LogDirs) > 0 && !slices.ContainsFunc(b.LogDirs, func(d base.TopicID) bool {
-			return !slices.Contains(b.CordonedDirs, d)
-		})
-		if !b.InControlledShutdown && !cordoned {
+		if !b.InControlledShutdown && !cordoned(b) {
 			out = append(out, b)
 		}
 	}
 	return out
 }
 
+// stopping says whether a broker could take partitions if it were not about to stop.
+func (m *Machine) stopping() bool {
+	return slices.ContainsFunc(m.image().Brokers(), func(b *meta.Broker) bool {
+		return b.InControlledShutdown && !b.Fenced && !cordoned(b)
+	})
+}
+
 // place chooses the replicas of n partitions.
 func (m *Machine) place(n, factor int) ([][]int32, error) {
 	p := newPlacer(m.cfg.Random, m.placeable())
 	switch registered := len(m.image().Brokers()); {
-	case p.leaders == 0:
+	case p.leaders == 0 && m.stopping():
 		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): "+
 			"All brokers are currently fenced or in controlled shutdown.", factor)
+	case p.leaders == 0:
+		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): "+
+			"All brokers are currently fenced, or have all their log directories cordoned.", factor)
 	case factor > registered:
 		return nil, refuse(kerr.InvalidReplicationFactor, "Unable to replicate the partition %d time(s): The target "+
 			"replication factor of %d cannot be reached because only %d broker(s) are registered.",
