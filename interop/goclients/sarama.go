@@ -291,20 +291,24 @@ func (s saramaClient) smoke() {
 	})
 }
 
-// saramaSpread sends n records, each to the next of the partitions, which begin at first.
-func saramaSpread(t string, first, partitions int32, n int) {
+// saramaSpread sends n records, each to the next of the partitions.
+func saramaSpread(t string, n int, partitions ...int32) {
 	p := must1(sarama.NewSyncProducer([]string{bootstrap}, saramaConfig(func(c *sarama.Config) { c.Producer.Partitioner = sarama.NewManualPartitioner })))
 	defer p.Close()
 	var ms []*sarama.ProducerMessage
-	for i := range int32(n) {
-		ms = append(ms, &sarama.ProducerMessage{Topic: t, Partition: first + i%partitions, Value: sarama.StringEncoder("v")})
+	for i := range n {
+		ms = append(ms, &sarama.ProducerMessage{Topic: t, Partition: partitions[i%len(partitions)], Value: sarama.StringEncoder("v")})
 	}
 	must(p.SendMessages(ms))
 }
 
 func (saramaClient) many(ctx context.Context) {
 	t := saramaTopic("many", 200, nil)
-	saramaSpread(t, 0, 200, 2000)
+	var every []int32
+	for p := range int32(200) {
+		every = append(every, p)
+	}
+	saramaSpread(t, 2000, every...)
 	c := must1(sarama.NewConsumer([]string{bootstrap}, saramaConfig()))
 	defer c.Close()
 	all := make(chan string, 2000)
@@ -328,14 +332,30 @@ func (saramaClient) many(ctx context.Context) {
 	}
 }
 
+// saramaNeighbours are two partitions that one broker leads, of a topic with more partitions than there are brokers.
+func saramaNeighbours(t string) (int32, int32) {
+	cl := must1(sarama.NewClient([]string{bootstrap}, saramaConfig()))
+	defer cl.Close()
+	led := map[int32]int32{}
+	for p := range int32(nodes) + 1 {
+		leader := must1(cl.Leader(t, p)).ID()
+		if other, ok := led[leader]; ok {
+			return other, p
+		}
+		led[leader] = p
+	}
+	panic("no broker leads two partitions of " + t)
+}
+
 func (saramaClient) pause(ctx context.Context) {
-	t := saramaTopic("pause", 2, nil)
+	t := saramaTopic("pause", int32(nodes)+1, nil)
+	one, two := saramaNeighbours(t)
 	c := must1(sarama.NewConsumer([]string{bootstrap}, saramaConfig()))
 	defer c.Close()
-	p0, p1 := must1(c.ConsumePartition(t, 0, sarama.OffsetOldest)), must1(c.ConsumePartition(t, 1, sarama.OffsetOldest))
-	defer p0.AsyncClose()
-	defer p1.AsyncClose()
-	saramaSpread(t, 0, 2, 2)
+	first, second := must1(c.ConsumePartition(t, one, sarama.OffsetOldest)), must1(c.ConsumePartition(t, two, sarama.OffsetOldest))
+	defer first.AsyncClose()
+	defer second.AsyncClose()
+	saramaSpread(t, 2, one, two)
 	drain := func(pc sarama.PartitionConsumer, n int) {
 		for range n {
 			select {
@@ -345,20 +365,20 @@ func (saramaClient) pause(ctx context.Context) {
 			}
 		}
 	}
-	drain(p0, 1)
-	drain(p1, 1)
-	c.Pause(map[string][]int32{t: {0}})
-	want("paused", p0.IsPaused(), true)
-	// Both partitions of one broker share its fetches: one that was under way when partition 0 was paused still asks
-	// for it, and has ended once partition 1 brought something after the pause.
-	saramaSpread(t, 1, 1, 1)
-	drain(p1, 1)
-	saramaSpread(t, 0, 2, 200)
-	drain(p1, 100)
-	want("high watermark of the paused partition", p0.HighWaterMarkOffset(), 1)
-	want("records of the paused partition", len(p0.Messages()), 0)
-	c.Resume(map[string][]int32{t: {0}})
-	drain(p0, 100)
+	drain(first, 1)
+	drain(second, 1)
+	c.Pause(map[string][]int32{t: {one}})
+	want("paused", first.IsPaused(), true)
+	// Both partitions of one broker share its fetches: one that was under way when the first was paused still asks
+	// for it, and has ended once the second brought something after the pause.
+	saramaSpread(t, 1, two)
+	drain(second, 1)
+	saramaSpread(t, 200, one, two)
+	drain(second, 100)
+	want("high watermark of the paused partition", first.HighWaterMarkOffset(), 1)
+	want("records of the paused partition", len(first.Messages()), 0)
+	c.Resume(map[string][]int32{t: {one}})
+	drain(first, 100)
 }
 
 func (saramaClient) admin(context.Context) {
