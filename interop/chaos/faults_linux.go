@@ -95,7 +95,7 @@ var faults = []fault{
 	{"disk-full", diskFull, 4 * time.Second, 5 * time.Second, 30 * time.Second, volumes},
 	{"disk-fails", diskFails, 4 * time.Second, 5 * time.Second, 30 * time.Second, volumes},
 	{"disk-hangs", diskHangs, 4 * time.Second, 11 * time.Second, 20 * time.Second, volumes},
-	{"disk-slow", diskSlow, 6 * time.Second, 2 * time.Second, 20 * time.Second, volumes | throttle},
+	{"disk-slow", diskSlow, 6 * time.Second, 0, 20 * time.Second, volumes | throttle},
 	{"sync-fails", syncFails, 4 * time.Second, 5 * time.Second, 30 * time.Second, volumes | tracing},
 	{"clock-jump", clockJump, 5 * time.Second, 300 * time.Millisecond, 5 * time.Second, skewing},
 	{"clock-skew", clockSkew, 5 * time.Second, 300 * time.Millisecond, 5 * time.Second, skewing},
@@ -250,7 +250,7 @@ func two(a, b func(context.Context, *injection) error) func(context.Context, *in
 		}
 		first := x.what
 		err := b(ctx, x)
-		x.what = first + " and " + x.what
+		x.what, x.rated = first+" and "+x.what, false
 		return err
 	}
 }
