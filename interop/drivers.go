@@ -29,8 +29,8 @@ type driver struct {
 	can        string
 	// limit is how long a smoke run may take.
 	limit time.Duration
-	// long and again are the suite's.
-	long, again bool
+	// long and extra are the suite's.
+	long, extra bool
 	// argv is the program, with the cache directory given.
 	argv func(r *Run) []string
 }
@@ -63,8 +63,8 @@ func drivers() []driver {
 	}
 	return []driver{
 		{name: "java-4.3", part: "java", can: "produce consume move", limit: 6 * time.Minute, argv: java("4")},
-		{name: "java-3.9", part: "java", again: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("3")},
-		{name: "java-2.8", part: "java", again: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("2")},
+		{name: "java-3.9", part: "java", extra: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("3")},
+		{name: "java-2.8", part: "java", extra: true, can: "produce consume move", limit: 5 * time.Minute, argv: java("2")},
 		{name: "confluent-python", part: "python", can: "produce consume move", limit: 5 * time.Minute, argv: python("confluent.py")},
 		{name: "aiokafka", part: "python", can: "produce consume", limit: 4 * time.Minute, argv: python("aio.py")},
 		{name: "kafka-python", part: "python", can: "produce consume", limit: 4 * time.Minute, argv: python("kpython.py")},

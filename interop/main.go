@@ -39,8 +39,8 @@ type suite struct {
 	parts []string
 	// long suites run only when they are named, or with -long.
 	long bool
-	// again says that a newer version of the client has a suite too: on several nodes it is as if it were long.
-	again bool
+	// extra suites are long on several nodes: another suite there has their clients.
+	extra bool
 	// reads says that the suite reads the files of the only broker and restarts it.
 	reads bool
 	run   func(context.Context, *Run)
@@ -48,11 +48,11 @@ type suite struct {
 
 func suites() []suite {
 	all := []suite{
-		{name: "tools", parts: []string{"java"}, run: tools},
-		{name: "flights", parts: []string{"java", "data", "python", "node", "go", "kcat"}, run: flights},
+		{name: "tools", parts: []string{"java"}, extra: true, run: tools},
+		{name: "flights", parts: []string{"java", "data", "python", "node", "go", "kcat"}, extra: true, run: flights},
 	}
 	for _, d := range drivers() {
-		all = append(all, suite{name: "smoke-" + d.name, parts: []string{d.part}, long: d.long, again: d.again, run: smoke(d)})
+		all = append(all, suite{name: "smoke-" + d.name, parts: []string{d.part}, long: d.long, extra: d.extra, run: smoke(d)})
 	}
 	return append(all,
 		suite{name: "kcat", parts: []string{"kcat"}, run: kcat},
@@ -172,11 +172,11 @@ func (r *Run) secondTry(ctx context.Context, failed []suite) {
 }
 
 // choose returns the suites whose names match the patterns; without patterns all, the long ones with long only, and on
-// several nodes so too those of older versions and the one that reads the files of a single broker.
+// several nodes the extra ones so too, and not the one that reads the files of a single broker.
 func choose(patterns []string, long bool, nodes int) []suite {
 	return slices.DeleteFunc(suites(), func(s suite) bool {
 		if len(patterns) == 0 {
-			return s.reads && nodes > 1 || !long && (s.long || s.again && nodes > 1)
+			return s.reads && nodes > 1 || !long && (s.long || s.extra && nodes > 1)
 		}
 		return !slices.ContainsFunc(patterns, func(p string) bool {
 			ok, err := path.Match(p, s.name)
