@@ -57,9 +57,13 @@ func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int
 	case !slices.Contains(t.Partitions[index].Replicas, id):
 		return nil, kerr.NotLeaderForPartition
 	}
+	p := t.Partitions[index]
+	if m.lostTheLast(p, id) && !m.uncleanAllowed(t.Name) {
+		return nil, refuse(kerr.KafkaStorageError, "Broker %d lost the directory of %s-%d, and it was the last one in sync: bring the "+
+			"directory back, or elect another replica by an unclean election.", id, t.Name, index)
+	}
 	c := m.change(t, index)
 	c.dirs = map[int32]base.TopicID{id: dir}
-	p := t.Partitions[index]
 	if slices.Contains(m.image().Broker(id).LogDirs, dir) {
 		c.acceptable = func(other int32) bool { return m.isActive(other) && (other == id || m.online(p, other)) }
 	} else {
@@ -70,4 +74,19 @@ func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int
 		c.election = electOrUnclean
 	}
 	return recordOrNil(c)
+}
+
+// lostTheLast says of a replica that its directory is none of its broker's any more, and that nobody else is in sync, or
+// eligible. In another directory it begins empty, and would lead and have the others cut what they hold. A
+// partition of one replica has nothing to lose by that.
+func (m *Machine) lostTheLast(p *meta.Partition, id int32) bool {
+	i := slices.Index(p.Replicas, id)
+	if len(p.Replicas) == 1 || i >= len(p.Directories) || meta.ReservedDir(p.Directories[i]) || m.online(p, id) {
+		return false
+	}
+	complete := slices.Concat(p.ISR, p.ELR)
+	if len(complete) == 0 {
+		complete = p.LastELR
+	}
+	return len(complete) > 0 && len(without(complete, id)) == 0
 }
