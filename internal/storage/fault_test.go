@@ -216,6 +216,9 @@ func TestLogInTwoDirs(t *testing.T) {
 	if err := w.fs.MkdirAll(path.Join("/b", tp0.String())); err != nil {
 		t.Fatal(err)
 	}
+	if err := writeTopicID(w.fs, path.Join("/b", tp0.String()), base.TopicID{2}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Open(t.Context(), w.opts); err == nil {
 		t.Fatal("it opened")
 	}

@@ -229,7 +229,12 @@ func (d *logDir) add(l *Log, st *dirState) error {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	if other, ok := d.store.mu.logs[l.tp]; ok {
-		if l.dropEqualCopy(other) {
+		switch {
+		case l.dropEqualCopy(other), l.dropLeftover(other):
+			return nil
+		case other.dropLeftover(l):
+			d.store.mu.perDir[other.dir]--
+			d.store.addLocked(l)
 			return nil
 		}
 		return errors.New("it is also in log directory " + other.dir.path + "; remove one of them")

@@ -594,3 +594,15 @@ func (l *Log) dropEqualCopy(other *Log) bool {
 	l.deleted = true
 	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)), true) == nil
 }
+
+// dropLeftover settles a start that finds a log in two directories, of which this one holds nothing: the directory failed
+// while the log was made in it, and it was made in another one then.
+func (l *Log) dropLeftover(kept *Log) bool {
+	if id := l.TopicID(); l.Size() > 0 || l.end.Load() > 0 || !id.IsZero() && id != kept.TopicID() {
+		return false
+	}
+	l.store.log.Warn("empty log is in a second directory, where it could not be made; it is removed",
+		"log", l.tp.String(), "kept", kept.home(), "removed", l.home())
+	l.deleted = true
+	return l.rename(path.Join(l.dir.path, deleteDirName(l.tp)), true) == nil
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -78,6 +79,44 @@ func TestLogInTwoDirectories(t *testing.T) {
 				t.Errorf("the log's directories: %v, %v; want one of them", inOne, inTwo)
 			}
 		})
+	}
+}
+
+// TestLogThatCouldNotBeMade: a directory fails while a log is made in it, and the log is made in the other one. Once the
+// directory is back the store starts, with the log that holds something.
+func TestLogThatCouldNotBeMade(t *testing.T) {
+	for _, dirs := range [][]string{{"/a", "/b"}, {"/b", "/a"}} { // whichever is loaded first
+		mem := vfs.NewMem()
+		tp := base.TopicPartition{Topic: "t", Partition: 0}
+		open := func(fsys vfs.FS, dirs []string) *Store {
+			s, err := Open(context.Background(), Options{FS: fsys, Dirs: dirs, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatalf("directories %v: %v", dirs, err)
+			}
+			return s
+		}
+		fault := vfs.NewFault(mem)
+		s := open(fault, dirs)
+		fault.Inject(vfs.Rule{Kind: vfs.OpWrite, Path: "/a/t-0/*", Err: syscall.EIO})
+		id := base.NewTopicID()
+		if _, err := s.Create(tp, id, DefaultLogConfig(), "/a"); !errors.Is(err, kerr.KafkaStorageError) {
+			t.Fatalf("Create in a failing directory: %v, want KAFKA_STORAGE_ERROR", err)
+		}
+		l, err := s.Create(tp, id, DefaultLogConfig(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0}); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Close() // the directory that failed has nothing to say
+		s = open(mem, dirs)
+		if l, ok := s.Log(tp); !ok || l.EndOffset() != 1 || l.Dir() != "/b" {
+			t.Errorf("directories %v: the log is there: %v, want it in /b with its record", dirs, ok)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ func (s *Store) Work() {
 	for _, l := range s.flusher.take(nil) {
 		_ = l.checkpoint(false) // an error has taken the directory offline
 	}
+	if m := s.nextMove(); m != nil {
+		s.finishMove(m, m.run(context.Background()))
+	}
 	s.notify.once(nil)
 }
 
