@@ -87,12 +87,15 @@ func (n *node) adopt(t *meta.Topic) bool {
 			continue
 		}
 		if p == nil {
-			if p = n.openReplica(k, t.ID); p == nil {
+			if p = n.openReplica(k, t.ID); p == nil && (n.doomed || n.offline() != nil) {
 				return false
+			} else if p == nil {
+				continue // its directory has failed, and the other one is tried with the next change
 			}
 		}
 		n.states[k] = mp
 		n.assume(k, p, mp)
+		n.checkPlace(k, p, mp)
 	}
 	return true
 }
@@ -109,7 +112,7 @@ func (n *node) openReplica(k tp, id base.TopicID) *partition.Partition {
 	cfg.Durability, cfg.SegmentBytes = n.durability(), 4096
 	log, err := n.store.Create(k, id, cfg, "")
 	if err != nil {
-		if !n.doomed {
+		if !n.doomed && !n.sick {
 			n.w.fail("node %d: log of %s: %v", n.id, k, err)
 		}
 		return nil
@@ -167,6 +170,11 @@ func (n *node) report() {
 	}
 	req := kmsg.NewBrokerHeartbeatRequest()
 	req.BrokerId, req.BrokerEpoch = n.id, n.epoch
+	if n.sick {
+		if req.OfflineLogDirs = n.directories(false); len(req.OfflineLogDirs) > 0 {
+			n.w.reached("a broker went on without a directory")
+		}
+	}
 	if n.image != nil {
 		req.CurrentMetadataOffset = n.image.Offset
 	}
@@ -192,7 +200,7 @@ func (n *node) report() {
 func (n *node) register(to int32) {
 	req := kmsg.NewBrokerRegistrationRequest()
 	req.BrokerId, req.ClusterId, req.IncarnationId, req.PreviousBrokerEpoch = n.id, clusterID, n.incarnation, -1
-	req.LogDirs = []base.TopicID{n.voters[n.id-1].DirectoryID}
+	req.LogDirs = n.directories(true)
 	for _, f := range controller.Features() {
 		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{
 			Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max,

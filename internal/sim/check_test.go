@@ -120,7 +120,7 @@ func (c *checker) look(n *node) {
 func (c *checker) appended(n *node, k tp, p *partition.Partition) {
 	v := c.view(n, k)
 	end := p.Log().EndOffset()
-	if n.doomed || v.scanned >= end {
+	if n.doomed || v.scanned >= end || p.Log().Offline() {
 		return
 	}
 	if c.written[k] == nil {
@@ -162,8 +162,8 @@ func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn
 			fn(b)
 			at = b.LastOffset() + 1
 		}
-		if err != nil && n.offline() != nil {
-			return // the node is about to end
+		if err != nil && p.Log().Offline() {
+			return // the node is about to end, or to go on without that directory
 		}
 		if err != nil {
 			c.w.fail("%s at %s: offset %d of %d cannot be read: %v", k, n, at, to, err)
@@ -174,6 +174,10 @@ func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn
 // absorb takes in what a high watermark has covered, and compares that with what was covered before.
 func (c *checker) absorb(n *node, k tp, p *partition.Partition) {
 	if n.doomed || c.w.failed != nil {
+		return
+	}
+	if p.Log().Offline() {
+		c.absorbElsewhere(k, p)
 		return
 	}
 	v, hw := c.view(n, k), p.HighWatermark()
@@ -366,7 +370,8 @@ func (c *checker) members(im *meta.Image) {
 		}
 		for i, p := range t.Partitions {
 			k := tp{Topic: name, Partition: int32(i)}
-			c.inSync(k, p.ISR, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d", im.Offset))
+			isr := slices.DeleteFunc(slices.Clone(p.ISR), func(id int32) bool { return lostPlace(im, p, id) })
+			c.inSync(k, isr, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d", im.Offset))
 		}
 	}
 }

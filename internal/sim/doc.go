@@ -26,5 +26,6 @@
 //     ends. An offset that was acknowledged is what the coordinator answers, until another is committed.
 //  8. Replicas that were moved are in the end where it was asked that they be, and a reassignment has not ended before
 //     all that were added were in sync.
-//  9. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  9. A replica whose directory is lost does not count as complete: it does not lead with an empty log.
+//  10. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

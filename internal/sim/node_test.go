@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,15 +50,16 @@ type node struct {
 	up     bool
 
 	// What a crash takes.
-	fault   *vfs.Fault
-	store   *storage.Store
-	ctl     *controller.Controller
-	waiting int       // operations at the controller
-	frozen  time.Time // until when its process is stopped
-	fuse    int       // disk operations until the power fails; 0 is never
-	doomed  bool
-	sick    bool     // its disk fails, or is full for a while
-	left    *vfs.Mem // what the power cut leaves
+	fault     *vfs.Fault
+	store     *storage.Store
+	metaStore *storage.Store // of the metadata log; often store
+	ctl       *controller.Controller
+	waiting   int       // operations at the controller
+	frozen    time.Time // until when its process is stopped
+	fuse      int       // disk operations until the power fails; 0 is never
+	doomed    bool
+	sick      bool     // its disk fails, or is full for a while
+	left      *vfs.Mem // what the power cut leaves
 
 	image       *meta.Image
 	incarnation base.TopicID
@@ -69,6 +71,8 @@ type node struct {
 	loops       map[int32]*loop
 	told        map[toldKey]int64
 	coords      *coordinators
+	places      map[tp]bool // replicas whose directory is to be told
+	telling     bool
 }
 
 func newNodes(w *world) {
@@ -81,15 +85,13 @@ func newNodes(w *world) {
 	for _, v := range voters {
 		n := &node{w: w, id: v.ID, voters: voters, disk: vfs.NewMem()}
 		n.disk.SetClock(w.now)
-		dir := storage.MetaProperties{ClusterID: clusterID, NodeID: v.ID, DirectoryID: v.DirectoryID}
-		if err := n.disk.MkdirAll(dataDir); err != nil {
-			panic(err)
-		}
-		if err := n.disk.SyncDir("/"); err != nil {
-			panic(err)
-		}
-		if err := storage.WriteMeta(n.disk, dataDir, dir); err != nil {
-			panic(err)
+		if w.opts.feature != disks {
+			format(n.disk, dataDir, v.ID, v.DirectoryID)
+		} else {
+			format(n.disk, metaDir, v.ID, v.DirectoryID)
+			for _, dir := range w.opts.paths() {
+				format(n.disk, dir, v.ID, n.newID())
+			}
 		}
 		w.nodes = append(w.nodes, n)
 	}
@@ -112,6 +114,7 @@ func (n *node) start() {
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
 	n.loops, n.told, n.coords = map[int32]*loop{}, map[toldKey]int64{}, nil
+	n.places, n.telling = map[tp]bool{}, false
 	if w.opts.coordinators {
 		n.coords = n.newCoordinators()
 	}
@@ -143,17 +146,23 @@ func (n *node) newID() (id base.TopicID) {
 }
 
 func (n *node) open() (err error) {
-	n.store, err = storage.Open(context.Background(), storage.Options{
-		FS: n.fault, Clock: n.w.clk, Dirs: []string{dataDir}, NodeID: n.id, ClusterID: clusterID,
-		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1,
-	})
-	if err != nil {
+	o := storage.Options{
+		FS: n.fault, Clock: n.w.clk, Dirs: n.w.opts.paths(), NodeID: n.id, ClusterID: clusterID,
+		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved},
+	}
+	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err
+	}
+	if n.metaStore = n.store; n.w.opts.feature == disks {
+		o.Dirs = []string{metaDir}
+		if n.metaStore, err = storage.Open(context.Background(), o); err != nil {
+			return err
+		}
 	}
 	random := func() *rand.Rand { return rand.New(rand.NewPCG(n.w.rng.Uint64(), 3)) }
 	n.ctl, err = controller.Open(context.Background(), controller.Options{
 		Config: controller.Config{NodeID: n.id, Static: static, NewID: n.newID, Random: random()},
-		Store:  n.store, FS: n.fault, ClusterID: clusterID, Clock: n.w.clk, SnapshotBytes: n.w.opts.snapshots,
+		Store:  n.metaStore, FS: n.fault, ClusterID: clusterID, Clock: n.w.clk, SnapshotBytes: n.w.opts.snapshots,
 		Quorum: controller.Quorum{
 			Voters: n.voters, DirectoryID: n.voters[n.id-1].DirectoryID, Transport: wires{n, n.boot},
 			Election: election, Heartbeat: heartbeat, Rand: random(),
@@ -194,12 +203,17 @@ func (n *node) crash() {
 	n.lost()
 }
 
-// offline is why the node's log directory has failed, if it has.
-func (n *node) offline() error {
+// offline is why the node cannot go on: the directory of the metadata, or the last one of logs, has failed.
+func (n *node) offline() (err error) {
 	if !n.sick {
 		return nil
 	}
-	return n.store.Dirs()[0].Err
+	for _, s := range n.stores() {
+		if dirs := s.Dirs(); !slices.ContainsFunc(dirs, func(d storage.DirStatus) bool { return d.Online }) {
+			err = dirs[0].Err
+		}
+	}
+	return err
 }
 
 // end is the end of a node without a disk. What was not synced may be gone.
@@ -325,15 +339,18 @@ func (n *node) tick() {
 			p.Tick(n.w.now(), lagMax)
 		}
 	}
+	n.reportPlaces()
 	n.pumpAll()
 }
 
 // syncLater has the store sync what waits for it, after a while.
 func (n *node) syncLater() {
 	n.after(n.w.between(time.Millisecond, max(n.w.opts.syncDelay, 2*time.Millisecond)), func() {
-		n.store.Work()
-		if n.w.chance(0.002) {
-			n.store.Checkpoint()
+		for _, s := range n.stores() {
+			s.Work()
+			if n.w.chance(0.002) {
+				s.Checkpoint()
+			}
 		}
 		n.syncLater()
 	})

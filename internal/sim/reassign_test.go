@@ -112,6 +112,9 @@ func (m *mover) settled() bool {
 		return true
 	}
 	im := m.w.newest().image
+	if im == nil {
+		return false
+	}
 	for _, k := range m.w.allKeys() {
 		p := im.Topic(k.Topic).Partitions[k.Partition]
 		if len(p.Adding)+len(p.Removing) > 0 || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
@@ -133,10 +136,10 @@ func (n *node) dropReplica(k tp, p *partition.Partition) bool {
 	delete(n.parts, k)
 	n.w.check.dropped(n, k)
 	if err := n.store.Delete(k); err != nil {
-		if !n.doomed && n.offline() == nil {
+		if !n.doomed && !n.sick {
 			n.w.fail("%s: delete the log of %s: %v", n, k, err)
 		}
-		return false
+		return !n.doomed && n.offline() == nil
 	}
 	return true
 }

@@ -80,6 +80,9 @@ func (w *world) breakSomething() {
 	if w.mover != nil && w.chance(0.6) {
 		w.mover.move()
 	}
+	if w.opts.feature == disks && w.chance(0.6) {
+		w.breakDisk()
+	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
 	case x < 20:
@@ -154,6 +157,7 @@ func (w *world) recover() {
 	w.note("the faults end")
 	w.faulty = false
 	w.net = network{cut: map[link]bool{}}
+	w.mend()
 	w.leaveOut()
 	for _, n := range w.nodes {
 		if n.fuse = 0; n.up {
@@ -180,6 +184,10 @@ func (w *world) recover() {
 		w.reached("only who was left out has all that is committed")
 		w.bringBack()
 		ok = w.runUntil(20*time.Second, w.progress)
+	}
+	if !ok && w.failed == nil && w.stuck() {
+		w.reached("the only one in sync has lost its disk")
+		return
 	}
 	if !ok && w.failed == nil {
 		w.fail("no progress with a majority healed: without %v; %s", w.check.out, w.waitsFor())

@@ -31,6 +31,8 @@ var sometimes = []string{
 // seldom are those that some of a thousand seeds must have reached.
 var seldom = []string{
 	"a cluster of 4 nodes", "a reassignment was asked for", "a reassignment came to its end", "a reassignment was cancelled",
+	"a log moved to another directory", "a node lost its log directories", "a place was reported", "a broker went on without a directory",
+	"the only one in sync has lost its disk",
 	"a leader was moved away", "a replica was dropped with its log", "the replication factor grew", "the replication factor shrank",
 }
 

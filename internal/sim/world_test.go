@@ -211,9 +211,10 @@ type feature string
 const (
 	plain     feature = "plain"
 	reassigns feature = "reassigns" // partitions move to other brokers, and get more replicas and fewer
+	disks     feature = "disks"     // brokers have two log directories, of which some fail and some are lost
 )
 
-var features = []feature{plain, plain, plain, reassigns}
+var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks}
 
 // featured chooses a seed's feature, by chance of its own: what a seed is beside that stays as it was.
 func (o options) featured() options {

@@ -180,6 +180,13 @@ var builds = []broken{
 		suite: "simulator", command: sim + " -only reassigns", words: `FAIL: TestSeeds(?s).*new replicas were in sync`,
 	},
 	{
+		promise: "a replica that lost its directory is not complete", name: "a lost directory leads",
+		edits: []edit{{
+			"internal/cluster/controller/assign_dirs.go", "if m.lostTheLast(p, id) && !", "if m == nil && !",
+		}},
+		suite: "simulator", command: sim + " -only disks", words: `FAIL: TestSeeds(?s).*are committed`,
+	},
+	{
 		promise: "a leader acknowledges what it wrote before a replica left", name: "an ack of an epoch before refused",
 		edits: []edit{{
 			"internal/broker/partition/waiters.go", "epoch < p.mu.repl.since || epoch > p.epoch.Load()", "p.epoch.Load() != epoch",
