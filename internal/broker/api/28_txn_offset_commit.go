@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -53,6 +54,9 @@ func (b *Broker) txnOffsetCommit(c *Call, req *kmsg.TxnOffsetCommitRequest) {
 	}
 	w := &txnWrite{part: part, producerID: req.ProducerId, epoch: req.ProducerEpoch, sequence: base.NoSequence}
 	b.verifyCommit(c, req.TransactionalId, w, func() {
+		if errors.Is(w.err, kerr.NotLeaderForPartition) {
+			w.err = kerr.NotCoordinator // whoever leads the partition coordinates the group
+		}
 		if w.err != nil {
 			t.fail(w.err)
 			return

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/internal/broker/partition"
 )
 
 // internalTopics makes the coordinators' topics before anybody looks for them.
@@ -205,4 +207,37 @@ func consume(t *testing.T, ctx context.Context, addr string, inputs int) map[str
 		fetches.EachRecord(func(r *kgo.Record) { seen[string(r.Value)]++ })
 	}
 	return seen
+}
+
+// TestTransactionAtAnotherLeader: what a broker refuses because another leads is not added to the transaction before.
+func TestTransactionAtAnotherLeader(t *testing.T) {
+	b, _ := startTxnBroker(t, t.TempDir())
+	k := newAsker(t, b.addr)
+	k.internalTopics()
+	k.createTopic("t", 1)
+	id := "a"
+	pid, ep := k.initRetry(4, &id, 60000, -1, -1)
+	elsewhere := partition.State{Replicas: []int32{2, 1}, ISR: []int32{2, 1}, Leader: 2, LeaderEpoch: 7, PartitionEpoch: 7}
+	for _, name := range []string{"t", "__consumer_offsets"} {
+		for _, p := range b.parts.Topic(name).Parts {
+			p.MakeFollower(1, elsewhere)
+		}
+	}
+	for _, version := range []int16{10, 11, 12} {
+		k.out.Reset()
+		k.produce(version, &id, "t", []int32{0}, pid, ep, 0)
+		if got := k.out.String(); !strings.Contains(got, "NOT_LEADER_FOR_PARTITION") {
+			t.Errorf("Produce v%d: %s", version, got)
+		}
+	}
+	for _, version := range []int16{3, 4, 5} {
+		k.out.Reset()
+		k.commitOffsets(version, id, pid, ep, "g", "t", []int32{0}, 7, "", -1)
+		if got := k.out.String(); !strings.Contains(got, "NOT_COORDINATOR") {
+			t.Errorf("TxnOffsetCommit v%d: %s", version, got)
+		}
+	}
+	if d := k.askDescribe(id)[0]; d.TransactionState != "Empty" {
+		t.Errorf("the transaction is %s of %v, want Empty", d.TransactionState, d.Topics)
+	}
 }

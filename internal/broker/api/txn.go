@@ -93,6 +93,10 @@ func (b *Broker) startVerification(
 		add.ClientVersion, add.Wait = 2, b.Txn.AddWait
 	}
 	for _, w := range writes {
+		// A transaction must not begin, or grow, for what is then refused because another broker leads.
+		if w.err = w.part.CheckLeader(base.NoEpoch); w.err != nil {
+			continue
+		}
 		if support != txnAdd && !w.part.Log().Config().VerifyTransactions {
 			continue
 		}
