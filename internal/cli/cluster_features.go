@@ -17,7 +17,7 @@ type featureRow struct {
 }
 
 func clusterFeaturesCmd(a *App) *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:     "features",
 		Short:   "List feature levels: what is in force and what the brokers could do",
 		Long:    "List the features of the cluster. LEVEL is in force for all brokers; MIN and MAX are what they support.",
@@ -27,6 +27,8 @@ func clusterFeaturesCmd(a *App) *cobra.Command {
 			return show(a, cmd, (*conn).features)
 		},
 	}
+	c.AddCommand(featuresUpgradeCmd(a), featuresDowngradeCmd(a))
+	return c
 }
 
 func (c *conn) features() ([]featureRow, error) {
