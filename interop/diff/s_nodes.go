@@ -7,7 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Scenarios of this file and of s_nodes_moves.go need three nodes.
+// Scenarios of this file need three nodes.
 
 // besides returns the step sent to another node than the one it belongs to, past ids further. With two replicas the
 // node 1 past the leader is the follower, and the one 2 past it has no replica.
