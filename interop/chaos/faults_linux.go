@@ -211,9 +211,14 @@ func killOf(pick picker) func(context.Context, *injection) error {
 	}
 }
 
+// killAll kills every node. All are started before one is waited for: Apache Kafka's answer once there is a quorum.
 func killAll(_ context.Context, x *injection) error {
 	for _, nd := range x.c.nodes {
-		if err := x.kill(nd); err != nil {
+		x.onHeal(func(ctx context.Context) error { return x.c.awaitPort(ctx, nd) })
+	}
+	for _, nd := range x.c.nodes {
+		x.onHeal(func(context.Context) error { return x.c.start(nd) })
+		if err := nd.kill(); err != nil {
 			return err
 		}
 	}
