@@ -250,12 +250,13 @@ func (w *world) bringBack() {
 	n.start()
 }
 
-// waitsForWhoIsOut says that a change of an in-sync set, which was on its way when the node was left out, has made
-// it the only one that may lead.
+// waitsForWhoIsOut says that a change which was on its way when the node was left out has made it the only one that may
+// lead, or one that min.insync.replicas asks for: of an in-sync set, or of the replicas.
 func (w *world) waitsForWhoIsOut() bool {
 	n, im := w.check.out, w.newest().image
 	return n != nil && slices.ContainsFunc(w.partitions(im), func(p *meta.Partition) bool {
-		return p.Leader < 0 && len(p.ISR) == 1 && p.ISR[0] == n.id
+		stay := without(p.Replicas, p.Removing)
+		return p.Leader < 0 && len(p.ISR) == 1 && p.ISR[0] == n.id || len(without(stay, []int32{n.id})) < min(minISR, len(stay))
 	})
 }
 
