@@ -5,6 +5,7 @@
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
 //	go run ./interop/cluster both         both, and what they answer side by side
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
+//	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
 //
 // It prints one line a check and ends with 1 if one failed.
@@ -60,6 +61,9 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 	if which == "rolling" {
 		return rolling(ctx, root, dir, from)
 	}
+	if which == "voters" {
+		return voters(ctx, root, dir)
+	}
 	if which == "balance" {
 		return balancing(ctx, root, dir)
 	}
@@ -83,7 +87,7 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 		answers = append(answers, answered)
 	}
 	if len(answers) == 0 {
-		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling and balance", which)
+		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters and balance", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {

@@ -156,6 +156,41 @@ func (c *Cluster) Format(ctx context.Context) error {
 	return nil
 }
 
+// FormatDynamic formats logstead's nodes as a quorum of node 1, to which the others can be added.
+func (c *Cluster) FormatDynamic(ctx context.Context, args ...string) error {
+	var servers []string
+	for _, n := range c.nodes {
+		servers = append(servers, n.controller)
+	}
+	for i, n := range c.nodes {
+		id, kind := i+1, "--no-initial-controllers"
+		if id == 1 {
+			kind = "--standalone"
+		}
+		text := strings.Join([]string{
+			"process.roles=broker,controller",
+			"node.id=" + strconv.Itoa(id),
+			"controller.quorum.bootstrap.servers=" + strings.Join(servers, ","),
+			"listeners=PLAINTEXT://" + n.addr + ",CONTROLLER://" + n.controller,
+			"controller.listener.names=CONTROLLER",
+			"log.dirs=" + filepath.Join(n.dir, "data"),
+			"logstead.http.listeners=",
+			strings.Join(c.Set, "\n"),
+		}, "\n") + "\n"
+		if err := errors.Join(os.MkdirAll(n.dir, 0o755), os.WriteFile(c.Properties(id), []byte(text), 0o644)); err != nil {
+			return err
+		}
+		argv := append([]string{"storage", "format", "--cluster-id", clusterID, "--config", c.Properties(id), kind}, args...)
+		if err := Command(ctx, c.Binary, argv...); err != nil {
+			return fmt.Errorf("format node %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Properties is the file with a node's settings.
+func (c *Cluster) Properties(id int) string { return c.properties(id) }
+
 func (c *Cluster) properties(id int) string {
 	return filepath.Join(c.node(id).dir, "server.properties")
 }
