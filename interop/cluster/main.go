@@ -6,6 +6,7 @@
 //	go run ./interop/cluster both         both, and what they answer side by side
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
 //	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
+//	go run ./interop/cluster levels       both, from metadata.version 3.3-IV3 to the newest while clients run
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
 //
 // It prints one line a check and ends with 1 if one failed.
@@ -58,14 +59,21 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 	if !keep {
 		defer os.RemoveAll(dir)
 	}
-	if which == "rolling" {
+	switch which {
+	case "rolling":
 		return rolling(ctx, root, dir, from)
-	}
-	if which == "voters" {
+	case "voters":
 		return voters(ctx, root, dir)
-	}
-	if which == "balance" {
+	case "balance":
 		return balancing(ctx, root, dir)
+	case "levels":
+		for _, kind := range []string{"logstead", "kafka"} {
+			n, err := levels(ctx, root, dir, kind)
+			if failed += n; err != nil {
+				return failed, fmt.Errorf("%s: %w", kind, err)
+			}
+		}
+		return failed, nil
 	}
 	var answers []map[string]string
 	for _, kind := range []string{"logstead", "kafka"} {
@@ -87,7 +95,7 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 		answers = append(answers, answered)
 	}
 	if len(answers) == 0 {
-		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters and balance", which)
+		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters, levels and balance", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {

@@ -28,6 +28,8 @@ type Cluster struct {
 	Set []string
 	// MetadataVersion is what the directories are formatted with, as the command line names it; empty is the newest.
 	MetadataVersion string
+	// FormatArgs are further arguments of the command that formats, which both kinds take.
+	FormatArgs []string
 
 	script string
 	nodes  []clusterNode
@@ -146,6 +148,7 @@ func (c *Cluster) Format(ctx context.Context) error {
 		if c.MetadataVersion != "" {
 			argv = append(argv, "--release-version", c.MetadataVersion)
 		}
+		argv = append(argv, c.FormatArgs...)
 		if err := os.WriteFile(c.properties(i+1), []byte(text), 0o644); err != nil {
 			return err
 		}
