@@ -76,6 +76,10 @@ var known = []knownDifference{
 		reason: "logstead says what was wrong where Kafka has an empty text",
 	},
 	{
+		nodes: 3, scenario: "as-replica", a: `"closed"`,
+		reason: "Kafka closes the connection of a replica that asks where there is none of it, or no leader; logstead says so",
+	},
+	{
 		nodes: 1, scenario: "cluster", step: "quorum.*", path: `/Nodes/1/Listeners/.*`,
 		reason: "the controller of one node is reached by the clients' listener; there is no listener of its own",
 	},

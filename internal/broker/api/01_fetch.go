@@ -324,7 +324,11 @@ func (f *fetchCall) divergence(p *fetchPart, part *partition.Partition) (*kmsg.F
 
 func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err error) {
 	if p.lastFetchedEpoch >= 0 {
-		if err := part.CheckLeader(p.currentEpoch); err != nil {
+		check := part.CheckLeader
+		if f.replica < 0 { // a consumer may read from a follower, and compares its log with that one's
+			check = part.CheckEpoch
+		}
+		if err := check(p.currentEpoch); err != nil {
 			return err
 		}
 		if p.diverging, err = f.divergence(p, part); err != nil {

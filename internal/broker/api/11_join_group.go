@@ -21,11 +21,16 @@ import (
 var _ = register(kmsg.KeyJoinGroup, (*Broker).joinGroup)
 
 func (b *Broker) joinGroup(c *Call, req *kmsg.JoinGroupRequest) {
-	b.onGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.JoinGroup(now, c.groupContext(), req, func(r *kmsg.JoinGroupResponse) { c.Reply(r) })
 	}, func(err error) {
 		resp := kmsg.NewJoinGroupResponse()
-		resp.ErrorCode, resp.MemberId = c.code(err), req.MemberId
+		if resp.ErrorCode = c.code(err); req.GroupId == "" {
+			resp.MemberId = req.MemberId
+		}
+		if c.Version >= 7 {
+			resp.ProtocolName = nil
+		}
 		c.Reply(&resp)
 	})
 }

@@ -18,7 +18,7 @@ import (
 var _ = register(kmsg.KeySyncGroup, (*Broker).syncGroup)
 
 func (b *Broker) syncGroup(c *Call, req *kmsg.SyncGroupRequest) {
-	b.onGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.SyncGroup(now, c.groupContext(), req, func(r *kmsg.SyncGroupResponse) { c.Reply(r) })
 	}, func(err error) {
 		resp := kmsg.NewSyncGroupResponse()

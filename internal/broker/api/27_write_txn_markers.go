@@ -3,6 +3,8 @@ package api
 import (
 	"sync/atomic"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -60,7 +62,7 @@ func (b *Broker) writeTxnMarkers(c *Call, req *kmsg.WriteTxnMarkersRequest) {
 
 func (b *Broker) writeOneMarker(tp base.TopicPartition, m coord.Marker, done func(error)) {
 	if _, err := b.Parts.Get(tp); err != nil {
-		done(err)
+		done(kerr.UnknownTopicOrPartition) // also for a partition that other brokers have; a follower does not lead
 		return
 	}
 	b.WriteMarker(tp, m, done)

@@ -10,7 +10,7 @@ import (
 
 // DescribeProducers (key 61), version 0.
 //
-// Lists the producers that a partition remembers, idempotent and transactional. A coordinator epoch
+// Lists the producers that a replica of a partition remembers, idempotent and transactional. A coordinator epoch
 // of -1 says that no marker was written for the producer yet.
 var _ = register(kmsg.KeyDescribeProducers, (*Broker).describeProducers)
 
@@ -43,7 +43,7 @@ func producersOf(c *Call, topic *partition.Topic, i int32) kmsg.DescribeProducer
 	res.PartitionIndex = i
 	p, err := topic.Partition(i)
 	if err == nil {
-		err = p.CheckLeader(-1)
+		err = p.CheckEpoch(-1) // a follower remembers them too
 	}
 	if err != nil {
 		res.ErrorCode = c.code(err)

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -26,6 +28,10 @@ func (b *Broker) describeTransactions(c *Call, req *kmsg.DescribeTransactionsReq
 		reply := func(d txn.Description) {
 			resp.TransactionStates[i] = d
 			finish()
+		}
+		if id == "" { // wherever it would live
+			reply(txn.DescribeError(id, kerr.InvalidRequest))
+			continue
 		}
 		b.Txn.Shards.Submit(b.Txn.Shards.PartitionFor(id),
 			func(m *txn.Machine, _ time.Time) coord.Result { return m.Describe(id, reply) },

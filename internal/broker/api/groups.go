@@ -22,6 +22,15 @@ func (b *Broker) onGroup(id string, op func(*group.Machine, time.Time) coord.Res
 	b.Groups.Submit(b.Groups.PartitionFor(id), op, fail)
 }
 
+// onNamedGroup is onGroup for what needs a name, wherever the group would live.
+func (b *Broker) onNamedGroup(id string, op func(*group.Machine, time.Time) coord.Result, fail func(error)) {
+	if err := invalidGroupID(id); err != nil {
+		fail(err)
+		return
+	}
+	b.onGroup(id, op, fail)
+}
+
 // groupAnswers collects one answer for each of several group ids, in the order of the ids, from the
 // shards that the groups live in.
 type groupAnswers[T any] struct {
