@@ -52,6 +52,8 @@ type step struct {
 	once bool
 	// placed answers show where the broker itself put something: who leads is not compared, how many replicas is.
 	placed bool
+	// own has a list of groups compared where they begin with this name: members of others are thrown out meanwhile.
+	own string
 }
 
 // vars is what a scenario knows while it is played.
@@ -316,6 +318,11 @@ func (p *player) receive(req kmsg.Request, c *conn, name string, st step) (any, 
 	resp, exact, err := c.decode(req, b)
 	if err != nil {
 		return "not readable: " + err.Error(), nil
+	}
+	if groups, ok := resp.(*kmsg.ListGroupsResponse); ok && st.own != "" {
+		groups.Groups = slices.DeleteFunc(groups.Groups, func(g kmsg.ListGroupsResponseGroup) bool {
+			return !strings.HasPrefix(g.Group, p.vars.name(st.own))
+		})
 	}
 	p.norm.placed = st.placed && p.vars.nodes > 1
 	answer := p.norm.response(resp)

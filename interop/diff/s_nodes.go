@@ -269,6 +269,7 @@ func noFutureLogs(r *kmsg.DescribeLogDirsResponse) bool {
 func wrongGroup() []step {
 	const g, t = "wc", "wc"
 	id := func(_ *vars, r *kmsg.ConsumerGroupHeartbeatRequest) { r.MemberID = "AAAAAAAAAAAAAAAAAAAAA1" }
+	own := func(s *step) { s.own = g }
 	return apart(concat(makeTopic(t, 1), enter(g, "member", 9), []step{
 		ask("sync", 5, kmsg.NewPtrSyncGroupRequest, syncGroup(g, "member", "member")),
 	}, around(
@@ -288,14 +289,14 @@ func wrongGroup() []step {
 		both("delete an offset", kmsg.NewPtrOffsetDeleteRequest, deleteOffsets(g, t, 0)),
 		both("heartbeat of the new protocol", kmsg.NewPtrConsumerGroupHeartbeatRequest, beat(g, "", id, subscribe(t))),
 		both("describe by the new protocol", kmsg.NewPtrConsumerGroupDescribeRequest, describeConsumers(g)),
-		both("list", kmsg.NewPtrListGroupsRequest),
+		both("list", kmsg.NewPtrListGroupsRequest).with(own),
 		both("an empty group id", kmsg.NewPtrHeartbeatRequest, heartbeat("=", "nobody", 0)),
 	), []step{
 		ask("describe groups of several coordinators", high, kmsg.NewPtrDescribeGroupsRequest, describeGroup(g, "wc2", "wc3", "wc4")),
 		ask("delete groups of several coordinators", high, kmsg.NewPtrDeleteGroupsRequest, deleteGroups(g, "wc2", "wc3", "wc4")),
 		ask("offsets of several coordinators", high, kmsg.NewPtrOffsetFetchRequest, fetchOffsets(g, t, 0), fetchOffsets("wc2", t, 0), fetchOffsets("wc3", t, 0)),
 		ask("consumer groups of several coordinators", high, kmsg.NewPtrConsumerGroupDescribeRequest, describeConsumers(g, "wc2", "wc3", "wc4")),
-		ask("list at the coordinator", high, kmsg.NewPtrListGroupsRequest, func(_ *vars, r *kmsg.ListGroupsRequest) { r.StatesFilter = []string{"Stable"} }),
+		ask("list at the coordinator", high, kmsg.NewPtrListGroupsRequest, func(_ *vars, r *kmsg.ListGroupsRequest) { r.StatesFilter = []string{"Stable"} }).with(own),
 	}))
 }
 
