@@ -61,14 +61,21 @@ func run(ctx context.Context, l net.Listener, dir string) error {
 		if err != nil {
 			return err
 		}
+		tcp := nc.(*net.TCPConn)
+		if err := errors.Join(tcp.SetWriteBuffer(socketBuffer), tcp.SetReadBuffer(socketBuffer)); err != nil {
+			return err
+		}
 		go func() {
-			c := &conn{b: b, nc: nc.(*net.TCPConn)}
+			c := &conn{b: b, nc: tcp}
 			if err := c.serve(); err != nil {
 				fmt.Fprintln(os.Stderr, "floor: connection:", err)
 			}
 		}()
 	}
 }
+
+// socketBuffer is Kafka's default of socket.send.buffer.bytes and socket.receive.buffer.bytes, and logstead's.
+const socketBuffer = 100 << 10
 
 // broker is the topics.
 type broker struct {
