@@ -29,7 +29,7 @@ func clusterCases(short bool, moveGiB int) []benchCase {
 		}
 	}
 	fast := latencyCase(1000, short)
-	fast.most, fast.size = 250, 1000 // three JVMs do not keep up with more on two cores
+	fast.most, fast.size = 250, 1000 // three JVMs on two cores hardly keep up with that
 	list = append(list, fast, latencyCase(250, short), latencyCase(100, short), failOverCase("leader"), failOverCase("follower"))
 	if short {
 		return list
