@@ -59,6 +59,24 @@ func (c *trio) replicasOn(topic string, id int32) (n int) {
 	return n
 }
 
+// placed makes a topic whose partitions all have the same replicas, the first of which leads.
+func (c *trio) placed(topic string, partitions int32, replicas ...int32) {
+	c.t.Helper()
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 10_000
+	rt := kmsg.NewCreateTopicsRequestTopic()
+	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, -1, -1
+	for i := range partitions {
+		a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
+		a.Partition, a.Replicas = i, replicas
+		rt.ReplicaAssignment = append(rt.ReplicaAssignment, a)
+	}
+	req.Topics = append(req.Topics, rt)
+	if resp, err := req.RequestWith(deadline(c.t), c.client()); err != nil || resp.Topics[0].ErrorCode != 0 {
+		c.t.Fatal(err, resp)
+	}
+}
+
 // TestClusterBalances has everything on two of three brokers: it stays there while balancing is off, is evened out
 // with it, and what an operator moves meanwhile is left where he wants it.
 func TestClusterBalances(t *testing.T) {
@@ -66,19 +84,7 @@ func TestClusterBalances(t *testing.T) {
 		"logstead.balance.exclude.topics=kept*", "logstead.balance.max.moves=3")
 	adm := kadm.NewClient(c.client())
 	for _, topic := range []string{"orders", "kept-here"} {
-		req := kmsg.NewPtrCreateTopicsRequest()
-		req.TimeoutMillis = 10_000
-		rt := kmsg.NewCreateTopicsRequestTopic()
-		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, -1, -1
-		for i := range int32(12) {
-			a := kmsg.NewCreateTopicsRequestTopicReplicaAssignment()
-			a.Partition, a.Replicas = i, []int32{1, 2}
-			rt.ReplicaAssignment = append(rt.ReplicaAssignment, a)
-		}
-		req.Topics = append(req.Topics, rt)
-		if resp, err := req.RequestWith(deadline(t), c.client()); err != nil || resp.Topics[0].ErrorCode != 0 {
-			t.Fatal(err, resp)
-		}
+		c.placed(topic, 12, 1, 2)
 		c.everywhere(topic)
 	}
 	p := c.client(kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))

@@ -8,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	kgomsg "github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -49,24 +48,6 @@ func (c *trio) secondDir(id int) (dir string) {
 	c.dirs[id] += "," + dir
 	c.startAll(id)
 	return dir
-}
-
-// ledBy makes a topic whose partitions all have the same leader.
-func (c *trio) ledBy(topic string, partitions, leader int32) {
-	c.t.Helper()
-	req := kgomsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 10_000
-	rt := kgomsg.NewCreateTopicsRequestTopic()
-	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, -1, -1
-	for i := range partitions {
-		a := kgomsg.NewCreateTopicsRequestTopicReplicaAssignment()
-		a.Partition, a.Replicas = i, []int32{leader, leader%3 + 1, (leader+1)%3 + 1}
-		rt.ReplicaAssignment = append(rt.ReplicaAssignment, a)
-	}
-	req.Topics = append(req.Topics, rt)
-	if resp, err := req.RequestWith(deadline(c.t), c.client()); err != nil || resp.Topics[0].ErrorCode != 0 {
-		c.t.Fatal(err, resp)
-	}
 }
 
 // logsIn are the partitions of a topic that a node has in a directory.
@@ -130,7 +111,7 @@ func TestClusterLosesADirectory(t *testing.T) {
 	disk := vfs.NewFault(vfs.OS{})
 	c.fs[2] = disk
 	two := c.secondDir(2)
-	c.ledBy("orders", 12, 2)
+	c.placed("orders", 12, 2, 3, 1)
 	c.inSync("orders", 3)
 	p := c.client(kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
 	produceNumbers(t, p, "orders", 0, 200)

@@ -16,13 +16,21 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
+// leadersVolume picks the leader whose volume is to be harmed.
+func leadersVolume(ctx context.Context, x *injection) (*node, error) {
+	nd, err := theLeader(ctx, x)
+	if err == nil {
+		x.what = fmt.Sprintf("volume of node %d", nd.id)
+	}
+	return nd, err
+}
+
 // diskFull fills the volume of a leader.
 func diskFull(ctx context.Context, x *injection) error {
-	nd, err := theLeader(ctx, x)
+	nd, err := leadersVolume(ctx, x)
 	if err != nil {
 		return err
 	}
-	x.what = fmt.Sprintf("volume of node %d", nd.id)
 	name := filepath.Join(nd.vol.Mount, "filler")
 	x.onHeal(x.restart(nd)) // it may have ended by itself: its directory is offline
 	x.onHeal(func(context.Context) error {
@@ -48,11 +56,10 @@ func diskFull(ctx context.Context, x *injection) error {
 
 // diskFails has every write and sync of a leader's volume fail.
 func diskFails(ctx context.Context, x *injection) error {
-	nd, err := theLeader(ctx, x)
+	nd, err := leadersVolume(ctx, x)
 	if err != nil {
 		return err
 	}
-	x.what = fmt.Sprintf("volume of node %d", nd.id)
 	x.onHeal(x.remount(nd))
 	if err := nd.vol.Cut(); err != nil {
 		return err
@@ -68,16 +75,21 @@ func mustFail(nd *node) error {
 	return nil
 }
 
+// mountAgain brings the volume of a node that has ended back.
+func (nd *node) mountAgain(ctx context.Context) error {
+	if err := nd.vol.Down(); err != nil {
+		return err
+	}
+	return nd.vol.Up(ctx)
+}
+
 // remount is a heal that ends a node, brings its volume back and starts it again.
 func (x *injection) remount(nd *node) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := nd.kill(); err != nil {
 			return err
 		}
-		if err := nd.vol.Down(); err != nil {
-			return err
-		}
-		if err := nd.vol.Up(ctx); err != nil {
+		if err := nd.mountAgain(ctx); err != nil {
 			return err
 		}
 		return x.restart(nd)(ctx)
@@ -86,11 +98,10 @@ func (x *injection) remount(nd *node) func(context.Context) error {
 
 // diskHangs freezes the file system of a leader: every write waits.
 func diskHangs(ctx context.Context, x *injection) error {
-	nd, err := theLeader(ctx, x)
+	nd, err := leadersVolume(ctx, x)
 	if err != nil {
 		return err
 	}
-	x.what = fmt.Sprintf("volume of node %d", nd.id)
 	if err := x.beside(ctx, nd); err != nil {
 		return err
 	}
@@ -119,10 +130,7 @@ func (x *injection) power(nodes ...*node) error {
 	}
 	for _, nd := range nodes {
 		x.onHeal(func(ctx context.Context) error {
-			if err := nd.vol.Down(); err != nil {
-				return err
-			}
-			if err := nd.vol.Up(ctx); err != nil {
+			if err := nd.mountAgain(ctx); err != nil {
 				return err
 			}
 			return x.c.start(nd)
@@ -219,11 +227,10 @@ func throttleFile(what string) string {
 
 // diskSlow slows the writes and syncs of a leader's volume.
 func diskSlow(ctx context.Context, x *injection) error {
-	nd, err := theLeader(ctx, x)
+	nd, err := leadersVolume(ctx, x)
 	if err != nil {
 		return err
 	}
-	x.what = fmt.Sprintf("volume of node %d", nd.id)
 	if err := x.beside(ctx, nd); err != nil {
 		return err
 	}

@@ -47,33 +47,22 @@ func balancing(ctx context.Context, root, dir string) (failed int, err error) {
 	}
 	h := &hot{c: c}
 	defer h.stop()
-	for _, s := range []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"four MB a second go in and out at two nodes of three", h.start},
-		{"status tells what nodes carry; nothing moves while it is off", h.off},
-		{"switched on, traffic is evened out over all three", h.traffic},
-		{"a round for disks is throttled", h.disks},
-		{"the active controller is killed in the middle of it; the next goes on", h.failOver},
-		{"all is even again, no throttle is left", h.even},
-		{"no client was told of an error, every record was read", h.finish},
-	} {
-		ctx, cancel := context.WithTimeout(ctx, startLimit)
-		began := time.Now()
-		err := s.run(ctx)
-		cancel()
-		word := "ok"
-		if err != nil {
-			word = "FAILED"
-			failed++
-		}
-		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, "balance", s.name, time.Since(began).Seconds())
-		if err != nil {
-			fmt.Println("        ", oneLine(err.Error()))
+	limited := func(run func(context.Context) error) func() error {
+		return func() error {
+			ctx, cancel := context.WithTimeout(ctx, startLimit)
+			defer cancel()
+			return run(ctx)
 		}
 	}
-	return failed, nil
+	return play("balance", []act{
+		{"four MB a second go in and out at two nodes of three", limited(h.start)},
+		{"status tells what nodes carry; nothing moves while it is off", limited(h.off)},
+		{"switched on, traffic is evened out over all three", limited(h.traffic)},
+		{"a round for disks is throttled", limited(h.disks)},
+		{"the active controller is killed in the middle of it; the next goes on", limited(h.failOver)},
+		{"all is even again, no throttle is left", limited(h.even)},
+		{"no client was told of an error, every record was read", limited(h.finish)},
+	}), nil
 }
 
 // hot is a cluster under a load that is uneven at first.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/logstead/logstead/interop/local"
 )
@@ -38,10 +37,7 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 			return t.progress(ctx)
 		}
 	}
-	for _, s := range []struct {
-		name string
-		run  func() error
-	}{
+	return play(kind, []act{
 		{"metadata.version is 3.3-IV3, clients run", func() error {
 			if err := c.level(ctx, "metadata.version", "3.3-IV3"); err != nil {
 				return err
@@ -59,20 +55,7 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 		}},
 		{"node 2 restarts", func() error { return c.replace(ctx, t, c.Binary, 2) }},
 		{"no client was told of an error, every record is there once", func() error { return t.finish(ctx) }},
-	} {
-		began := time.Now()
-		err := s.run()
-		word := "ok"
-		if err != nil {
-			word = "FAILED"
-			failed++
-		}
-		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, kind, s.name, time.Since(began).Seconds())
-		if err != nil {
-			fmt.Println("        ", oneLine(err.Error()))
-		}
-	}
-	return failed, nil
+	}), nil
 }
 
 // level wants a level to be in force, as Kafka's tool shows it.

@@ -144,21 +144,47 @@ func (c *cluster) check(ctx context.Context) (answered map[string]string, failed
 		if i > 0 && !strings.Contains(s.name, c.only) {
 			continue
 		}
-		began := time.Now()
-		out, err := s.run(ctx, c)
-		answered[s.name] = out
-		word := "ok"
-		if err != nil {
-			word = "FAILED"
+		ok := perform(c.Kind, s.name, func() (err error) {
+			answered[s.name], err = s.run(ctx, c)
+			return err
+		})
+		if !ok {
 			failed++
-		}
-		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, c.Kind, s.name, time.Since(began).Seconds())
-		if err != nil {
-			fmt.Println("        ", oneLine(err.Error()))
 		}
 		if ctx.Err() != nil {
 			return answered, failed, ctx.Err()
 		}
 	}
 	return answered, failed, nil
+}
+
+// act is one thing that is done to a cluster under traffic, and what must hold then.
+type act struct {
+	name string
+	run  func() error
+}
+
+// play performs all acts.
+func play(kind string, acts []act) (failed int) {
+	for _, a := range acts {
+		if !perform(kind, a.name, a.run) {
+			failed++
+		}
+	}
+	return failed
+}
+
+// perform runs one check and prints its line.
+func perform(kind, name string, run func() error) (ok bool) {
+	began := time.Now()
+	err := run()
+	word := "ok"
+	if err != nil {
+		word = "FAILED"
+	}
+	fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, kind, name, time.Since(began).Seconds())
+	if err != nil {
+		fmt.Println("        ", oneLine(err.Error()))
+	}
+	return err == nil
 }

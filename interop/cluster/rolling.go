@@ -53,10 +53,7 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 	replace := func(binary string, id int) func() error {
 		return func() error { return c.replace(ctx, t, binary, id) }
 	}
-	for _, s := range []struct {
-		name string
-		run  func() error
-	}{
+	for _, a := range []act{
 		{"every node of the build before", func() error { return t.progress(ctx) }},
 		{"node 1 gets this build", replace(now, 1)},
 		{"transaction.version goes down while the builds are mixed", func() error { return t.feature(ctx, "transaction.version", 1, 2) }},
@@ -70,20 +67,11 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		{"node 3 restarts", replace(now, 3)},
 		{"no client was told of an error, every record is there once", func() error { return t.finish(ctx) }},
 	} {
-		began := time.Now()
-		err := s.run()
-		word := "ok"
-		if err != nil {
-			word = "FAILED"
-			failed++
-		}
-		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, "rolling", s.name, time.Since(began).Seconds())
-		if err != nil {
-			fmt.Println("        ", oneLine(err.Error()))
-			break // a node may be left down, and an error that was told stays
+		if !perform("rolling", a.name, a.run) {
+			return 1, nil // a node may be left down, and an error that was told stays
 		}
 	}
-	return failed, nil
+	return 0, nil
 }
 
 // buildAt builds the source of a commit, which the history must hold; a file is a build already.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/logstead/logstead/interop/local"
 )
@@ -29,10 +28,7 @@ func voters(ctx context.Context, root, dir string) (failed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, s := range []struct {
-		name string
-		run  func() error
-	}{
+	return play("voters", []act{
 		{"kafka-features: kraft.version is 1, and stays with other levels raised", func() error {
 			if _, err := c.admin(ctx, features, "upgrade", "--feature", "metadata.version=25", "--feature", "kraft.version=1"); err != nil {
 				return err
@@ -58,20 +54,7 @@ func voters(ctx context.Context, root, dir string) (failed int, err error) {
 			_, err := c.cli(ctx, "quorum", "remove", "2", "-y")
 			return errors.Join(err, c.voting(ctx, second, "Observer"))
 		}},
-	} {
-		began := time.Now()
-		err := s.run()
-		word := "ok"
-		if err != nil {
-			word = "FAILED"
-			failed++
-		}
-		fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, "voters", s.name, time.Since(began).Seconds())
-		if err != nil {
-			fmt.Println("        ", oneLine(err.Error()))
-		}
-	}
-	return failed, nil
+	}), nil
 }
 
 // voting wants the directory of a node to be in a state, as Kafka's tool shows it.

@@ -177,32 +177,21 @@ func createPartitions() []step {
 }
 
 func deleteRecords() []step {
-	del := func(topic string, partition int32, offset int64) func(*vars, *kmsg.DeleteRecordsRequest) {
-		return func(v *vars, r *kmsg.DeleteRecordsRequest) {
-			r.TimeoutMillis = 5000
-			t := kmsg.NewDeleteRecordsRequestTopic()
-			t.Topic = v.name(topic)
-			p := kmsg.NewDeleteRecordsRequestTopicPartition()
-			p.Partition, p.Offset = partition, offset
-			t.Partitions = append(t.Partitions, p)
-			r.Topics = append(r.Topics, t)
-		}
-	}
 	both := func(name string, s ...func(*vars, *kmsg.DeleteRecordsRequest)) step {
 		return both(name, kmsg.NewPtrDeleteRecordsRequest, s...)
 	}
 	return concat(makeTopic("trim", 1), makeTopic("trim-compact", 1, "cleanup.policy", "compact"), fill("trim", 20), []step{
-		ask("every version", each, kmsg.NewPtrDeleteRecordsRequest, del("trim", 0, 3)),
-		both("before the start", del("trim", 0, 1)),
-		both("above the high watermark", del("trim", 0, 21)),
-		both("a negative offset", del("trim", 0, -2)),
-		both("unknown topic", del("trim-none", 0, 1)),
-		both("unknown partition", del("trim", 7, 1)),
-		both("a compacted topic", del("trim-compact", 0, 0)),
+		ask("every version", each, kmsg.NewPtrDeleteRecordsRequest, deleteUpTo("trim", 0, 3)),
+		both("before the start", deleteUpTo("trim", 0, 1)),
+		both("above the high watermark", deleteUpTo("trim", 0, 21)),
+		both("a negative offset", deleteUpTo("trim", 0, -2)),
+		both("unknown topic", deleteUpTo("trim-none", 0, 1)),
+		both("unknown partition", deleteUpTo("trim", 7, 1)),
+		both("a compacted topic", deleteUpTo("trim-compact", 0, 0)),
 		ask("fetch below the start", high, kmsg.NewPtrFetchRequest, fetchFrom("trim", 0, 1)),
 		ask("the earliest offset", high, kmsg.NewPtrListOffsetsRequest, listOffset("trim", 0, -2)),
 		ask("time 0 below the start", high, kmsg.NewPtrListOffsetsRequest, listOffset("trim", 0, 0)),
-		both("up to the high watermark", del("trim", 0, -1)),
+		both("up to the high watermark", deleteUpTo("trim", 0, -1)),
 		ask("the earliest offset of an emptied log", high, kmsg.NewPtrListOffsetsRequest, listOffset("trim", 0, -2)),
 		ask("time 0 of an emptied log", high, kmsg.NewPtrListOffsetsRequest, listOffset("trim", 0, 0)),
 	})

@@ -298,17 +298,22 @@ func TestHeartbeatsFollowTheActiveController(t *testing.T) {
 	q.mu.Lock()
 	before := len(q.mu.beats)
 	q.mu.Unlock()
-	for end := time.Now().Add(10 * time.Second); ; {
+	q.awaitBeat(t, before, "no heartbeat reached the new controller")
+}
+
+// awaitBeat returns once more heartbeats came than before; otherwise is what the test says if none does.
+func (q *quorum) awaitBeat(t *testing.T, before int, otherwise string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		q.mu.Lock()
 		now := len(q.mu.beats)
 		q.mu.Unlock()
 		if now > before {
-			break
+			return
 		}
 		if time.Now().After(end) {
-			t.Fatal("no heartbeat reached the new controller")
+			t.Fatal(otherwise)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -324,18 +329,7 @@ func TestHeartbeatFollowsOnBrokenConnection(t *testing.T) {
 		_ = nc.Close()
 	}
 	q.mu.Unlock()
-	for end := time.Now().Add(10 * time.Second); ; {
-		q.mu.Lock()
-		now := len(q.mu.beats)
-		q.mu.Unlock()
-		if now > before {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("no heartbeat followed on the connection that broke")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	q.awaitBeat(t, before, "no heartbeat followed on the connection that broke")
 }
 
 func TestLostRegistrationIsMadeAgain(t *testing.T) {
