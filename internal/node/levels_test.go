@@ -38,6 +38,9 @@ func TestUpgradeFromTheOldestLevel(t *testing.T) {
 	if b := c.nodes[1].image().Broker(2); len(b.LogDirs) > 0 || len(c.nodes[1].image().Topic("before").Partitions[0].Directories) > 0 {
 		t.Fatal("the metadata knows directories already: the test shows nothing")
 	}
+	if list := c.nodes[1].image().Controllers(); len(list) > 0 {
+		t.Fatalf("the metadata knows controllers already: %+v", list)
+	}
 	cl := c.client()
 	write := func() {
 		if err := cl.ProduceSync(deadline(t), &kgo.Record{Topic: "before", Value: []byte("x")}).FirstErr(); err != nil {
@@ -76,6 +79,7 @@ func TestUpgradeFromTheOldestLevel(t *testing.T) {
 		return !slices.ContainsFunc(c.up(), func(n *running) bool { return !complete(n.image()) })
 	})
 	write()
+	c.awaitRegistered()
 }
 
 // TestUpgradeAlone does the same with a node that reports to no other.

@@ -299,14 +299,7 @@ func cleanerOptions(l *conf.Live) storage.CleanerOptions {
 	return o
 }
 
-// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under.
 func (n *Node) brokerEpoch() int64 {
-	if n.abrupt.Load() {
-		return -1
-	}
-	if n.uplink != nil {
-		return n.uplink.Epoch()
-	}
 	if n.meta != nil {
 		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {
 			return b.Epoch
@@ -509,6 +502,11 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	if n.observer != nil {
 		start("metadata", n.observer.Run)
+	}
+	if n.ctl != nil && len(n.controllerListeners) > 0 {
+		entry := newControllerEntry(n)
+		n.meta.Subscribe(entry.published)
+		start("controller registration", entry.Run)
 	}
 	roles := n.live.Load().broker.Roles
 	if roles.Broker {

@@ -31,7 +31,10 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 	}
 	tool := func(args ...string) func() error {
 		return func() error {
-			if _, err := c.admin(ctx, features, args...); err != nil {
+			if err := c.onceRegistered(ctx, func() error {
+				_, err := c.admin(ctx, features, args...)
+				return err
+			}); err != nil {
 				return err
 			}
 			return t.progress(ctx)
@@ -48,7 +51,10 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 		{"kafka-features takes it to 4.0-IV3, transactions to version 2", tool("upgrade", "--feature", "metadata.version=25", "--feature", "transaction.version=2")},
 		{"node 1 restarts", func() error { return c.replace(ctx, t, c.Binary, 1) }},
 		{"logstead cluster features takes it to 4.3-IV0", func() error {
-			if _, err := c.cli(ctx, "cluster", "features", "upgrade", "--release-version", "4.3"); err != nil {
+			if err := c.onceRegistered(ctx, func() error {
+				_, err := c.cli(ctx, "cluster", "features", "upgrade", "--release-version", "4.3")
+				return err
+			}); err != nil {
 				return err
 			}
 			return errors.Join(c.level(ctx, "metadata.version", "4.3-IV0"), c.level(ctx, "transaction.version", "2"), t.progress(ctx))
@@ -70,4 +76,16 @@ func (c *cluster) level(ctx context.Context, feature, level string) error {
 		}
 	}
 	return fmt.Errorf("%s is not at %s: %s", feature, level, oneLine(out))
+}
+
+// onceRegistered tries again while a controller that is to register has not.
+func (c *cluster) onceRegistered(ctx context.Context, change func() error) error {
+	_, err := c.until(ctx, startLimit, func() (string, error) {
+		err := change()
+		if err != nil && !strings.Contains(err.Error(), "has not registered") {
+			return "", &final{err}
+		}
+		return "", err
+	})
+	return err
 }

@@ -62,7 +62,9 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		{"node 1 gets this build again", replace(now, 1)},
 		{"node 2 gets this build", replace(now, 2)},
 		{"node 3 gets this build", replace(now, 3)},
-		{"transaction.version goes up with transactions running", func() error { return t.feature(ctx, "transaction.version", 2, 1) }},
+		{"transaction.version goes up with transactions running", func() error {
+			return c.onceRegistered(ctx, func() error { return t.feature(ctx, "transaction.version", 2, 1) })
+		}},
 		{"node 2 restarts", replace(now, 2)},
 		{"node 3 restarts", replace(now, 3)},
 		{"no client was told of an error, every record is there once", func() error { return t.finish(ctx) }},
@@ -121,6 +123,9 @@ func (t *traffic) feature(ctx context.Context, name string, level int16, kind in
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
 	if err != nil {
+		if resp != nil && resp.ErrorMessage != nil {
+			err = fmt.Errorf("%w: %s", err, *resp.ErrorMessage)
+		}
 		return err
 	}
 	return t.progress(ctx)

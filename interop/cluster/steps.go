@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -110,14 +111,34 @@ var toolSteps = []step{
 			return "", err
 		}
 		out, err = c.tool(ctx, clusterTool, "list-endpoints", "--bootstrap-controller", c.Controller(1))
-		if err == nil && strings.Count(out, "controller") < 3 {
-			err = fmt.Errorf("want three controllers: %s", oneLine(out))
+		var want []string
+		for id := 1; id <= c.Nodes(); id++ {
+			want = append(want, fmt.Sprintf("%d %s null controller", id, strings.Replace(c.Controller(id), ":", " ", 1)))
 		}
-		return "", err
+		return has(out, err, want...)
 	}},
 	{"metadata-quorum: asked at a controller", func(ctx context.Context, c *cluster) (string, error) {
 		out, err := c.tool(ctx, quorum, "--bootstrap-controller", c.Controller(2), "describe", "--status")
-		return has(out, err, "LeaderId:", `"id": 1`, `"id": 2`, `"id": 3`)
+		if _, err := has(out, err, "LeaderId:", `"id": 1`, `"id": 2`, `"id": 3`); err != nil {
+			return "", err
+		}
+		out, err = c.tool(ctx, quorum, "--bootstrap-controller", c.Controller(3), "describe", "--replication")
+		if err == nil && strings.Count(out, "Follower") != 2 {
+			err = fmt.Errorf("want two followers: %s", oneLine(out))
+		}
+		return "", err
+	}},
+	{"features and configs: asked at a controller", func(ctx context.Context, c *cluster) (string, error) {
+		out, err := c.tool(ctx, features, "--bootstrap-controller", c.Controller(2), "describe")
+		if _, err := has(out, err, "Feature: metadata.version SupportedMinVersion: 3.3-IV3 SupportedMaxVersion: 4.3-IV0 FinalizedVersionLevel: 4.3-IV0"); err != nil {
+			return "", err
+		}
+		if _, err := c.tool(ctx, configs, "--bootstrap-controller", c.Controller(1), "--alter", "--entity-type", "brokers", "--entity-name", "3",
+			"--add-config", "log.cleaner.threads=2"); err != nil {
+			return "", err
+		}
+		out, err = c.tool(ctx, configs, "--bootstrap-controller", c.Controller(3), "--describe", "--entity-type", "brokers", "--entity-name", "3")
+		return has(out, err, "log.cleaner.threads=2 sensitive=false")
 	}},
 	{"features: one down and up again, metadata.version not down", func(ctx context.Context, c *cluster) (string, error) {
 		if out, err := refuse(features, "Refusing to perform the requested downgrade", "downgrade", "--metadata", "4.2-IV1")(ctx, c); err != nil {
@@ -265,11 +286,17 @@ func produce(n int) func(context.Context, *cluster) (string, error) {
 	}
 }
 
-// until tries again until there is no error.
+// final is an error that trying again does not mend.
+type final struct{ error }
+
+func (f *final) Unwrap() error { return f.error }
+
+// until tries again until there is no error, or a final one.
 func (c *cluster) until(ctx context.Context, limit time.Duration, try func() (string, error)) (string, error) {
 	for end := time.Now().Add(limit); ; {
 		out, err := try()
-		if err == nil || time.Now().After(end) || ctx.Err() != nil {
+		var last *final
+		if err == nil || errors.As(err, &last) || time.Now().After(end) || ctx.Err() != nil {
 			return out, err
 		}
 	}

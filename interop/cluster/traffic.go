@@ -50,6 +50,9 @@ func (c *cluster) startTraffic(ctx context.Context) (*traffic, error) {
 	if t.admin, err = t.client(); err != nil {
 		return nil, err
 	}
+	if err := t.brokers(ctx, c.Nodes()); err != nil {
+		return nil, err
+	}
 	for _, topic := range []string{ordersTopic, copiesTopic} {
 		if _, err := kadm.NewClient(t.admin).CreateTopic(ctx, 3, 3, nil, topic); err != nil {
 			return nil, err
@@ -63,6 +66,23 @@ func (c *cluster) startTraffic(ctx context.Context) (*traffic, error) {
 	t.readers.Go(func() { t.consume(readers, 0, "classic") })
 	t.readers.Go(func() { t.consume(readers, 1, "kip-848", kgo.ServerSideBalancer()) })
 	return t, nil
+}
+
+// brokers waits until so many serve: a port may answer before its node is let in.
+func (t *traffic) brokers(ctx context.Context, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		list, err := kadm.NewClient(t.admin).ListBrokers(ctx)
+		if err == nil && len(list) == want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d brokers serve, want %d (%w)", len(list), want, errors.Join(err, ctx.Err()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (t *traffic) client(o ...kgo.Opt) (*kgo.Client, error) {

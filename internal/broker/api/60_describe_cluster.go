@@ -3,6 +3,8 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -21,18 +23,22 @@ const (
 func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 	resp := kmsg.NewDescribeClusterResponse()
 	resp.ErrorMessage = nil
-	if err := checkEndpointType(c.Conn.Controller, req.EndpointType); err != nil {
+	im := b.Image()
+	err := checkEndpointType(c.Conn.Controller, req.EndpointType)
+	if c.Conn.Controller && !controller.KnowsControllers(im) {
+		err = refuse(kerr.UnsupportedVersion, "Direct-to-controller communication is not supported with the current MetadataVersion.")
+	}
+	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
 		c.Reply(&resp)
 		return
 	}
-	im := b.Image()
 	resp.ClusterId, resp.EndpointType = im.ClusterID, req.EndpointType
 	if req.IncludeClusterAuthorizedOperations {
 		resp.ClusterAuthorizedOperations = clusterOperations
 	}
 	if c.Conn.Controller {
-		b.describeControllers(&resp)
+		b.describeControllers(&resp, im, c.Conn.Listener)
 		c.Reply(&resp)
 		return
 	}
@@ -49,17 +55,30 @@ func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 	c.Reply(&resp)
 }
 
-// describeControllers is the answer on the controllers' listener.
-func (b *Broker) describeControllers(resp *kmsg.DescribeClusterResponse) {
+// describeControllers is the answer on a controllers' listener: those that have registered one of that name, whether they
+// run or not. The active one is shown though it be of a build that does not register.
+func (b *Broker) describeControllers(resp *kmsg.DescribeClusterResponse, im *meta.Image, listener string) {
 	resp.ControllerId = b.NodeID
 	if b.ActiveController != nil {
 		resp.ControllerId = b.ActiveController()
 	}
-	if b.Controllers == nil {
+	show := func(id int32, host string, port int32) {
+		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseDescribeClusterBroker{BrokerId: id, Host: host, Port: port})
+	}
+	for _, ctl := range im.Controllers() {
+		for _, e := range ctl.Endpoints {
+			if e.Listener == listener {
+				show(ctl.ID, e.Host, e.Port)
+			}
+		}
+	}
+	if im.Controller(resp.ControllerId) != nil || b.Controllers == nil {
 		return
 	}
 	for _, n := range b.Controllers() {
-		resp.Brokers = append(resp.Brokers, kmsg.DescribeClusterResponseDescribeClusterBroker{BrokerId: n.ID, Host: n.Host, Port: n.Port})
+		if n.ID == resp.ControllerId {
+			show(n.ID, n.Host, n.Port)
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func (m *Machine) updateFeature(
 	case next < f.Min || next > f.Max:
 		return nil, invalid("Local controller %d only supports versions %d-%d", m.cfg.NodeID, f.Min, f.Max)
 	}
-	if why := m.unsupported(u.Feature, next); why != "" {
+	if why := m.unsupported(u.Feature, now, next); why != "" {
 		return nil, invalid("%s", why)
 	}
 	switch {
@@ -117,26 +117,44 @@ func (m *Machine) updateFeature(
 	return []kmsg.Record{&kmsg.FeatureLevelRecord{Name: u.Feature, FeatureLevel: next}}, nil
 }
 
-// unsupported says which broker could not work at a level; empty for none.
-func (m *Machine) unsupported(feature string, level int16) string {
+// unsupported says which broker or controller could not work at the next level; empty for none. A controller that has not
+// registered may be of a build that does not; to go down is allowed with such, for a rolling upgrade must have a way back
+// (Apache Kafka refuses that too). Those that are none of the voters any more are not asked for: nothing removes them.
+func (m *Machine) unsupported(feature string, now, next int16) string {
 	for _, b := range m.image().Brokers() {
-		if why := outside(level, rangeOf(b.Features, feature)); why != "" {
+		if why := outside(next, rangeOf(b.Features, feature)); why != "" {
 			return fmt.Sprintf("Broker %d %s", b.ID, why)
+		}
+	}
+	if m.cfg.Voters == nil || !KnowsControllers(m.image()) {
+		return ""
+	}
+	for _, id := range m.cfg.Voters() {
+		c := m.image().Controller(id)
+		switch {
+		case id == m.cfg.NodeID: // whose own range was looked at
+		case c == nil && next > now:
+			return fmt.Sprintf("controller %d has not registered, and may not support this feature", id)
+		case c == nil:
+		default:
+			if why := outside(next, rangeOf(c.Features, feature)); why != "" {
+				return fmt.Sprintf("Controller %d %s", id, why)
+			}
 		}
 	}
 	return ""
 }
 
-func rangeOf(features []meta.BrokerFeature, name string) meta.BrokerFeature {
+func rangeOf(features []meta.FeatureRange, name string) meta.FeatureRange {
 	for _, f := range features {
 		if f.Name == name {
 			return f
 		}
 	}
-	return meta.BrokerFeature{Name: name} // only 0, which is to be without it
+	return meta.FeatureRange{Name: name} // only 0, which is to be without it
 }
 
-func outside(level int16, f meta.BrokerFeature) string {
+func outside(level int16, f meta.FeatureRange) string {
 	switch {
 	case level >= f.Min && level <= f.Max:
 		return ""

@@ -13,6 +13,7 @@ import (
 // Levels of metadata.version from which on something is known to every broker.
 const (
 	levelMigration   int16 = 8
+	levelControllers int16 = 15 // KIP-919
 	levelDirectories int16 = 17
 	levelELR         int16 = 23
 	levelCordoned    int16 = 30

@@ -25,6 +25,8 @@ type Config struct {
 	NextOffset func() int64
 	// KRaftVersion is 1 where the voters can change; it lives beside the metadata. nil is 0.
 	KRaftVersion func() int16
+	// Voters are the nodes of the quorum; nil is this one alone.
+	Voters func() []int32
 	// Own is the registration of the broker of this process, where it has no uplink; nil elsewhere.
 	Own *Registration
 	// MovedByHand hears of partitions that a request moves, also of one that does not come about in the

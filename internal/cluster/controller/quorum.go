@@ -80,6 +80,7 @@ func (c *Controller) openCore() error {
 	}
 	c.settleVoters()
 	c.opts.Config.NextOffset, c.opts.Config.KRaftVersion = c.core.NextOffset, c.KRaftVersion
+	c.opts.Config.Voters = func() []int32 { return ids(c.core.Voters()) }
 	im, err := c.loadImage(c.core.AppliedEnd())
 	if err != nil {
 		return err

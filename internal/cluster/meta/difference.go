@@ -8,7 +8,7 @@ import (
 
 // Difference is what leads from one image to another that was not built from it.
 func Difference(old, now *Image) Delta {
-	d := Delta{Features: true, Quotas: true, Brokers: true, Scram: true, ACLs: true}
+	d := Delta{Features: true, Quotas: true, Brokers: true, Scram: true, ACLs: true, Controllers: true}
 	for id, t := range old.byID.all() {
 		if now.byID.get(id) == nil {
 			d.Deleted = append(d.Deleted, t)

@@ -21,12 +21,14 @@ type Delta struct {
 	Brokers  bool
 	Scram    bool
 	ACLs     bool
+
+	Controllers bool
 }
 
 // Empty says that nothing changed.
 func (d *Delta) Empty() bool {
 	return len(d.Created)+len(d.Deleted)+len(d.Changed)+len(d.Configs) == 0 &&
-		!d.Features && !d.Quotas && !d.Brokers && !d.Scram && !d.ACLs
+		!d.Features && !d.Quotas && !d.Brokers && !d.Scram && !d.ACLs && !d.Controllers
 }
 
 // Edit collects records on top of an image. What they change is copied once, when the first record changes
@@ -35,7 +37,7 @@ type Edit struct {
 	im   Image
 	base *Image
 
-	ownFeatures, ownQuotas, ownBrokers, ownScram, ownACLs bool
+	ownFeatures, ownQuotas, ownBrokers, ownScram, ownACLs, ownControllers bool
 
 	// The copies that im has of base's tables; nil until the first change.
 	topicTable  *tableEdit[string, *Topic]
@@ -62,7 +64,7 @@ func (e *Edit) Image(offset int64, epoch int32) (*Image, Delta) {
 	e.im.Offset, e.im.Epoch = offset, epoch
 	d := Delta{
 		Deleted: e.deleted, Features: e.ownFeatures, Quotas: e.ownQuotas, Brokers: e.brokers, Scram: e.ownScram,
-		ACLs: e.ownACLs,
+		ACLs: e.ownACLs, Controllers: e.ownControllers,
 	}
 	for id, t := range e.touched {
 		if e.created[id] {
@@ -120,6 +122,8 @@ func (e *Edit) Apply(rec kmsg.Message) error {
 		return e.changeBroker(r.Id, func(b *Broker) { b.Fenced = false })
 	case *kmsg.BrokerRegistrationChangeRecord:
 		return e.registrationChange(r)
+	case *kmsg.RegisterControllerRecord:
+		e.registerController(r)
 	case *kmsg.UserScramCredentialRecord:
 		e.own(&e.ownScram, func() { e.im.scram = maps.Clone(e.im.scram) })
 		e.im.scram[ScramKey{r.Name, r.Mechanism}] = &Scram{r.Salt, r.StoredKey, r.ServerKey, r.Iterations}
@@ -375,9 +379,21 @@ func (e *Edit) registerBroker(r *kmsg.RegisterBrokerRecord) {
 		b.Endpoints = append(b.Endpoints, Endpoint{ep.Name, ep.Host, int32(ep.Port), ep.SecurityProtocol})
 	}
 	for _, f := range r.Features {
-		b.Features = append(b.Features, BrokerFeature{f.Name, f.MinSupportedVersion, f.MaxSupportedVersion})
+		b.Features = append(b.Features, FeatureRange{f.Name, f.MinSupportedVersion, f.MaxSupportedVersion})
 	}
 	e.im.brokers[b.ID] = b
+}
+
+func (e *Edit) registerController(r *kmsg.RegisterControllerRecord) {
+	e.own(&e.ownControllers, func() { e.im.controllers = maps.Clone(e.im.controllers) })
+	c := &Controller{ID: r.ControllerId, Incarnation: r.IncarnationId}
+	for _, ep := range r.EndPoints {
+		c.Endpoints = append(c.Endpoints, Endpoint{ep.Name, ep.Host, int32(ep.Port), ep.SecurityProtocol})
+	}
+	for _, f := range r.Features {
+		c.Features = append(c.Features, FeatureRange{f.Name, f.MinSupportedVersion, f.MaxSupportedVersion})
+	}
+	e.im.controllers[c.ID] = c
 }
 
 func (e *Edit) changeBroker(id int32, change func(*Broker)) error {

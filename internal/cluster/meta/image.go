@@ -16,15 +16,16 @@ type Image struct {
 	Epoch     int32
 	ClusterID string
 
-	topics    *table[string, *Topic]
-	byID      *table[base.TopicID, *Topic]
-	configs   *table[Resource, map[string]string]
-	features  map[string]int16
-	quotas    map[string]*Quota
-	brokers   map[int32]*Broker
-	scram     map[ScramKey]*Scram
-	acls      map[base.TopicID]*ACL
-	partCount int
+	topics      *table[string, *Topic]
+	byID        *table[base.TopicID, *Topic]
+	configs     *table[Resource, map[string]string]
+	features    map[string]int16
+	quotas      map[string]*Quota
+	brokers     map[int32]*Broker
+	controllers map[int32]*Controller
+	scram       map[ScramKey]*Scram
+	acls        map[base.TopicID]*ACL
+	partCount   int
 
 	nextProducerID int64
 }
@@ -35,7 +36,7 @@ func Empty(clusterID string) *Image {
 		Offset: -1, Epoch: -1, ClusterID: clusterID,
 		topics: newTable[string, *Topic](), byID: newTable[base.TopicID, *Topic](),
 		configs: newTable[Resource, map[string]string](), features: map[string]int16{},
-		quotas: map[string]*Quota{}, brokers: map[int32]*Broker{},
+		quotas: map[string]*Quota{}, brokers: map[int32]*Broker{}, controllers: map[int32]*Controller{},
 		scram: map[ScramKey]*Scram{}, acls: map[base.TopicID]*ACL{},
 	}
 }
@@ -65,7 +66,7 @@ type Broker struct {
 	Epoch                 int64
 	Incarnation           base.TopicID
 	Endpoints             []Endpoint
-	Features              []BrokerFeature
+	Features              []FeatureRange
 	Rack                  *string
 	Fenced                bool
 	InControlledShutdown  bool
@@ -114,7 +115,7 @@ func (b *Broker) DirOffline(id base.TopicID) bool {
 	return !slices.Contains(b.LogDirs, id)
 }
 
-// Endpoint is an address that a broker advertises.
+// Endpoint is an address that a node advertises.
 type Endpoint struct {
 	Listener string
 	Host     string
@@ -122,8 +123,16 @@ type Endpoint struct {
 	Protocol int16 // 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL
 }
 
-// BrokerFeature is the range of a feature that a broker supports.
-type BrokerFeature struct {
+// Controller is one registered controller (KIP-919). It stays registered when its process has ended.
+type Controller struct {
+	ID          int32
+	Incarnation base.TopicID
+	Endpoints   []Endpoint
+	Features    []FeatureRange
+}
+
+// FeatureRange is the levels of a feature that a node supports.
+type FeatureRange struct {
 	Name     string
 	Min, Max int16
 }
@@ -226,6 +235,16 @@ func (im *Image) Broker(id int32) *Broker { return im.brokers[id] }
 func (im *Image) Brokers() []*Broker {
 	all := slices.Collect(maps.Values(im.brokers))
 	slices.SortFunc(all, func(a, b *Broker) int { return int(a.ID) - int(b.ID) })
+	return all
+}
+
+// Controller finds a registered controller, or nil.
+func (im *Image) Controller(id int32) *Controller { return im.controllers[id] }
+
+// Controllers lists the registered controllers by id.
+func (im *Image) Controllers() []*Controller {
+	all := slices.Collect(maps.Values(im.controllers))
+	slices.SortFunc(all, func(a, b *Controller) int { return int(a.ID) - int(b.ID) })
 	return all
 }
 

@@ -26,7 +26,7 @@ func partitionRecord(topic, index int) *kmsg.PartitionRecord {
 func draw(t *rapid.T, im *Image, next *int) []kmsg.Record {
 	names := im.TopicNames()
 	pick := func() *Topic { return im.Topic(rapid.SampledFrom(names).Draw(t, "topic")) }
-	kind := rapid.IntRange(0, 7).Draw(t, "kind")
+	kind := rapid.IntRange(0, 8).Draw(t, "kind")
 	if len(names) == 0 {
 		kind = min(kind, 0)
 	}
@@ -64,6 +64,12 @@ func draw(t *rapid.T, im *Image, next *int) []kmsg.Record {
 		return []kmsg.Record{&kmsg.ClientQuotaRecord{
 			Entity: []kmsg.ClientQuotaRecordEntityData{{EntityType: "user", EntityName: &name}},
 			Key:    "producer_byte_rate", Value: 7, Remove: rapid.Bool().Draw(t, "remove"),
+		}}
+	case 7:
+		return []kmsg.Record{&kmsg.RegisterControllerRecord{
+			ControllerId: int32(rapid.IntRange(1, 3).Draw(t, "controller")), IncarnationId: topicID(*next),
+			EndPoints: []kmsg.RegisterControllerRecordControllerEndpoint{{Name: "CONTROLLER", Host: "h", Port: uint16(*next)}},
+			Features:  []kmsg.RegisterControllerRecordControllerFeature{{Name: metadataVersion, MinSupportedVersion: 7, MaxSupportedVersion: 30}},
 		}}
 	default:
 		r := kmsg.NewRegisterBrokerRecord()

@@ -15,7 +15,7 @@ const metadataVersion = "metadata.version"
 // Records yields records that give this image when they are applied to an empty one: the content
 // of a snapshot, in an order that depends on the image alone. A record is valid until the next.
 func (im *Image) Records(yield func(kmsg.Record) bool) {
-	_ = im.featureRecords(yield) && im.brokerRecords(yield) && im.topicRecords(yield) && im.configRecords(yield) &&
+	_ = im.featureRecords(yield) && im.brokerRecords(yield) && im.controllerRecords(yield) && im.topicRecords(yield) && im.configRecords(yield) &&
 		im.quotaRecords(yield) && im.scramRecords(yield) && im.aclRecords(yield) && im.producerRecords(yield)
 }
 
@@ -54,6 +54,26 @@ func (im *Image) brokerRecords(yield func(kmsg.Record) bool) bool {
 			})
 		}
 		if !yield(&r) {
+			return false
+		}
+	}
+	return true
+}
+
+func (im *Image) controllerRecords(yield func(kmsg.Record) bool) bool {
+	for _, c := range im.Controllers() {
+		r := &kmsg.RegisterControllerRecord{ControllerId: c.ID, IncarnationId: c.Incarnation}
+		for _, e := range c.Endpoints {
+			r.EndPoints = append(r.EndPoints, kmsg.RegisterControllerRecordControllerEndpoint{
+				Name: e.Listener, Host: e.Host, Port: uint16(e.Port), SecurityProtocol: e.Protocol,
+			})
+		}
+		for _, f := range c.Features {
+			r.Features = append(r.Features, kmsg.RegisterControllerRecordControllerFeature{
+				Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max,
+			})
+		}
+		if !yield(r) {
 			return false
 		}
 	}

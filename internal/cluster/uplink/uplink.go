@@ -79,8 +79,8 @@ type Uplink struct {
 	released             chan struct{} // closed when it may
 	once                 struct{ registered, unfenced, shutdown, released sync.Once }
 
-	beats, asks, passes, pulls, posts *channel
-	isr                               *proposals
+	beats, asks, passes, pulls, posts, enters *channel
+	isr                                       *proposals
 }
 
 // New returns an uplink that has not registered yet.
@@ -95,7 +95,7 @@ func New(o Options) *Uplink {
 	u.epoch.Store(-1)
 	u.fenced.Store(true)
 	u.beats, u.asks, u.passes = u.channel("heartbeat"), u.channel("broker"), u.channel("forward")
-	u.pulls, u.posts = u.channel("metadata"), u.channel("loads")
+	u.pulls, u.posts, u.enters = u.channel("metadata"), u.channel("loads"), u.channel("registration")
 	u.beats.lost = u.Wake // a controller that saw it break too fences who is not heard of very soon
 	u.isr = newProposals(u)
 	return u
@@ -108,6 +108,7 @@ func (u *Uplink) Close() {
 	u.passes.close()
 	u.pulls.close()
 	u.posts.close()
+	u.enters.close()
 }
 
 // Post sends what needs no answer to the controller that answers the heartbeats, over a connection of its own:
@@ -364,6 +365,13 @@ func (u *Uplink) AssignDirs(ctx context.Context, dirs []kmsg.AssignReplicasToDir
 	req := kmsg.NewAssignReplicasToDirsRequest()
 	req.BrokerId, req.BrokerEpoch, req.Directories = u.o.NodeID, u.epoch.Load(), dirs
 	return request[kmsg.AssignReplicasToDirsResponse](ctx, u.asks, &req)
+}
+
+// EnterController registers the controller of this node with the active one, over a connection of its own: one of an
+// earlier build does not take it, and would be the last to be asked for other things then.
+func (u *Uplink) EnterController(ctx context.Context, req *kmsg.ControllerRegistrationRequest) error {
+	_, err := request[kmsg.ControllerRegistrationResponse](ctx, u.enters, req)
+	return err
 }
 
 // Forward has the active controller serve a client's request; see api.Forwarder.
