@@ -37,7 +37,7 @@ func (n *Node) composeCluster(cfg *config) {
 		HeartbeatInterval:   l.Duration("broker.heartbeat.interval.ms"),
 		RequestTimeout:      l.Duration("controller.socket.timeout.ms"),
 		RegistrationTimeout: l.Duration("initial.broker.registration.timeout.ms"),
-		PreviousEpoch:       -1,
+		PreviousEpoch:       n.store.PreviousEpoch(),
 	})
 	if !b.Roles.Broker {
 		return

@@ -299,7 +299,14 @@ func cleanerOptions(l *conf.Live) storage.CleanerOptions {
 	return o
 }
 
+// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under.
 func (n *Node) brokerEpoch() int64 {
+	if n.abrupt.Load() {
+		return -1
+	}
+	if n.uplink != nil {
+		return n.uplink.Epoch()
+	}
 	if n.meta != nil {
 		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {
 			return b.Epoch

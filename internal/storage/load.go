@@ -16,6 +16,7 @@ import (
 // dirState is what the files of a log directory say about the last run.
 type dirState struct {
 	clean    bool   // it ended in order
+	epoch    int64  // of the broker that ended it; -1: not known
 	manifest string // the manifest that it wrote; empty: none
 	recovery offsets
 	hw       offsets
@@ -39,6 +40,7 @@ func (d *logDir) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.lastEpoch = st.epoch
 	journal, err := d.replayJournal(&st)
 	if err != nil {
 		return err
@@ -120,9 +122,9 @@ func (d *logDir) readState() (st dirState, err error) {
 	if err != nil {
 		return st, err
 	}
-	var c cleanShutdown
-	if st.clean = exists; exists && json.Unmarshal(data, &c) == nil {
-		st.manifest = c.Manifest
+	c := cleanShutdown{BrokerEpoch: -1}
+	if st.clean, st.epoch = exists, -1; exists && json.Unmarshal(data, &c) == nil {
+		st.manifest, st.epoch = c.Manifest, c.BrokerEpoch
 	}
 	return st, nil
 }

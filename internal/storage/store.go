@@ -75,7 +75,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 
 func (s *Store) open(ctx context.Context) error {
 	for _, p := range s.opts.Dirs {
-		d := &logDir{path: path.Clean(p), store: s, commits: newLogQueue(queueCommit)}
+		d := &logDir{path: path.Clean(p), store: s, commits: newLogQueue(queueCommit), lastEpoch: -1}
 		s.dirs = append(s.dirs, d)
 		if err := d.claim(&s.opts); err != nil {
 			return err
@@ -141,6 +141,19 @@ func (s *Store) abandon() {
 
 // ClusterID is the cluster that the directories belong to.
 func (s *Store) ClusterID() string { return s.opts.ClusterID }
+
+// PreviousEpoch is the broker epoch under which the last run ended in order in every log directory, as
+// their clean-shutdown marks say; -1 where one of them has none, names another epoch or is offline: what
+// that run had in the page cache may be lost (KIP-966).
+func (s *Store) PreviousEpoch() int64 {
+	epoch := s.dirs[0].lastEpoch
+	for _, d := range s.dirs {
+		if d.offline() != nil || d.lastEpoch != epoch {
+			return -1
+		}
+	}
+	return epoch
+}
 
 // Log finds a log.
 func (s *Store) Log(tp base.TopicPartition) (*Log, bool) {
