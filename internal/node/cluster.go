@@ -191,10 +191,36 @@ func (n *Node) leave() {
 		return
 	}
 	n.log.Info("handed over to other brokers", "took_ms", time.Since(began).Milliseconds())
+	n.seeOff(ctx)
 }
 
-// leaveTimeout bounds the wait of a controlled shutdown.
-const leaveTimeout = 10 * time.Second
+const (
+	// leaveTimeout bounds the wait of a controlled shutdown.
+	leaveTimeout = 10 * time.Second
+	// seeOffTimeout bounds how long clients are served after that, seenOff is the silence that ends it earlier.
+	seeOffTimeout, seenOff = time.Second, 300 * time.Millisecond
+)
+
+// seeOff serves on for a moment once others lead: a client learns from an answer that it has to go elsewhere, and asks
+// where over a connection that lives. One that only sees its connection end dials this node again, and some let an
+// error out when they do not reach the next one at once either.
+func (n *Node) seeOff(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, seeOffTimeout)
+	defer cancel()
+	look := time.NewTicker(seenOff / 10)
+	defer look.Stop()
+	calls, last := n.api.Calls(), time.Now()
+	for len(n.server.Connections()) > 0 && time.Since(last) < seenOff {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		if now := n.api.Calls(); now != calls {
+			calls, last = now, time.Now()
+		}
+	}
+}
 
 // progress is how much of the metadata this broker acts on.
 type progress struct {

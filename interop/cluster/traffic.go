@@ -85,9 +85,13 @@ func (t *traffic) brokers(ctx context.Context, want int) error {
 	}
 }
 
+// client closes its unused connections early. franz-go finds out that a node has closed one only with its next request
+// on it, asks for a coordinator with one try at a node, and lets the error out when that meets a node that is down and
+// then such a connection, or the same node twice: with nodes that restart every few seconds that comes to pass.
 func (t *traffic) client(o ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(t.seeds...), kgo.MetadataMinAge(100 * time.Millisecond), kgo.UnknownTopicRetries(-1),
+		kgo.ConnIdleTimeout(500 * time.Millisecond),
 	}, o...)...)
 }
 

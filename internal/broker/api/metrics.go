@@ -52,6 +52,14 @@ func (m *metrics) answered(c *Call, w *kmsg.Writer) {
 	a.latency[min(i, latencyBuckets-1)].Add(1)
 }
 
+// Calls is how many calls have been answered.
+func (b *Broker) Calls() (n int64) {
+	for i := range b.metrics.byKey {
+		n += b.metrics.byKey[i].calls.Load()
+	}
+	return n
+}
+
 // APIStats is a snapshot of one API's counters.
 type APIStats struct {
 	Name                     string
