@@ -112,7 +112,8 @@ public class Traffic {
                 p.beginTransaction();
                 for (int n = 0; n < PER_TRANSACTION; n++) p.send(new ProducerRecord<>(copies, Long.toString(i)));
                 // A commit is where the client looks at transaction.version again: records that wait would be sent as of the
-                // new one, and after a downgrade the broker asks them for a partition that nobody added (client 4.3.1).
+                // new one, and after a downgrade the broker asks them for a partition that nobody added (client 4.3.1; Apache
+                // Kafka 4.3.1 tells it TRANSACTION_ABORTABLE there as logstead does).
                 p.flush();
                 if (i % 5 == 4) {
                     p.abortTransaction();
