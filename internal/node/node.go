@@ -607,17 +607,6 @@ func (n *Node) register(ctx context.Context) error {
 	return nil
 }
 
-// reportStrays names logs that the metadata knows nothing of. They are left alone.
-func (n *Node) reportStrays(im *meta.Image) {
-	for _, l := range n.store.Logs() {
-		tp := l.TopicPartition()
-		if tp.Topic == controller.MetadataTopic || im.Topic(tp.Topic) != nil {
-			continue
-		}
-		n.log.Warn("log of a topic that the metadata does not know; it is left alone", "path", l.Path())
-	}
-}
-
 func (n *Node) ready() {
 	n.took = time.Since(n.began)
 	n.listening.Store(true)

@@ -102,7 +102,7 @@ func (n *Node) openAll(im *meta.Image) {
 	for t := range im.Topics() {
 		n.openTopic(im, t, t)
 	}
-	n.reportStrays(im)
+	n.settleStrays(im)
 }
 
 func (n *Node) configChanged(d meta.Delta) bool {

@@ -81,7 +81,7 @@ func (n *node) adopt(t *meta.Topic) bool {
 		p := n.parts[k]
 		if !slices.Contains(mp.Replicas, n.id) {
 			n.states[k] = mp
-			if p != nil && !n.dropReplica(k, p) {
+			if p != nil && !n.dropReplica(k, p) || p == nil && !n.dropStray(k, mp) {
 				return false
 			}
 			continue

@@ -144,6 +144,28 @@ func (n *node) dropReplica(k tp, p *partition.Partition) bool {
 	return true
 }
 
+// dropStray removes the log of a replica that moved away while the node was down; false says that the disk failed.
+func (n *node) dropStray(k tp, mp *meta.Partition) bool {
+	log, ok := n.store.Log(k)
+	if !ok {
+		return true
+	}
+	if !partition.MovedAway(log, n.id, partition.State{Replicas: mp.Replicas, LeaderEpoch: mp.LeaderEpoch}) {
+		n.w.fail("%s has a log of %s with a newer leader epoch than the metadata at %d, which has replicas %v", n, k, n.image.Offset, mp.Replicas)
+		return true
+	}
+	n.w.note("%s removes the log of %s, which moved away while it was down", n, k)
+	n.w.reached("a stray log was removed")
+	n.w.check.dropped(n, k)
+	if err := n.store.Delete(k); err != nil {
+		if !n.doomed && !n.sick {
+			n.w.fail("%s: delete the log of %s: %v", n, k, err)
+		}
+		return !n.doomed && n.offline() == nil
+	}
+	return true
+}
+
 // dropped forgets a replica.
 func (c *checker) dropped(n *node, k tp) {
 	delete(c.views, replicaKey{n.id, k})

@@ -33,7 +33,7 @@ var seldom = []string{
 	"a cluster of 4 nodes", "a reassignment was asked for", "a reassignment came to its end", "a reassignment was cancelled",
 	"a log moved to another directory", "a node lost its log directories", "a place was reported", "a broker went on without a directory",
 	"the only one in sync has lost its disk",
-	"a leader was moved away", "a replica was dropped with its log", "the replication factor grew", "the replication factor shrank",
+	"a leader was moved away", "a replica was dropped with its log", "a stray log was removed", "the replication factor grew", "the replication factor shrank",
 }
 
 // TestSeeds runs seeds. A failure names its seed: -seed N -seeds 1 replays it.
