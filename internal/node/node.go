@@ -394,9 +394,12 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 	if err != nil {
 		return err
 	}
-	if b := &cfg.broker.Quorum; len(b.Voters) == 0 && len(b.BootstrapServers) > 1 && !ctl.DynamicVoters() {
-		return fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers, and the metadata log in %s is of a node alone: "+
-			"format the directory with --standalone, --initial-controllers or --no-initial-controllers", len(b.BootstrapServers), dir)
+	if b := &cfg.broker.Quorum; len(b.Voters) == 0 && len(b.BootstrapServers) > 1 && !ctl.DynamicVoters() && !ctl.Upgraded() {
+		why := "is of a node alone: format the directory with --standalone, --initial-controllers or --no-initial-controllers"
+		if len(ctl.Voters()) > 1 {
+			why = "is of a quorum whose kraft.version is 0: name the controllers in controller.quorum.voters until it is 1"
+		}
+		return fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers, and the metadata log in %s %s", len(b.BootstrapServers), dir, why)
 	}
 	n.ctl, n.meta = ctl, ctl
 	if ctl.DynamicVoters() && !(ctl.IsVoter() && len(ctl.Voters()) == 1) {

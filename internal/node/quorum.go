@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/api"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/peer"
@@ -46,6 +48,7 @@ type raftLines struct {
 		start func(*raftLine)  // set while Run runs
 		heard map[int32]string // where messages said that their senders are
 	}
+	told toldLeader // belongs to watch
 }
 
 // raftLine is the way to one voter.
@@ -231,7 +234,7 @@ func (n *Node) quorum(cfg *config, store *storage.Store) controller.Quorum {
 		q.Voters = append(q.Voters, raft.Voter{ID: v.ID})
 	}
 	for _, d := range store.Dirs() {
-		if d.Path == b.MetadataDir && !q.Static {
+		if d.Path == b.MetadataDir {
 			q.DirectoryID = d.DirectoryID
 		}
 	}
@@ -281,14 +284,14 @@ func (n *Node) voterAddress(id int32) (string, error) {
 	return "", fmt.Errorf("node %d is none of the voters", id)
 }
 
-// controllerNodes are the controllers as clients are told of them: those that the configuration names, or
-// else the voters as this node knows them. There are none where this node has no listener for them.
+// controllerNodes are the controllers as clients are told of them: the voters as the quorum has them, or those that the
+// configuration names where they are static. There are none where this node has no listener for them.
 func (n *Node) controllerNodes() (list []api.ControllerNode) {
 	q := &n.live.Load().broker.Quorum
-	for _, v := range q.Voters {
-		list = append(list, api.ControllerNode{ID: v.ID, Listener: q.ListenerNames[0], Host: v.Host, Port: v.Port})
-	}
-	if len(list) > 0 || n.ctl == nil {
+	if n.ctl == nil || !raft.Dynamic(n.ctl.Voters()) {
+		for _, v := range q.Voters {
+			list = append(list, api.ControllerNode{ID: v.ID, Listener: q.ListenerNames[0], Host: v.Host, Port: v.Port})
+		}
 		return list
 	}
 	for _, v := range n.ctl.Voters() {
@@ -323,7 +326,11 @@ func (n *Node) controllerAddress() string {
 // tellEndpoint has the quorum know where this voter is now, where that has changed (KIP-853).
 func (n *Node) tellEndpoint(ctx context.Context) {
 	e, ok := n.controllerEndpoint()
-	if !ok || !n.ctl.DynamicVoters() || !n.ctl.IsVoter() {
+	if !ok || !n.ctl.IsVoter() {
+		return
+	}
+	if !n.ctl.DynamicVoters() {
+		n.tellDirectory(ctx, e)
 		return
 	}
 	self := n.live.Load().broker.NodeID
@@ -340,12 +347,32 @@ func (n *Node) tellEndpoint(ctx context.Context) {
 	}
 }
 
+// toldLeader is the active controller that this one has told where it is.
+type toldLeader struct{ id, epoch int32 }
+
+// tellDirectory has the active controller of a static quorum know which directory this controller is on and where it
+// listens, once in each term: that is what kraft.version can be raised with.
+func (n *Node) tellDirectory(ctx context.Context, e kmsg.VotersRecordEndpoint) {
+	now := toldLeader{}
+	if now.id, now.epoch = n.ctl.Leader(); now.id < 0 || now == n.raft.told {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	v := raft.Voter{ID: n.live.Load().broker.NodeID, DirectoryID: n.ctl.Directory(), Endpoints: []kmsg.VotersRecordEndpoint{e}}
+	if err := n.updateVoter(ctx, v); err != nil {
+		n.log.Debug("the active controller was not told of this one's directory", "leader", now.id, "err", err)
+		return
+	}
+	n.raft.told = now
+}
+
 // tellTimeout bounds one attempt to tell the quorum where this controller is.
 const tellTimeout = time.Second
 
 func (n *Node) updateVoter(ctx context.Context, v raft.Voter) error {
 	if leader, _ := n.ctl.Leader(); leader == v.ID || n.puller == nil {
-		return n.ctl.UpdateVoter(ctx, v)
+		return n.ctl.UpdateVoter(ctx, v, controller.Feature{Name: controller.KRaftVersion, Max: 1})
 	}
 	cluster := n.store.ClusterID()
 	req := kmsg.NewUpdateRaftVoterRequest()
@@ -355,7 +382,11 @@ func (n *Node) updateVoter(ctx context.Context, v raft.Voter) error {
 	for _, e := range v.Endpoints {
 		req.Listeners = append(req.Listeners, kmsg.UpdateRaftVoterRequestListener(e))
 	}
-	return n.puller.Ask(ctx, &req, &kmsg.UpdateRaftVoterResponse{})
+	var resp kmsg.UpdateRaftVoterResponse
+	if err := n.puller.Ask(ctx, &req, &resp); err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(resp.ErrorCode)
 }
 
 // activeController is the node that leads the quorum, base.NoBroker for not known.

@@ -17,7 +17,8 @@ import (
 // (key 82), version 0, which only controllers send each other (KIP-853).
 //
 // The voters of a quorum change one at a time, by their node and directory ids: a node whose disk was
-// wiped is somebody else. A quorum that controller.quorum.voters names is static.
+// wiped is somebody else. A quorum that controller.quorum.voters names is static until kraft.version is 1; with
+// UpdateRaftVoter the active controller then hears what it needs for that.
 var (
 	_ = register(kmsg.KeyAddRaftVoter, (*Broker).addRaftVoter)
 	_ = register(kmsg.KeyRemoveRaftVoter, (*Broker).removeRaftVoter)
@@ -113,7 +114,10 @@ func (b *Broker) updateRaftVoter(c *Call, req *kmsg.UpdateRaftVoterRequest) {
 		ctx, cancel := c.within(votersTimeout)
 		defer cancel()
 		c.parked()
-		if err = ctl.UpdateVoter(ctx, v); errors.Is(err, kerr.NotController) {
+		levels := controller.Feature{
+			Name: controller.KRaftVersion, Min: req.KRaftVersionFeature.MinSupportedVersion, Max: req.KRaftVersionFeature.MaxSupportedVersion,
+		}
+		if err = ctl.UpdateVoter(ctx, v, levels); errors.Is(err, kerr.NotController) {
 			err = kerr.NotLeaderForPartition
 		}
 	}

@@ -81,8 +81,10 @@ type Controller struct {
 	replay        replayer
 	round         *round
 	changing      *voterChange
-	began         int32 // the epoch that the machine has begun
-	lastEpoch     int32 // of the last batch that was committed
+	upgrading     *votersUpgrade
+	told          map[int32]told // by the voters of a static quorum, while this node is the active controller
+	began         int32          // the epoch that the machine has begun
+	lastEpoch     int32          // of the last batch that was committed
 	writing       *raft.Work
 	toWrite       chan *raft.Work
 	written       chan error

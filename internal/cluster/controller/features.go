@@ -42,6 +42,12 @@ func (m *Machine) UpdateFeatures(
 		}
 		records = append(records, more...)
 	}
+	if m.upgradesVoters(req) && !req.ValidateOnly {
+		if err := m.cfg.UpgradeVoters(false); err != nil {
+			resp.ErrorCode, resp.ErrorMessage = Code(err)
+			return nil, &resp
+		}
+	}
 	if version <= 1 {
 		for i := range req.FeatureUpdates {
 			resp.Results = append(resp.Results,
@@ -52,6 +58,14 @@ func (m *Machine) UpdateFeatures(
 		records = nil
 	}
 	return records, &resp
+}
+
+// upgradesVoters says whether a request raises kraft.version.
+func (m *Machine) upgradesVoters(req *kmsg.UpdateFeaturesRequest) bool {
+	return m.cfg.KRaftVersion != nil && m.cfg.KRaftVersion() == 0 &&
+		slices.ContainsFunc(req.FeatureUpdates, func(u kmsg.UpdateFeaturesRequestFeatureUpdateKey) bool {
+			return u.Feature == KRaftVersion && u.MaxVersionLevel > 0
+		})
 }
 
 // wanted are the levels that a request leads to.
@@ -103,9 +117,13 @@ func (m *Machine) updateFeature(
 		return nil, invalid("Can't downgrade to a newer version.")
 	case u.Feature == KRaftVersion && next < now:
 		return nil, invalid("Can't downgrade the version of this feature.")
+	case u.Feature == KRaftVersion && next > now && m.cfg.UpgradeVoters == nil:
+		return nil, invalid("Local controller %d has no quorum.", m.cfg.NodeID)
 	case u.Feature == KRaftVersion && next > now:
-		return nil, invalid("The voters of this cluster are static (controller.quorum.voters), and cannot be changed into " +
-			"voters that come and go: leave this feature out, and name the others one by one.")
+		if err := m.cfg.UpgradeVoters(true); err != nil {
+			return nil, invalid("%s", err)
+		}
+		return nil, nil
 	case u.Feature == KRaftVersion:
 		return nil, nil
 	case u.Feature == MetadataVersion:
@@ -152,6 +170,10 @@ func rangeOf(features []meta.FeatureRange, name string) meta.FeatureRange {
 		}
 	}
 	return meta.FeatureRange{Name: name} // only 0, which is to be without it
+}
+
+func featureRange(f Feature) meta.FeatureRange {
+	return meta.FeatureRange{Name: f.Name, Min: f.Min, Max: f.Max}
 }
 
 func outside(level int16, f meta.FeatureRange) string {

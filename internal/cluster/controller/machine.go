@@ -27,6 +27,9 @@ type Config struct {
 	KRaftVersion func() int16
 	// Voters are the nodes of the quorum; nil is this one alone.
 	Voters func() []int32
+	// UpgradeVoters has a static quorum become one of kraft.version 1, or only says whether it could; nil is that it
+	// cannot.
+	UpgradeVoters func(dry bool) error
 	// Own is the registration of the broker of this process, where it has no uplink; nil elsewhere.
 	Own *Registration
 	// MovedByHand hears of partitions that a request moves, also of one that does not come about in the

@@ -27,10 +27,10 @@ const (
 
 // Quorum is the controllers that this one is of; the zero value is this node alone.
 type Quorum struct {
-	// Voters are those that a new log begins with. DirectoryID is of this node's metadata
-	// directory; it is left out in a static quorum, where voters have none either.
+	// Voters are those that a new log begins with. DirectoryID is of this node's metadata directory; the voters of a
+	// static quorum have none.
 	Voters []raft.Voter
-	// Static says that the voters are always those.
+	// Static says that the voters are always those, as long as kraft.version is 0.
 	Static      bool
 	DirectoryID base.TopicID
 	Transport   raft.Transport // nil for a quorum of one
@@ -81,6 +81,7 @@ func (c *Controller) openCore() error {
 	c.settleVoters()
 	c.opts.Config.NextOffset, c.opts.Config.KRaftVersion = c.core.NextOffset, c.KRaftVersion
 	c.opts.Config.Voters = func() []int32 { return ids(c.core.Voters()) }
+	c.opts.Config.UpgradeVoters = c.upgradeVoters
 	im, err := c.loadImage(c.core.AppliedEnd())
 	if err != nil {
 		return err
@@ -99,11 +100,13 @@ func (c *Controller) openCore() error {
 // cluster that count different voters could both have a majority.
 func (c *Controller) checkVoters() error {
 	q := &c.opts.Quorum
-	if !q.Static || slices.EqualFunc(q.Voters, c.core.Voters(), func(a, b raft.Voter) bool { return a.RaftID() == b.RaftID() }) {
+	now := c.core.Voters()
+	same := slices.EqualFunc(q.Voters, now, func(a, b raft.Voter) bool { return a.ID == b.ID })
+	if !q.Static || same || raft.Dynamic(now) || c.core.Upgraded() {
 		return nil
 	}
 	return fmt.Errorf("controller.quorum.voters names nodes %v, and the metadata log in %s belongs to a quorum of nodes %v: "+
-		"name these", ids(q.Voters), c.dir, ids(c.core.Voters()))
+		"name these", ids(q.Voters), c.dir, ids(now))
 }
 
 func ids(voters []raft.Voter) (list []int32) {
@@ -300,6 +303,7 @@ func (c *Controller) settleRole() (more bool, err error) {
 	}
 	c.began = epoch
 	c.observers.forget()
+	c.told = nil
 	if len(c.core.Voters()) == 1 { // Apache Kafka may start on the directory of a single node
 		if err := writeQuorumState(c.opts.FS, c.dir, c.opts.Config.NodeID, epoch); err != nil {
 			return false, err

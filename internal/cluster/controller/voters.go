@@ -43,10 +43,7 @@ func (c *Controller) resolveVoters() error {
 		return err
 	case found && len(known) == 0: // it waits to be added
 	case len(known) == 0:
-		q.DirectoryID = base.TopicID{}
 		known = []raft.Voter{{ID: c.opts.Config.NodeID}}
-	case !raft.Dynamic(known):
-		q.DirectoryID = base.TopicID{}
 	}
 	q.Voters = known
 	return nil
@@ -109,13 +106,19 @@ func (c *Controller) Voters() []raft.Voter { return *c.voters.Load() }
 
 // IsVoter says whether this node is one of the voters.
 func (c *Controller) IsVoter() bool {
-	self := raft.Voter{ID: c.opts.Config.NodeID, DirectoryID: c.opts.Quorum.DirectoryID}.RaftID()
-	return slices.ContainsFunc(c.Voters(), func(v raft.Voter) bool { return v.RaftID() == self })
+	self := raft.Voter{ID: c.opts.Config.NodeID, DirectoryID: c.opts.Quorum.DirectoryID}
+	return slices.ContainsFunc(c.Voters(), func(v raft.Voter) bool { return v.Covers(self) })
 }
+
+// Directory is the id of this node's metadata directory.
+func (c *Controller) Directory() base.TopicID { return c.opts.Quorum.DirectoryID }
+
+// Upgraded says that the quorum began as a static one and this node's log has the batch that ended that; for its start.
+func (c *Controller) Upgraded() bool { return c.core.Upgraded() }
 
 // DynamicVoters says whether voters can change (kraft.version 1).
 func (c *Controller) DynamicVoters() bool {
-	return !c.opts.Quorum.Static && (len(c.Voters()) == 0 || raft.Dynamic(c.Voters()))
+	return len(c.Voters()) == 0 || raft.Dynamic(c.Voters())
 }
 
 // KRaftVersion is the level of the feature kraft.version.
@@ -130,7 +133,7 @@ func (c *Controller) KRaftVersion() int16 {
 // directory; it waits for that, and for the change to be committed, until ctx ends.
 func (c *Controller) AddVoter(ctx context.Context, v raft.Voter) error {
 	for {
-		err := c.changeVoters(ctx, func(voters []raft.Voter) ([]raft.Voter, error) {
+		err := c.changeVoters(ctx, "adding voter", func(voters []raft.Voter) ([]raft.Voter, error) {
 			if slices.ContainsFunc(voters, func(o raft.Voter) bool { return o.ID == v.ID }) {
 				return nil, refuse(kerr.DuplicateVoter, "The voter id for %s is already part of the set of voters.", nameVoter(v))
 			}
@@ -160,8 +163,8 @@ func nameVoter(v raft.Voter) string {
 
 // RemoveVoter takes a node out of the quorum. An active controller that is removed steps down then.
 func (c *Controller) RemoveVoter(ctx context.Context, v raft.Voter) error {
-	return c.changeVoters(ctx, func(voters []raft.Voter) ([]raft.Voter, error) {
-		rest := slices.DeleteFunc(slices.Clone(voters), func(o raft.Voter) bool { return o.RaftID() == v.RaftID() })
+	return c.changeVoters(ctx, "removing voter", func(voters []raft.Voter) ([]raft.Voter, error) {
+		rest := slices.DeleteFunc(slices.Clone(voters), v.Is)
 		switch {
 		case len(rest) == len(voters):
 			return nil, refuse(kerr.VoterNotFound, "Cannot remove voter %s because it is not in the set of voters.", nameVoter(v))
@@ -172,10 +175,14 @@ func (c *Controller) RemoveVoter(ctx context.Context, v raft.Voter) error {
 	})
 }
 
-// UpdateVoter changes the endpoints of a voter.
-func (c *Controller) UpdateVoter(ctx context.Context, v raft.Voter) error {
-	return c.changeVoters(ctx, func(voters []raft.Voter) ([]raft.Voter, error) {
-		i := slices.IndexFunc(voters, func(o raft.Voter) bool { return o.RaftID() == v.RaftID() })
+// UpdateVoter changes the endpoints of a voter. In a static quorum the active controller notes what it is told, for the
+// time that it is that.
+func (c *Controller) UpdateVoter(ctx context.Context, v raft.Voter, levels Feature) error {
+	if !c.DynamicVoters() {
+		return c.noteVoter(v, levels)
+	}
+	return c.changeVoters(ctx, "updating voter", func(voters []raft.Voter) ([]raft.Voter, error) {
+		i := slices.IndexFunc(voters, v.Is)
 		if i < 0 {
 			return nil, refuse(kerr.VoterNotFound, "%s is not part of the set of voters.", nameVoter(v))
 		}
@@ -186,13 +193,13 @@ func (c *Controller) UpdateVoter(ctx context.Context, v raft.Voter) error {
 }
 
 // changeVoters proposes what decide makes of the voters, and waits until that is committed.
-func (c *Controller) changeVoters(ctx context.Context, decide func([]raft.Voter) ([]raft.Voter, error)) error {
+func (c *Controller) changeVoters(ctx context.Context, what string, decide func([]raft.Voter) ([]raft.Voter, error)) error {
 	decided, result := make(chan error, 1), make(chan error, 1)
 	err := c.Submit(func(_ *Machine, now time.Time) Outcome {
 		if !c.core.Ruling() {
 			decided <- kerr.NotController
 		} else {
-			decided <- c.proposeVoters(decide, now, result)
+			decided <- c.proposeVoters(what, decide, now, result)
 		}
 		return Outcome{}
 	})
@@ -212,11 +219,11 @@ func (c *Controller) changeVoters(ctx context.Context, decide func([]raft.Voter)
 	}
 }
 
-func (c *Controller) proposeVoters(decide func([]raft.Voter) ([]raft.Voter, error), now time.Time, result chan error) error {
+func (c *Controller) proposeVoters(what string, decide func([]raft.Voter) ([]raft.Voter, error), now time.Time, result chan error) error {
 	if !c.DynamicVoters() {
-		return refuse(kerr.UnsupportedVersion, "Cluster doesn't support changing voters: kraft.version is 0, want 1.")
+		return refuse(kerr.UnsupportedVersion, "Cluster doesn't support %s because the kraft.version feature is 0", what)
 	}
-	if c.changing != nil || c.core.Changing() {
+	if c.changing != nil || c.upgrading != nil || c.core.Changing() {
 		return refuse(kerr.RequestTimedOut, "Request timed out waiting for leader to handle previous voter change request.")
 	}
 	want, err := decide(c.core.Voters())
@@ -237,6 +244,7 @@ func (c *Controller) settleVoters() {
 	if old := c.voters.Load(); old == nil || !sameVoters(*old, now) {
 		c.voters.Store(&now)
 	}
+	c.settleUpgrade()
 	ch := c.changing
 	if ch == nil {
 		return
@@ -256,7 +264,7 @@ func (c *Controller) settleVoters() {
 func sameVoters(a, b []raft.Voter) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(v raft.Voter) bool {
 		return !slices.ContainsFunc(b, func(o raft.Voter) bool {
-			return o.RaftID() == v.RaftID() && o.DirectoryID == v.DirectoryID && slices.Equal(o.Endpoints, v.Endpoints)
+			return o.Is(v) && slices.Equal(o.Endpoints, v.Endpoints)
 		})
 	})
 }

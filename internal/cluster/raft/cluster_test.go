@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path"
+	"slices"
 	"testing"
 	"time"
 
@@ -83,7 +84,7 @@ type cluster struct {
 	delay       time.Duration
 	crashes     bool // a disk operation may be the last before a crash
 
-	leaders   map[uint64]uint64 // term to raft id
+	leaders   map[uint64]uint64 // term to the leader's id with its directory
 	committed map[uint64][32]byte
 	digests   map[uint64][32]byte // of the state after an index
 	seen      map[string]int      // events that a run should reach sometimes
@@ -91,6 +92,12 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, seed uint64, n int) *cluster {
+	t.Helper()
+	return newQuorum(t, seed, n, false)
+}
+
+// newQuorum is a cluster whose voters are static, which its members' directories are no part of, or not.
+func newQuorum(t *testing.T, seed uint64, n int, static bool) *cluster {
 	t.Helper()
 	c := &cluster{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), clk: clock.NewManual(epoch0), cut: map[uint64]bool{},
@@ -101,8 +108,14 @@ func newCluster(t *testing.T, seed uint64, n int) *cluster {
 	for i := range n {
 		voters = append(voters, c.voter(int32(i+1)))
 	}
+	initial := slices.Clone(voters)
+	for i := range initial {
+		if static {
+			initial[i].DirectoryID = base.TopicID{}
+		}
+	}
 	for _, v := range voters {
-		c.members = append(c.members, &member{self: v, initial: voters, disk: vfs.NewMem()})
+		c.members = append(c.members, &member{self: v, initial: initial, disk: vfs.NewMem()})
 	}
 	for _, m := range c.members {
 		c.start(m)
@@ -292,7 +305,9 @@ func (c *cluster) finish(m *member, w *Work) bool {
 		})
 	}
 	err := m.core.Write(w, c.clk.Now())
-	m.fault.OnOp(nil)
+	if c.crashes {
+		m.fault.OnOp(nil)
+	}
 	if err != nil {
 		c.t.Fatalf("node %d: write: %v", m.self.ID, err)
 	}
@@ -335,10 +350,10 @@ func (c *cluster) apply(m *member, e Committed) {
 
 func (c *cluster) check(m *member) {
 	if st := m.core.status(); m.core.IsLeader() {
-		if other, ok := c.leaders[st.GetTerm()]; ok && other != m.core.id {
+		if other, ok := c.leaders[st.GetTerm()]; ok && other != m.self.RaftID() {
 			c.t.Fatalf("term %d has two leaders", st.GetTerm())
 		}
-		c.leaders[st.GetTerm()] = m.core.id
+		c.leaders[st.GetTerm()] = m.self.RaftID()
 	}
 }
 

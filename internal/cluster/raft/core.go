@@ -13,6 +13,7 @@ import (
 	etcd "go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
 
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/storage"
@@ -82,6 +83,11 @@ type Core struct {
 	busy      bool // between Ready and Advance
 	busySince time.Time
 
+	founders   []Voter                 // see anchor
+	upgradeEnd int64                   // the offset after the upgrade, if this run has applied it
+	heardOn    map[uint64]base.TopicID // the directory that each node last spoke from, by raft id
+	warned     bool                    // that this node's directory is another than the quorum's
+
 	out   map[uint64]*outgoing
 	in    *incoming
 	extra []*pb.Message
@@ -119,10 +125,10 @@ func Open(o Options, now time.Time) (*Core, error) {
 	}
 	sortVoters(o.Voters)
 	c := &Core{
-		opts: o, id: o.Self.RaftID(), now: now, lastHeard: now, nextBeat: now,
-		formed: map[uint64][]byte{}, out: map[uint64]*outgoing{},
+		opts: o, now: now, lastHeard: now, nextBeat: now,
+		formed: map[uint64][]byte{}, out: map[uint64]*outgoing{}, heardOn: map[uint64]base.TopicID{},
 	}
-	alone := len(o.Voters) == 1 && o.Voters[0].RaftID() == c.id
+	alone := len(o.Voters) == 1 && o.Voters[0].Covers(o.Self)
 	var err error
 	if c.store, err = openStore(o.Log, o.FS, o.Dir, o.Voters, alone); err != nil {
 		return nil, err
@@ -131,7 +137,8 @@ func Open(o Options, now time.Time) (*Core, error) {
 		st.term, st.vote = uint64(o.MinEpoch), 0
 	}
 	a := c.store.last()
-	c.voters, c.applied, c.conf, c.end = a.voters, a.index, a.confState(), a.offset
+	c.voters, c.founders, c.applied, c.conf, c.end = a.voters, a.founders, a.index, a.confState(), a.offset
+	c.id = c.ownID()
 	c.last, c.formEnd = c.store.lastIndex(), o.Log.EndOffset()
 	c.node, err = etcd.NewRawNode(&etcd.Config{
 		ID: c.id, ElectionTick: int(o.Election / o.Heartbeat), HeartbeatTick: 1, Storage: c.store, Applied: a.index,
@@ -200,8 +207,8 @@ func (c *Core) observe() {
 // Step takes in a message from another voter. An error is of this node's disk.
 func (c *Core) Step(m *pb.Message, now time.Time) error {
 	c.now = now
-	if m.GetTo() != c.id {
-		return nil // for whoever had this id, or this address, before
+	if m.GetTo() != c.id || !c.admit(m) {
+		return nil // for whoever had this id, or this address, before, or from such a one
 	}
 	switch m.GetType() {
 	case pb.MsgSnap:
@@ -313,7 +320,7 @@ func (c *Core) ProposeVoters(voters []Voter, now time.Time) error {
 	if !c.IsLeader() {
 		return ErrNotLeader
 	}
-	voters = slices.Clone(voters)
+	voters = withFounders(voters, c.founders)
 	sortVoters(voters)
 	changes := difference(c.voters, voters)
 	if len(changes) == 0 { // addresses
@@ -383,6 +390,7 @@ func (c *Core) sort(w *Work) error {
 			}
 		default:
 		}
+		c.stamp(m)
 		if early && (m.GetType() == pb.MsgApp || m.GetType() == pb.MsgHeartbeat) {
 			w.Early = append(w.Early, m)
 		} else {
@@ -423,7 +431,7 @@ func (c *Core) form(entries []*pb.Entry, now time.Time) ([]*pb.Entry, error) {
 			}
 			c.formed[e.GetIndex()] = b
 		}
-		if e.GetType() == pb.EntryConfChangeV2 {
+		if _, upgrades, _ := upgradeOf(b); upgrades || e.GetType() == pb.EntryConfChangeV2 {
 			c.changing = e.GetIndex()
 		}
 		next = b.LastOffset() + 1
@@ -496,12 +504,13 @@ func (c *Core) Write(w *Work, now time.Time) error {
 		}
 	}
 	for _, e := range slices.Backward(w.ready.CommittedEntries) {
-		if e.GetType() != pb.EntryConfChangeV2 {
+		_, upgrades, _ := upgradeOf(e.GetData())
+		if !upgrades && e.GetType() != pb.EntryConfChangeV2 {
 			continue
 		}
 		// Nobody may act on a change of the voters that a restart would not know of: among those of
 		// before, it could find a majority that is none.
-		if err := c.store.saveCommit(e.GetIndex()); err != nil {
+		if err := c.store.saveCommit(e.GetIndex(), upgrades); err != nil {
 			return fmt.Errorf("write that the voters changed: %w", err)
 		}
 		break
@@ -516,7 +525,7 @@ func (c *Core) Advance(w *Work) error {
 	}
 	if w.Snapshot > 0 {
 		a := &w.anchor
-		c.applied, c.voters, c.conf, c.end = a.index, a.voters, a.confState(), a.offset
+		c.applied, c.voters, c.founders, c.conf, c.end = a.index, a.voters, a.founders, a.confState(), a.offset
 	}
 	for _, e := range w.ready.CommittedEntries {
 		b, err := c.committed(e)
@@ -542,20 +551,19 @@ func (c *Core) committed(e *pb.Entry) (batch.Batch, error) {
 		b = own
 	}
 	if e.GetType() != pb.EntryConfChangeV2 {
-		return b, nil
+		return b, c.applyUpgrade(b)
 	}
 	voters, _, err := votersOf(b)
 	if err != nil {
 		return nil, err
 	}
+	voters = withFounders(voters, c.founders)
 	joint := len(c.conf.GetVotersOutgoing()) > 0
 	switch changes := difference(c.voters, voters); {
 	case joint:
 		c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{})
 	case len(c.conf.GetVoters()) == 0: // it does not know who was there before it
-		for _, one := range changes {
-			c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{one}})
-		}
+		c.learnVoters(changes)
 	case len(changes) > 0:
 		c.conf = c.node.ApplyConfChange(&pb.ConfChangeV2{Changes: changes})
 	}
@@ -572,7 +580,7 @@ func (c *Core) Compact(offset int64, voters []Voter) error {
 	if c.busy || len(c.conf.GetVotersOutgoing()) > 0 || offset > c.end {
 		return ErrBusy
 	}
-	return c.store.compact(offset, voters)
+	return c.store.compact(offset, voters, c.founders)
 }
 
 func sortedKeys[V any](m map[uint64]V) []uint64 { return slices.Sorted(maps.Keys(m)) }

@@ -44,7 +44,7 @@ func (c *Core) Changing() bool { return len(c.conf.GetVotersOutgoing()) > 0 || c
 // IsVoter says whether this node is one of the voters, as of what is applied.
 func (c *Core) IsVoter() bool {
 	for _, v := range c.voters {
-		if v.RaftID() == c.id {
+		if v.Covers(c.opts.Self) {
 			return true
 		}
 	}

@@ -27,23 +27,41 @@ func SnapshotName(offset int64, epoch int32) string {
 	return fmt.Sprintf("%020d-%010d.checkpoint", offset, epoch)
 }
 
-// appendAnchor is what a message says about a snapshot.
+// withFoundersFlag, in the length of an anchor's voters, says that the founders follow in the same form.
+const withFoundersFlag = 1 << 31
+
+// appendAnchor is what a message and the file say about a snapshot.
 func appendAnchor(b []byte, a *anchor) []byte {
 	b = binary.BigEndian.AppendUint64(b, a.index)
 	b = binary.BigEndian.AppendUint64(b, a.term)
 	b = binary.BigEndian.AppendUint64(b, uint64(a.offset))
 	voters := appendVoters(nil, a.voters)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(voters)))
-	return append(b, voters...)
+	if len(a.founders) == 0 {
+		return append(binary.BigEndian.AppendUint32(b, uint32(len(voters))), voters...)
+	}
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(voters))|withFoundersFlag), voters...)
+	founders := appendVoters(nil, a.founders)
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(founders))), founders...)
 }
 
 func (f *fields) anchor() (a anchor, err error) {
 	a = anchor{index: f.u64(), term: f.u64(), offset: int64(f.u64())}
-	raw := f.take(int(f.u32()))
+	size := f.u32()
+	raw := f.take(int(size &^ withFoundersFlag))
+	var founders []byte
+	if size&withFoundersFlag != 0 {
+		founders = f.take(int(f.u32()))
+	}
 	if f.bad || a.offset < 0 || a.term > 1<<31-1 {
 		return a, errors.New("a snapshot's description is damaged")
 	}
-	a.voters, err = readVoters(raw)
+	if len(founders) > 0 {
+		if a.founders, err = readVoters(founders); err != nil {
+			return a, err
+		}
+	}
+	voters, err := readVoters(raw)
+	a.voters = withFounders(voters, a.founders)
 	return a, err
 }
 
@@ -102,7 +120,7 @@ func (c *Core) sendChunk(to uint64) error {
 		return fmt.Errorf("read %s: %w", t.name, err)
 	}
 	t.sent = c.now
-	c.extra = append(c.extra, &pb.Message{
+	c.post(&pb.Message{
 		Type: pb.MsgSnap.Enum(), To: new(to), From: new(c.id), Term: new(c.status().GetTerm()),
 		Snapshot: &pb.Snapshot{Metadata: t.snap.GetMetadata(), Data: append(data, chunk...)},
 	})
@@ -181,7 +199,7 @@ func (c *Core) onChunk(m *pb.Message) error {
 		in.got += int64(len(f.b))
 	}
 	c.lastHeard = c.now
-	c.extra = append(c.extra, &pb.Message{
+	c.post(&pb.Message{
 		Type: pb.MsgSnapStatus.Enum(), To: m.From, From: new(c.id), Index: new(uint64(in.got)), RejectHint: new(a.index),
 	})
 	if in.got < size {

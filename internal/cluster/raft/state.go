@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path"
+	"slices"
 
 	"github.com/logstead/logstead/internal/kit/vfs"
 )
@@ -16,8 +17,11 @@ const (
 	stateFile    = "raft-state"
 	stateMagic   = "LSRS"
 	stateVersion = 1
-	maxStateFile = 1 << 20
-	maxAnchors   = 2
+	// stateUpgraded is the version of a node whose quorum went from static voters to kraft.version 1: a build that
+	// knows nothing of founders must not take part there.
+	stateUpgraded = 2
+	maxStateFile  = 1 << 20
+	maxAnchors    = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -28,17 +32,24 @@ type anchor struct {
 	term   uint64
 	offset int64 // after the last record of the index
 	voters []Voter
+	// founders are the voters of the static quorum that this one began as, with the directories they had then; none
+	// where it did not, or was static at the index.
+	founders []Voter
 }
 
 // state is the content of the file.
 type state struct {
 	term, vote, commit uint64
 	installing         bool     // the log has still to be cut to the last anchor
+	upgraded           bool     // kraft.version has come from 0 to 1 here
 	anchors            []anchor // in the order of their indexes
 }
 
 func (s *state) encode() []byte {
 	b := append([]byte(stateMagic), 0, stateVersion, 0, 0)
+	if s.upgraded || slices.ContainsFunc(s.anchors, func(a anchor) bool { return len(a.founders) > 0 }) {
+		b[5] = stateUpgraded
+	}
 	if s.installing {
 		b[7] = 1
 	}
@@ -46,13 +57,8 @@ func (s *state) encode() []byte {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.anchors)))
-	for _, a := range s.anchors {
-		b = binary.BigEndian.AppendUint64(b, a.index)
-		b = binary.BigEndian.AppendUint64(b, a.term)
-		b = binary.BigEndian.AppendUint64(b, uint64(a.offset))
-		voters := appendVoters(nil, a.voters)
-		b = binary.BigEndian.AppendUint32(b, uint32(len(voters)))
-		b = append(b, voters...)
+	for i := range s.anchors {
+		b = appendAnchor(b, &s.anchors[i])
 	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
@@ -90,23 +96,23 @@ func decodeState(b []byte) (s state, err error) {
 	if len(b) < 12 || string(b[:4]) != stateMagic {
 		return s, fmt.Errorf("%d bytes without the magic %q", len(b), stateMagic)
 	}
-	if v := binary.BigEndian.Uint16(b[4:]); v != stateVersion {
-		return s, fmt.Errorf("version %d, want %d: a newer logstead wrote it", v, stateVersion)
+	version := binary.BigEndian.Uint16(b[4:])
+	if version != stateVersion && version != stateUpgraded {
+		return s, fmt.Errorf("version %d, want %d or %d: a newer logstead wrote it", version, stateVersion, stateUpgraded)
 	}
 	body := b[:len(b)-4]
 	if got, want := crc32.Checksum(body, castagnoli), binary.BigEndian.Uint32(b[len(b)-4:]); got != want {
 		return s, fmt.Errorf("checksum %08x, want %08x: the file is damaged", got, want)
 	}
-	s.installing = b[7]&1 != 0
+	s.installing, s.upgraded = b[7]&1 != 0, version == stateUpgraded
 	f := fields{b: body[8:]}
 	s.term, s.vote, s.commit = f.u64(), f.u64(), f.u64()
 	for n := f.u32(); n > 0 && !f.bad; n-- {
-		a := anchor{index: f.u64(), term: f.u64(), offset: int64(f.u64())}
-		raw := f.take(int(f.u32()))
+		a, err := f.anchor()
 		if f.bad {
 			break
 		}
-		if a.voters, err = readVoters(raw); err != nil {
+		if err != nil {
 			return s, err
 		}
 		s.anchors = append(s.anchors, a)

@@ -32,9 +32,16 @@ type store struct {
 
 	mu struct {
 		sync.Mutex
-		state state
-		slots []slot // of the entries after the last anchor
+		state   state
+		slots   []slot  // of the entries after the last anchor
+		upgrade upgrade // the one that the log holds, whether it is committed or not
 	}
+}
+
+// upgrade is the batch that makes a static quorum one of kraft.version 1; index 0 is none.
+type upgrade struct {
+	index  uint64
+	voters []Voter
 }
 
 var _ etcd.Storage = (*store)(nil)
@@ -106,7 +113,7 @@ func (s *store) scan() error {
 		next, err := s.each(from, end, readChunk, func(b batch.Batch) error {
 			kind, _, control := b.Control()
 			s.mu.slots = append(s.mu.slots, slot{b.BaseOffset(), uint32(b.LeaderEpoch()), control && kind == batch.KRaftVoters})
-			return nil
+			return s.noteUpgrade(b)
 		})
 		if err != nil {
 			return err
@@ -114,6 +121,15 @@ func (s *store) scan() error {
 		from = next
 	}
 	return nil
+}
+
+// noteUpgrade remembers the newest batch if it is an upgrade.
+func (s *store) noteUpgrade(b batch.Batch) error {
+	voters, ok, err := upgradeOf(b)
+	if ok && err == nil && s.mu.upgrade.index == 0 {
+		s.mu.upgrade = upgrade{s.lastIndex(), voters}
+	}
+	return err
 }
 
 // each reads batches from an offset that one begins at, about limit bytes, and returns the offset after them.
@@ -309,8 +325,9 @@ func (s *store) saveHard(hs *pb.HardState, first uint64) error {
 }
 
 // saveCommit makes it durable that an index, which is in the log, is committed.
-func (s *store) saveCommit(index uint64) error {
+func (s *store) saveCommit(index uint64, upgraded bool) error {
 	s.mu.Lock()
+	s.mu.state.upgraded = s.mu.state.upgraded || upgraded
 	s.mu.state.commit = max(s.mu.state.commit, index)
 	keep := s.mu.state
 	keep.commit = min(keep.commit, s.lastIndex())
@@ -333,6 +350,9 @@ func (s *store) write(entries []*pb.Entry, now time.Time) error {
 				return err
 			}
 			s.mu.slots = s.mu.slots[:n]
+			if s.mu.upgrade.index >= e.GetIndex() {
+				s.mu.upgrade = upgrade{}
+			}
 		}
 		if b.BaseOffset() != s.log.EndOffset() || uint64(b.LeaderEpoch()) != e.GetTerm() {
 			return fmt.Errorf("entry %d begins at offset %d in epoch %d, want offset %d in epoch %d",
@@ -343,12 +363,15 @@ func (s *store) write(entries []*pb.Entry, now time.Time) error {
 			return err
 		}
 		s.mu.slots = append(s.mu.slots, slot{b.BaseOffset(), uint32(e.GetTerm()), e.GetType() == pb.EntryConfChangeV2})
+		if err := s.noteUpgrade(b); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // compact forgets the entries that end at or before an offset, of which a snapshot exists.
-func (s *store) compact(offset int64, voters []Voter) error {
+func (s *store) compact(offset int64, voters, founders []Voter) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, found := slices.BinarySearchFunc(s.mu.slots, offset, func(at slot, o int64) int { return int(min(max(at.base-o, -1), 1)) })
@@ -356,6 +379,9 @@ func (s *store) compact(offset int64, voters []Voter) error {
 		return fmt.Errorf("no entry ends at offset %d", offset)
 	}
 	a := anchor{index: s.last().index + uint64(n), term: uint64(s.mu.slots[n-1].term), offset: offset, voters: slices.Clone(voters)}
+	if Dynamic(voters) {
+		a.founders = founders
+	}
 	st := s.mu.state
 	st.anchors = append(slices.Clone(st.anchors[max(0, len(st.anchors)+1-maxAnchors):]), a)
 	if err := writeState(s.fs, s.dir, &st); err != nil {
@@ -385,6 +411,6 @@ func (s *store) install(a anchor) error {
 	if err := writeState(s.fs, s.dir, &st); err != nil {
 		return err
 	}
-	s.mu.state, s.mu.slots = st, nil
+	s.mu.state, s.mu.slots, s.mu.upgrade = st, nil, upgrade{}
 	return nil
 }

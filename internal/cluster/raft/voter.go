@@ -19,13 +19,34 @@ type Voter struct {
 	ID          int32
 	DirectoryID base.TopicID
 	Endpoints   []kmsg.VotersRecordEndpoint
+	// Founder is one of a static quorum that became one of kraft.version 1, still on that directory: raft goes on
+	// knowing it by its node id alone, as it did before.
+	Founder bool
+}
+
+// Is says whether both are the same node with the same directory.
+func (v Voter) Is(o Voter) bool { return v.ID == o.ID && v.DirectoryID == o.DirectoryID }
+
+// Covers says whether a node is this voter: in a static quorum, which names no directories, with any directory.
+func (v Voter) Covers(node Voter) bool {
+	return v.ID == node.ID && (v.DirectoryID.IsZero() || v.DirectoryID == node.DirectoryID)
+}
+
+// withFounders is the list with those of the founders marked that are in it.
+func withFounders(voters, founders []Voter) []Voter {
+	list := slices.Clone(voters)
+	for i := range list {
+		list[i].Founder = slices.ContainsFunc(founders, list[i].Is)
+	}
+	return list
 }
 
 // RaftID is what the algorithm knows the voter by: the checksum of the directory id above the node
-// id and one. A node with a new directory is somebody else.
+// id and one. A node with a new directory is somebody else. Voters of a static quorum and founders have the node's part
+// alone; which directory a founder's is, messages tell (stamp.go).
 func (v Voter) RaftID() uint64 {
 	id := uint64(uint32(v.ID)) + 1
-	if v.DirectoryID != (base.TopicID{}) {
+	if !v.DirectoryID.IsZero() && !v.Founder {
 		id |= uint64(crc32.ChecksumIEEE(v.DirectoryID[:])) << 32
 	}
 	return id
@@ -89,7 +110,7 @@ func readVoters(value []byte) ([]Voter, error) {
 
 // votersBatch is the batch that makes a set of voters known. Offset and epoch are set when it is written.
 func votersBatch(voters []Voter, ms int64) batch.Batch {
-	return controlBatch(batch.KRaftVoters, ms, appendVoters(nil, voters))
+	return controlBatch(ms, control{batch.KRaftVoters, appendVoters(nil, voters)})
 }
 
 // leaderBatch is the batch that begins a leader's term. It has the voters' directories where they count: who follows the
@@ -108,12 +129,20 @@ func leaderBatch(leader int32, voters []Voter, ms int64) batch.Batch {
 	}
 	w := kmsg.Writer{}
 	rec.Append(&w, rec.Version)
-	return controlBatch(batch.LeaderChange, ms, w.Buf)
+	return controlBatch(ms, control{batch.LeaderChange, w.Buf})
 }
 
-func controlBatch(kind batch.ControlKind, ms int64, value []byte) batch.Batch {
+// control is a control record.
+type control struct {
+	kind  batch.ControlKind
+	value []byte
+}
+
+func controlBatch(ms int64, records ...control) batch.Batch {
 	b := batch.NewBuilder(batch.Options{Control: true})
-	b.Append(ms, []byte{0, 0, 0, byte(kind)}, value)
+	for _, r := range records {
+		b.Append(ms, []byte{0, 0, 0, byte(r.kind)}, r.value)
+	}
 	whole, _ := b.Build() // without a codec it cannot fail
 	return slices.Clone(whole)
 }
