@@ -5,7 +5,8 @@
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
 //	go run ./interop/cluster both         both, and what they answer side by side
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
-//	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
+//	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove; then both,
+//	                                      from static voters to ones that come and go
 //	go run ./interop/cluster levels       both, from metadata.version 3.3-IV3 to the newest while clients run
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
 //
@@ -63,7 +64,16 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 	case "rolling":
 		return rolling(ctx, root, dir, from)
 	case "voters":
-		return voters(ctx, root, dir)
+		if failed, err = voters(ctx, root, dir); err != nil {
+			return failed, err
+		}
+		for _, kind := range []string{"logstead", "kafka"} {
+			n, err := upgradeVoters(ctx, root, dir, kind)
+			if failed += n; err != nil {
+				return failed, fmt.Errorf("%s: %w", kind, err)
+			}
+		}
+		return failed, nil
 	case "balance":
 		return balancing(ctx, root, dir)
 	case "levels":

@@ -139,22 +139,31 @@ func (c *Cluster) Format(ctx context.Context) error {
 			"replica.lag.time.max.ms=5000",
 			set,
 		}, "\n") + "\n"
-		argv := []string{c.Binary, "storage", "format", "--cluster-id", clusterID, "--config", c.properties(i + 1)}
-		if c.Kind == "kafka" {
-			argv = []string{c.script, "tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", c.properties(i + 1)}
-		} else {
+		if c.Kind != "kafka" {
 			text += "logstead.http.listeners=\n"
 		}
-		if c.MetadataVersion != "" {
-			argv = append(argv, "--release-version", c.MetadataVersion)
-		}
-		argv = append(argv, c.FormatArgs...)
 		if err := os.WriteFile(c.properties(i+1), []byte(text), 0o644); err != nil {
 			return err
 		}
-		if err := Command(ctx, argv[0], argv[1:]...); err != nil {
-			return fmt.Errorf("format node %d: %w", i+1, err)
+		if err := c.FormatNode(ctx, i+1); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// FormatNode formats the directories of one node, with further arguments that both kinds take.
+func (c *Cluster) FormatNode(ctx context.Context, id int, args ...string) error {
+	argv := []string{c.Binary, "storage", "format", "--cluster-id", clusterID, "--config", c.properties(id)}
+	if c.Kind == "kafka" {
+		argv = []string{c.script, "tool", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", c.properties(id)}
+	}
+	if c.MetadataVersion != "" {
+		argv = append(argv, "--release-version", c.MetadataVersion)
+	}
+	argv = append(append(argv, c.FormatArgs...), args...)
+	if err := Command(ctx, argv[0], argv[1:]...); err != nil {
+		return fmt.Errorf("format node %d: %w", id, err)
 	}
 	return nil
 }
