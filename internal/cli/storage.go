@@ -159,6 +159,10 @@ func (f *formatFlags) voters(b *conf.Broker) ([]raft.Voter, error) {
 	if f.standalone && f.joiner || f.initial != "" && (f.standalone || f.joiner) {
 		return nil, usagef("--standalone, --initial-controllers and --no-initial-controllers exclude each other")
 	}
+	if f.joiner && len(b.Quorum.Voters) > 0 { // as kafka-storage: the configuration says who the voters are
+		f.joiner = false
+		return nil, nil
+	}
 	if len(b.Quorum.Voters) > 0 {
 		return nil, usagef("controller.quorum.voters is set, so the voters cannot change").
 			try("controller.quorum.bootstrap.servers in its place")

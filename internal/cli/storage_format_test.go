@@ -36,6 +36,13 @@ func TestStorageFormatQuorum(t *testing.T) {
 		{"no level", "", []string{"--set", listeners, "-f", "transaction.version"}, exitUsage},
 		{"unknown level", "", []string{"--set", listeners, "-f", "transaction.version=9"}, exitUsage},
 		{"dynamic kraft.version of a static quorum", "", []string{"--set", listeners, "-f", "kraft.version=1"}, exitUsage},
+		{"static at kraft.version 0", "../bootstrap.checkpoint", []string{"--set", listeners, "--set", "controller.quorum.voters=1@127.0.0.1:9093", "-f", "kraft.version=0"}, exitOK},
+		{"static and no initial controllers", "../bootstrap.checkpoint", []string{"-N", "--set", listeners, "--set", "controller.quorum.voters=1@127.0.0.1:9093"}, exitOK},
+		{"static at kraft.version 1", "", []string{"--set", listeners, "--set", "controller.quorum.voters=1@127.0.0.1:9093", "-f", "kraft.version=1"}, exitUsage},
+		{"standalone at kraft.version 0", "", []string{"--standalone", "--set", listeners, "-f", "kraft.version=0"}, exitUsage},
+		{"joiner at kraft.version 0", "", []string{"-N", "--set", listeners, "-f", "kraft.version=0"}, exitUsage},
+		{"standalone at kraft.version 1", "00000000000000000000-0000000000.checkpoint", []string{"--standalone", "--set", listeners, "-f", "kraft.version=1"}, exitOK},
+		{"kraft.version 2", "", []string{"--standalone", "--set", listeners, "-f", "kraft.version=2"}, exitUsage},
 		{"twice", "", []string{"-I", initial + "," + initial, "--set", listeners}, exitUsage},
 		{"no controller", "", []string{
 			"-N", "--set", "process.roles=broker", "--set", "controller.quorum.bootstrap.servers=127.0.0.1:9093",

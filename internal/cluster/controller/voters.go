@@ -223,7 +223,7 @@ func (c *Controller) proposeVoters(what string, decide func([]raft.Voter) ([]raf
 	if !c.DynamicVoters() {
 		return refuse(kerr.UnsupportedVersion, "Cluster doesn't support %s because the kraft.version feature is 0", what)
 	}
-	if c.changing != nil || c.upgrading != nil || c.core.Changing() {
+	if c.changing != nil || c.core.Changing() {
 		return refuse(kerr.RequestTimedOut, "Request timed out waiting for leader to handle previous voter change request.")
 	}
 	want, err := decide(c.core.Voters())

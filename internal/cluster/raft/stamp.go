@@ -85,7 +85,7 @@ func (c *Core) admit(m *pb.Message) bool {
 		if flags&stampUpgrade != 0 && !c.warned {
 			c.warned = true
 			c.opts.Logger.Error("this controller is none of the quorum: it was there with another directory; remove that one, "+
-				"format this one with --no-initial-controllers, and add it", "node", c.opts.Self.ID, "directory", self, "was", to)
+				"format this one with --no-initial-controllers, and add it", "node", c.opts.Self.ID, "directory", self.String(), "was", to.String())
 		}
 		return false
 	}

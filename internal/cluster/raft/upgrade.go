@@ -101,10 +101,12 @@ func (c *Core) Upgraded() bool {
 	return len(c.founders) > 0 || c.store.mu.upgrade.index > 0
 }
 
-// UpgradeStored says whether the upgrade is committed and every voter has it, as this node, which leads, knows.
+// UpgradeStored says whether the upgrade is committed and every founder that is a voter has it, as this node, which leads,
+// knows. One that a snapshot has taken in is known to be committed only, and taken to be stored.
 func (c *Core) UpgradeStored() bool {
 	if !c.IsLeader() || !Dynamic(c.voters) {
 		return false
 	}
-	return !slices.ContainsFunc(c.Progress(), func(p Progress) bool { return p.EndOffset < c.upgradeEnd })
+	return c.upgradeEnd == 0 ||
+		!slices.ContainsFunc(c.Progress(), func(p Progress) bool { return p.Voter.Founder && p.EndOffset < c.upgradeEnd })
 }
