@@ -456,7 +456,7 @@ func (n *Node) compose(cfg *config) {
 		AddWait:       cfg.live.Duration("add.partitions.to.txn.retry.backoff.max.ms"),
 		VerifyTimeout: cfg.live.Duration("request.timeout.ms"),
 	}
-	n.api.ReadFromRack = cfg.broker.ReadFromRack
+	n.api.ReadFromRack, n.api.MaxLag = cfg.broker.ReadFromRack, cfg.live.Duration("replica.lag.time.max.ms")
 	n.api.Init(int(cfg.broker.FetchMaxBytes), int(cfg.broker.FetchSessions))
 	o := server.Options{
 		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),

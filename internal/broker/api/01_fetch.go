@@ -61,6 +61,7 @@ var fetchCalls = sync.Pool{New: func() any { return new(fetchCall) }}
 // newFetchPart is a partition of a session, which outlives the request and its strings.
 func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPartition) *fetchPart {
 	p := &fetchPart{key: fetchKey{strings.Clone(t.Topic), t.TopicId, in.Partition}, toldHW: -1, toldStart: -1}
+	p.mark = &partition.Mark{Owner: p}
 	p.update(in)
 	return p
 }
@@ -129,7 +130,9 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 		}
 		if f.c.Version >= 7 && req.SessionEpoch == initialFetchEpoch {
 			f.parts = sessionParts(req)
-			f.session = cache.create(f.c.Start, f.parts, byID, f.replica >= 0)
+			if f.session = cache.create(f.c.Start, f.parts, byID, f.replica >= 0); f.session != nil {
+				f.look(f.session)
+			}
 			return false, nil
 		}
 		f.parts = f.requestParts(req)
@@ -144,8 +147,23 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 		cache.remove(s.id)
 		return false, nil
 	}
-	f.session, f.parts = s, s.parts
+	f.session = s
+	f.look(s)
 	return true, nil
+}
+
+// look finds what of its session the fetch looks at.
+func (f *fetchCall) look(s *session) {
+	every := sessionSweep
+	switch {
+	case f.rack != "":
+		every = 0 // another replica may have become the nearer one, of which no partition tells
+	case f.replica >= 0 && f.b.MaxLag > 0:
+		every = min(every, f.b.MaxLag/4)
+	}
+	f.parts = s.look.begin(s.parts, f.c.Start, every, lookKind{
+		f.replica, f.epoch, f.isolation, partition.MarkKind{ToEnd: f.toEnd(), Raises: f.raises},
+	})
 }
 
 func sessionParts(req *kmsg.FetchRequest) []*fetchPart {
@@ -180,7 +198,7 @@ func (f *fetchCall) requestParts(req *kmsg.FetchRequest) []*fetchPart {
 // answer is worth sending.
 func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
 	f.readAll()
-	if f.enough() || maxWait <= 0 || len(f.parts) == 0 {
+	if f.enough() || maxWait <= 0 || f.session == nil && len(f.parts) == 0 {
 		return
 	}
 	f.c.parked()
@@ -192,7 +210,7 @@ func (f *fetchCall) readUntilEnough(maxWait time.Duration) {
 	timer := f.c.Conn.waitTimer(maxWait)
 	defer timer.Stop()
 	for {
-		f.readAll() // what moved between the last read and the watch
+		f.readChanged() // also what moved between the last read and the watch
 		if f.enough() {
 			return
 		}
@@ -213,6 +231,10 @@ func (f *fetchCall) toEnd() bool { return f.replica == debuggingReplica || f.rep
 func (f *fetchCall) enough() bool { return f.urgent || f.bytes >= f.minBytes }
 
 func (f *fetchCall) watch(w *partition.TailWaiter) {
+	if f.session != nil {
+		f.session.look.marks.Await(w)
+		return
+	}
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
 			part.AddTail(w, f.toEnd())
@@ -224,6 +246,10 @@ func (f *fetchCall) watch(w *partition.TailWaiter) {
 }
 
 func (f *fetchCall) unwatch(w *partition.TailWaiter) {
+	if f.session != nil {
+		f.session.look.marks.Await(nil)
+		return
+	}
 	for _, p := range f.parts {
 		if part, err := p.topic.Partition(p.key.part); err == nil {
 			part.RemoveTail(w, f.toEnd())
@@ -241,6 +267,17 @@ func (f *fetchCall) readAll() {
 	}
 }
 
+// readChanged reads again after a wake-up: of a session what has changed and what has something to say.
+func (f *fetchCall) readChanged() {
+	if f.session != nil {
+		changed := false
+		if f.parts, changed = f.session.look.more(f.session.look.rest(f.parts)); !changed {
+			return
+		}
+	}
+	f.readAll()
+}
+
 // drop gives back the ranges of an earlier round.
 func (f *fetchCall) drop() {
 	for _, p := range f.gave {
@@ -252,9 +289,12 @@ func (f *fetchCall) drop() {
 
 func (f *fetchCall) read(p *fetchPart) {
 	p.res = partition.ReadResult{HighWatermark: -1, LastStableOffset: -1, LogStart: -1}
-	p.err, p.diverging, p.preferred = nil, nil, base.NoBroker
+	p.err, p.diverging, p.preferred, p.given, p.settled = nil, nil, base.NoBroker, false, false
 	part, err := f.resolve(p)
 	if err == nil {
+		if f.session != nil {
+			f.session.look.watch(p, part)
+		}
 		err = f.readPartition(p, part)
 	}
 	if err != nil {
@@ -267,7 +307,9 @@ func (f *fetchCall) read(p *fetchPart) {
 	if p.res.Range != nil {
 		f.bytes += p.res.Range.Len()
 		f.gave = append(f.gave, p)
+		p.given = true
 	}
+	p.settled = p.res.AtEnd && p.diverging == nil && p.preferred < 0 && (f.replica < 0 || p.known)
 }
 
 func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
@@ -306,7 +348,7 @@ func (f *fetchCall) noteFollower() {
 		if d, err := f.divergence(p, part); d != nil || err != nil {
 			continue
 		}
-		part.FollowerFetched(partition.FollowerFetch{
+		p.known = part.FollowerFetched(partition.FollowerFetch{
 			ID: f.replica, BrokerEpoch: f.epoch, Offset: p.offset, LogStart: p.start, LeaderEpoch: epoch, Now: f.c.Start,
 		})
 	}
@@ -384,7 +426,7 @@ func (f *fetchCall) answer(incremental bool) {
 		p.told()
 	}
 	if f.session != nil {
-		f.session.rotate(f.gave)
+		f.session.look.end(f.parts, true)
 		f.b.sessions.release(f.session)
 	}
 	f.c.Reply(resp)

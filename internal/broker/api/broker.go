@@ -17,6 +17,7 @@ package api
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
@@ -64,6 +65,8 @@ type Broker struct {
 
 	// ReadFromRack sends consumers that name their rack to a follower there (KIP-392).
 	ReadFromRack bool
+	// MaxLag is replica.lag.time.max.ms; 0 where nobody follows.
+	MaxLag time.Duration
 	// LeaderThrottle measures what throttled leaders send to followers; nil is none.
 	LeaderThrottle *quota.Replication
 

@@ -39,6 +39,7 @@ func (f *fetchCall) throttled(resp *kmsg.FetchResponse, incremental bool) bool {
 		} else {
 			f.b.sessions.remove(f.session.id)
 		}
+		f.session.look.end(f.parts, false)
 		f.b.sessions.release(f.session)
 	}
 	c.Reply(&empty)

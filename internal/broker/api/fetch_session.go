@@ -46,6 +46,13 @@ type fetchPart struct {
 	err               error
 	diverging         *kmsg.FetchResponseEpochEndOffset
 	preferred         int32 // a replica that the consumer should rather read from; -1 for none
+
+	mark    *partition.Mark // of a session: what has the next fetch look at it
+	looked  bool            // the fetch under way looks at it, or the next one will
+	given   bool            // this fetch has records of it
+	settled bool            // to look again, while nothing changes, finds nothing
+	known   bool            // the follower is in sync, and this fetch has been noted
+	gone    bool            // no longer of the session
 }
 
 func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
@@ -74,11 +81,13 @@ type session struct {
 	epoch   int32
 	byID    bool
 	busy    bool
+	dropped bool // while busy: the cache has it no longer
 	first   bool // of a follower: it goes before those of consumers
 	created time.Time
 	used    time.Time
 	parts   []*fetchPart
 	index   map[fetchKey]*fetchPart
+	look    sessionLook
 }
 
 // sessionCache holds the sessions of all connections, bounded by
@@ -106,34 +115,59 @@ func (c *sessionCache) count() int {
 
 func (c *sessionCache) remove(id int32) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.mu.byID, id)
+	s := c.mu.byID[id]
+	unused := s != nil && c.dropLocked(s)
+	c.mu.Unlock()
+	if unused {
+		s.unwatch()
+	}
+}
+
+// dropLocked takes a session out; true where the caller is to unwatch it, else the fetch that uses it will.
+func (c *sessionCache) dropLocked(s *session) bool {
+	delete(c.mu.byID, s.id)
+	s.dropped = true
+	return !s.busy
 }
 
 // create stores a session for parts if there is room or somebody may be evicted; otherwise it
 // returns nil, and the client is served without one.
 func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID, follower bool) *session {
 	s := &session{epoch: 1, byID: byID, busy: true, first: follower, created: now, used: now, parts: parts}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.mu.byID) >= c.slots && !c.evictLocked(s) {
+	victim, ok := c.put(s)
+	if victim != nil {
+		victim.unwatch()
+	}
+	if !ok {
 		return nil
 	}
 	s.index = make(map[fetchKey]*fetchPart, len(parts))
 	for _, p := range parts {
 		s.index[p.key] = p
 	}
+	return s
+}
+
+// put gives a session an id and a slot, that of victim where none is free.
+func (c *sessionCache) put(s *session) (victim *session, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.mu.byID) >= c.slots {
+		if victim = c.evictLocked(s); victim == nil {
+			return nil, false
+		}
+	}
 	for s.id == 0 || c.mu.byID[s.id] != nil {
 		s.id = rand.Int32()
 	}
 	c.mu.byID[s.id] = s
-	return s
+	return victim, true
 }
 
 // evictLocked makes room for a session: the one unused longest goes if it has been idle for
 // sessionEvictAge, else the one worth least of those that the newcomer may replace, if it is worth less. Those may be
-// replaced that are old enough, and any consumer's by a follower.
-func (c *sessionCache) evictLocked(newcomer *session) bool {
+// replaced that are old enough, and any consumer's by a follower. It returns the one that goes, which nobody uses.
+func (c *sessionCache) evictLocked(newcomer *session) *session {
 	var oldest, least *session
 	now := newcomer.used
 	for _, s := range c.mu.byID {
@@ -151,11 +185,11 @@ func (c *sessionCache) evictLocked(newcomer *session) bool {
 	victim := oldest
 	if victim == nil || now.Sub(victim.used) <= sessionEvictAge {
 		if victim = least; victim == nil || newcomer.worth(victim) <= 0 {
-			return false
+			return nil
 		}
 	}
-	delete(c.mu.byID, victim.id)
-	return true
+	c.dropLocked(victim)
+	return victim
 }
 
 // worth compares what two sessions are worth: a follower's more than a consumer's, and then one of more partitions.
@@ -191,8 +225,12 @@ func (c *sessionCache) acquire(now time.Time, req *kmsg.FetchRequest, byID bool)
 
 func (c *sessionCache) release(s *session) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s.busy = false
+	dropped := s.dropped
+	c.mu.Unlock()
+	if dropped {
+		s.unwatch()
+	}
 }
 
 // apply adds, changes and forgets partitions as an incremental request asks.
@@ -210,11 +248,13 @@ func (s *session) apply(req *kmsg.FetchRequest) {
 			key := fetchKey{t.Topic, t.TopicId, in.Partition}
 			if p := s.index[key]; p != nil {
 				p.update(in)
+				s.look.note(p)
 				continue
 			}
 			p := newFetchPart(t, in)
 			s.index[p.key] = p
 			s.parts = append(s.parts, p)
+			s.look.note(p)
 		}
 	}
 }
@@ -225,6 +265,8 @@ func (s *session) forget(key fetchKey) {
 		return
 	}
 	delete(s.index, key)
+	p.gone = true
+	p.mark.Unwatch()
 	for i, q := range s.parts {
 		if q == p {
 			s.parts = append(s.parts[:i], s.parts[i+1:]...)
@@ -233,20 +275,9 @@ func (s *session) forget(key fetchKey) {
 	}
 }
 
-// rotate moves the partitions that gave data to the back, so that others come first next time.
-func (s *session) rotate(gave []*fetchPart) {
-	if len(gave) == 0 || len(gave) == len(s.parts) {
-		return
-	}
-	moved := make(map[*fetchPart]bool, len(gave))
-	for _, p := range gave {
-		moved[p] = true
-	}
-	rest := make([]*fetchPart, 0, len(s.parts))
+// unwatch has no partition mark the session any more. Nobody uses it.
+func (s *session) unwatch() {
 	for _, p := range s.parts {
-		if !moved[p] {
-			rest = append(rest, p)
-		}
+		p.mark.Unwatch()
 	}
-	s.parts = append(rest, gave...)
 }

@@ -3,6 +3,9 @@ package api
 import (
 	"testing"
 	"time"
+
+	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/kit/base"
 )
 
 // TestSessionEviction holds whom a new session replaces where every slot is taken, as Kafka's cache has it: who was idle for
@@ -66,7 +69,7 @@ func TestSessionEviction(t *testing.T) {
 
 func someParts(n int) (parts []*fetchPart) {
 	for i := range n {
-		parts = append(parts, &fetchPart{key: fetchKey{part: int32(i)}})
+		parts = append(parts, &fetchPart{key: fetchKey{part: int32(i)}, mark: new(partition.Mark), preferred: base.NoBroker})
 	}
 	return parts
 }

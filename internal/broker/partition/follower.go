@@ -94,7 +94,7 @@ func (p *Partition) raiseFollower(hw, logStart int64) {
 		_, _ = log.DeleteRecords(to) // tried again with the next fetch
 	}
 	if log.HighWatermark() > before {
-		p.tail.fire()
+		p.fireRaised()
 	}
 }
 

@@ -146,15 +146,16 @@ func (p *Partition) InSync(id int32) bool {
 }
 
 // FollowerFetched takes in how far a follower has come. It may raise the high watermark, and asks the
-// controller to let a follower that has caught up into the in-sync set.
-func (p *Partition) FollowerFetched(f FollowerFetch) {
+// controller to let a follower that has caught up into the in-sync set. settled says that the follower is in that set, so that
+// to tell the same again changes nothing but when it was seen last.
+func (p *Partition) FollowerFetched(f FollowerFetch) (settled bool) {
 	p.mu.Lock()
 	r := &p.mu.repl
 	m := r.remote(f.ID)
 	if m == nil || !p.leads.Load() || f.LeaderEpoch != r.state.LeaderEpoch || f.BrokerEpoch >= 0 && f.BrokerEpoch < m.epoch {
 		// Nothing that counts here, or a late fetch of a broker that has restarted since (KIP-903).
 		p.mu.Unlock()
-		return
+		return false
 	}
 	end := p.Log().EndOffset()
 	switch {
@@ -165,6 +166,7 @@ func (p *Partition) FollowerFetched(f FollowerFetch) {
 	}
 	moved := m.end != f.Offset
 	m.end, m.start, m.epoch, m.fetched, m.endAtFetch = f.Offset, f.LogStart, f.BrokerEpoch, f.Now, end
+	settled = slices.Contains(r.state.ISR, m.id)
 	change, ok := p.expandLocked(m)
 	p.mu.Unlock()
 	if moved { // else nothing is committed that was not before
@@ -173,6 +175,7 @@ func (p *Partition) FollowerFetched(f FollowerFetch) {
 	if ok {
 		p.propose(change)
 	}
+	return settled
 }
 
 func later(a, b time.Time) time.Time {
@@ -256,6 +259,7 @@ func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	}
 	p.mu.Unlock()
 	p.advance()
+	p.marks.fire(decided)
 }
 
 // Proposes says whether a change that was proposed still waits for what the controller makes of it.

@@ -56,6 +56,8 @@ type Partition struct {
 	}
 	tail waitList // fetches waiting for what consumers may see to move
 	ends waitList // fetches, of followers mostly, waiting for the log to grow
+	// marks is the fetch sessions that are told of changes, whether one of their fetches waits or not.
+	marks markList
 
 	bytesIn, messagesIn, bytesOut atomic.Int64
 	copiedIn, copiedOut           atomic.Int64 // between replicas
@@ -202,7 +204,7 @@ func (p *Partition) advance() {
 	p.mu.Unlock()
 	p.fireHW(hw, nil)
 	if hw > before {
-		p.tail.fire()
+		p.fireRaised()
 	}
 }
 
@@ -344,5 +346,6 @@ func (p *Partition) write(b batch.Batch, o storage.AppendOptions) (AppendResult,
 		p.advance()
 	}
 	p.ends.fire()
+	p.marks.fire(grew)
 	return AppendResult{AppendInfo: info, LeaderEpoch: o.LeaderEpoch}, nil
 }

@@ -34,6 +34,7 @@ type ReadResult struct {
 	HighWatermark    int64
 	LastStableOffset int64
 	LogStart         int64
+	AtEnd            bool // there is nothing to read at the offset yet
 	Aborted          []storage.AbortedTxn
 }
 
@@ -76,8 +77,8 @@ func (p *Partition) Read(r ReadRequest) (ReadResult, error) {
 	if r.ToEnd {
 		bound = p.Log().EndOffset()
 	}
-	res.HighWatermark, res.LastStableOffset, res.LogStart = hw, lso, start
-	if r.Offset >= bound || r.MaxBytes <= 0 && !r.MinOne {
+	res.HighWatermark, res.LastStableOffset, res.LogStart, res.AtEnd = hw, lso, start, r.Offset >= bound
+	if res.AtEnd || r.MaxBytes <= 0 && !r.MinOne {
 		return res, nil
 	}
 	rng, err := p.readLog(r.Offset, r.MaxBytes, bound, r.MinOne)

@@ -57,6 +57,8 @@ func (p *Partition) MakeLeader(self int32, mp State, now time.Time) bool {
 	p.advance()
 	if began {
 		p.fireTails()
+	} else {
+		p.marks.fire(decided)
 	}
 	return began
 }

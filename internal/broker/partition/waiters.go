@@ -162,6 +162,13 @@ func (p *Partition) waiting(toEnd bool) *waitList {
 func (p *Partition) fireTails() {
 	p.tail.fire()
 	p.ends.fire()
+	p.marks.fire(turned)
+}
+
+// fireRaised says that the high watermark has moved.
+func (p *Partition) fireRaised() {
+	p.tail.fire()
+	p.marks.fire(raised)
 }
 
 func (l *waitList) add(w *TailWaiter) {
