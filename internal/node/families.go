@@ -67,7 +67,11 @@ var families = []family{
 	{"kafka_controller_kafkacontroller_globalpartitioncount", obs.Gauge, "", "Partitions of the cluster.",
 		value(func(n *Node, _ *view) int64 { return int64(n.image().PartitionCount()) })},
 	{"kafka_controller_controllerstats_uncleanleaderelections_total", obs.Counter, "",
-		"Leaders elected from outside the in-sync set.", value(func(*Node, *view) int64 { return 0 })},
+		"Leaders elected that may miss records which others had.",
+		value(func(n *Node, _ *view) int64 { return n.elections.unclean.Load() })},
+	{"kafka_controller_controllerstats_electionfromeligibleleaderreplicas_total", obs.Counter, "",
+		"Leaders elected that had left the in-sync set without missing anything (KIP-966).",
+		value(func(n *Node, _ *view) int64 { return n.elections.fromELR.Load() })},
 
 	{"kafka_controller_kafkacontroller_preferredreplicaimbalancecount", obs.Gauge, "",
 		"Partitions that another replica than the first one leads.",

@@ -98,8 +98,9 @@ type Node struct {
 	abrupt      atomic.Bool  // of tests: stop without handing over
 	incarnation base.TopicID // of this run of the broker
 	acted       progress
-	opened      bool // of publish: every topic of an image has been opened
-	handover    bool // of publish: another broker is in its controlled shutdown
+	elections   struct{ unclean, fromELR atomic.Int64 } // since the start, where there is a controller
+	opened      bool                                    // of publish: every topic of an image has been opened
+	handover    bool                                    // of publish: another broker is in its controlled shutdown
 	parts       *partition.Table
 	groups      *coord.Shards[*group.Machine]
 	txns        *coord.Shards[*txn.Machine]

@@ -22,6 +22,10 @@ import (
 // whoever asked for the change is answered. A controller without a broker has its settings only.
 func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	defer n.reached(im, d)
+	if n.ctl != nil {
+		n.elections.unclean.Add(int64(d.Elections.Unclean))
+		n.elections.fromELR.Add(int64(d.Elections.FromELR))
+	}
 	if n.fetchers != nil {
 		defer n.fetchers.Wake()
 	}
@@ -55,13 +59,15 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	for _, t := range d.Created {
 		n.openTopic(im, t, nil)
 	}
-	for _, t := range d.Changed {
-		n.openTopic(im, t, old.TopicByID(t.ID))
-	}
+	// Settings come before in-sync sets: below min.insync.replicas nothing more may be committed by a set that was
+	// decided under it (KIP-966).
 	for _, r := range d.Configs {
 		if r.Type == meta.ResourceTopic {
 			n.applySettings(im, n.parts.Topic(r.Name))
 		}
+	}
+	for _, t := range d.Changed {
+		n.openTopic(im, t, old.TopicByID(t.ID))
 	}
 }
 

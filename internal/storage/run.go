@@ -300,7 +300,11 @@ func (d *logDir) settleLogs() error {
 	var next atomic.Int64
 	var first atomic.Pointer[error]
 	var wg sync.WaitGroup
-	for range min(closeWorkers, len(logs)) {
+	workers := min(closeWorkers, len(logs))
+	if d.store.opts.ByHand {
+		workers = min(1, len(logs))
+	}
+	for range workers {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(logs)) && first.Load() == nil; i = next.Add(1) - 1 {
 				if err := logs[i].checkpoint(true); err != nil {

@@ -28,18 +28,6 @@ var known = []knownDifference{
 		reason: "share groups and streams groups are not there yet, so their features are not advertised",
 	},
 	{
-		path: `/(Supported|Finalized)Features/eligible\.leader\.replicas\.version`, b: absent,
-		reason: "eligible leader replicas are kept where Kafka's metadata asks for them, and are not offered yet",
-	},
-	{
-		path:   `.*/Configs/min\.insync\.replicas(/.*)?`,
-		reason: "Kafka with eligible leader replicas writes min.insync.replicas as a cluster default when it is formatted",
-	},
-	{
-		scenario: "describe-configs", step: "the brokers' default.*", path: `/Resources/0/Configs`,
-		reason: "Kafka with eligible leader replicas has min.insync.replicas as its one cluster default",
-	},
-	{
 		path: `.*/Configs/logstead\..*`, a: absent,
 		reason: "logstead has topic configs of its own",
 	},

@@ -112,7 +112,7 @@ func (b *Broker) describePartition(c *Call, im *meta.Image, t *meta.Topic, i int
 	res.OfflineReplicas = b.offlineReplicas(c.Conn, t.Name, i, p)
 	if p.Leader == base.NoBroker || len(res.OfflineReplicas) == len(p.Replicas) || p.Leader != b.NodeID &&
 		!im.Broker(p.Leader).Reachable(c.Conn.Listener) {
-		res.ErrorCode, res.LeaderId = kerr.LeaderNotAvailable.Code, base.NoBroker
+		res.LeaderId = base.NoBroker // that is all; in Metadata it is an error
 	}
 	return res
 }

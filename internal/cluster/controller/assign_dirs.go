@@ -64,6 +64,9 @@ func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int
 	}
 	c := m.change(t, index)
 	c.dirs = map[int32]base.TopicID{id: dir}
+	if lostDir(p, id) && !m.online(p, id) {
+		c.unclean = id // there it begins empty, and may not lead before it has caught up
+	}
 	if slices.Contains(m.image().Broker(id).LogDirs, dir) {
 		c.acceptable = func(other int32) bool { return m.isActive(other) && (other == id || m.online(p, other)) }
 	} else {
@@ -74,6 +77,12 @@ func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int
 		c.election = electOrUnclean
 	}
 	return recordOrNil(c)
+}
+
+// lostDir says of a replica that it is known where it was.
+func lostDir(p *meta.Partition, id int32) bool {
+	i := slices.Index(p.Replicas, id)
+	return i < len(p.Directories) && p.Directories[i] != meta.DirUnassigned && p.Directories[i] != meta.DirMigrating
 }
 
 // lostTheLast says of a replica that its directory is none of its broker's any more, and that nobody else is in sync, or

@@ -70,7 +70,9 @@ func newCluster(t *testing.T, properties string) *clusterHarness {
 	t.Helper()
 	c := &clusterHarness{harness: newHarness(t, properties), incarnations: map[int32]byte{}}
 	c.now = time.Unix(1_000_000, 0)
-	c.done(bootstrapRecords(newestLevels()), nil)
+	levels := newestLevels()
+	levels[elrVersion] = 0 // until the command elr
+	c.done(bootstrapRecords(levels), nil)
 	c.m.Begin(c.now)
 	return c
 }
@@ -82,7 +84,7 @@ func (c *clusterHarness) command(t *testing.T, d *datadriven.TestData) string {
 	commands := map[string]func(*datadriven.TestData){
 		"register": c.cmdRegister, "beat": c.cmdBeat, "create": c.cmdCreate, "isr": c.cmdISR, "ids": c.cmdIDs,
 		"wait": c.cmdWait, "keep": c.cmdKeep, "suspect": c.cmdSuspect, "fail-over": c.cmdFailOver, "elr": c.cmdELR, "elect": c.quiet(c.elect), "reassign": c.quiet(c.cmdReassign), "unregister": c.cmdUnregister,
-		"dirs": c.cmdDirs, "config": c.cmdConfig,
+		"dirs": c.cmdDirs, "config": c.cmdConfig, "alter": c.quiet(c.alter), "feature": c.quiet(c.feature),
 	}
 	run := commands[d.Cmd]
 	if run == nil {
@@ -179,7 +181,7 @@ func (c *clusterHarness) registration(id int32, again bool, dirs int, previous i
 	for n := range dirs {
 		req.LogDirs = append(req.LogDirs, dirOf(id, n))
 	}
-	for _, f := range append(Features(), Feature{Name: elrVersion, Max: 1}) {
+	for _, f := range Features() {
 		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{
 			Name: f.Name, MinSupportedVersion: f.Min, MaxSupportedVersion: f.Max,
 		})

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -51,7 +52,7 @@ func (m *Machine) IncrementalAlterConfigs(
 	if req.ValidateOnly {
 		all = nil
 	}
-	return m.disown(all), &resp
+	return m.clearELRs(m.disown(all)), &resp
 }
 
 // AlterConfigs replaces the configs of resources: what is not named is removed.
@@ -81,7 +82,7 @@ func (m *Machine) AlterConfigs(req *kmsg.AlterConfigsRequest) ([]kmsg.Record, *k
 	if req.ValidateOnly {
 		all = nil
 	}
-	return m.disown(all), &resp
+	return m.clearELRs(m.disown(all)), &resp
 }
 
 // alterFunc is one of the two ways of altering.
@@ -96,6 +97,9 @@ func (m *Machine) alter(res meta.Resource, named int, ops []conf.Op, how alterFu
 		return nil, err
 	}
 	changes, err := how(m.config(), target, ops)
+	if refused := m.checkMinISR(res, changes); refused != nil && !errors.Is(err, kerr.InvalidRequest) {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, err
 	}

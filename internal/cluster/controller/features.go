@@ -42,6 +42,11 @@ func (m *Machine) UpdateFeatures(
 		}
 		records = append(records, more...)
 	}
+	if wanted[elrVersion] > 0 && slices.ContainsFunc(req.FeatureUpdates, func(u kmsg.UpdateFeaturesRequestFeatureUpdateKey) bool {
+		return u.Feature == elrVersion
+	}) {
+		records = append(m.settleMinISR(), records...)
+	}
 	if m.upgradesVoters(req) && !req.ValidateOnly {
 		if err := m.cfg.UpgradeVoters(false); err != nil {
 			resp.ErrorCode, resp.ErrorMessage = Code(err)

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -18,20 +17,6 @@ const (
 	levelELR         int16 = 23
 	levelCordoned    int16 = 30
 )
-
-// elrEnabled says whether partitions keep eligible leader replicas (KIP-966).
-func (m *Machine) elrEnabled() bool { return m.image().Feature(elrVersion) > 0 }
-
-// minISR is how many replicas must be in sync for an acknowledgement of all; never more than there are.
-func (m *Machine) minISR(t *meta.Topic) int {
-	n := int(m.config().Int("min.insync.replicas"))
-	if v, ok := m.image().Configs(meta.Resource{Type: meta.ResourceTopic, Name: t.Name})["min.insync.replicas"]; ok {
-		if own, err := strconv.Atoi(v); err == nil {
-			n = own
-		}
-	}
-	return min(n, len(t.Partitions[0].Replicas))
-}
 
 // uncleanAllowed says whether a topic prefers a leader that misses records to none.
 func (m *Machine) uncleanAllowed(topic string) bool {

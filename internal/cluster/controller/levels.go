@@ -33,6 +33,7 @@ type Feature struct {
 // clients act on the level that is finalized.
 func Features() []Feature {
 	return []Feature{
+		{Name: elrVersion, Max: 1, Default: 1, From: 26, Needs: levelELR},
 		{Name: GroupVersion, Max: 1, Default: 1, From: 22},
 		{Name: KRaftVersion, Max: 1, Default: 1, From: 21},
 		{Name: MetadataVersion, Min: oldestMetadata, Max: latestMetadata},

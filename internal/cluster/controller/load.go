@@ -104,6 +104,12 @@ func (r *replayer) batch(b batch.Batch) error {
 // firstRecords are what a new cluster begins with: what the directory was formatted with, or our
 // own levels.
 func (c *Controller) firstRecords() ([]kmsg.Record, error) {
+	records, err := c.formattedWith()
+	return append(records, firstMinISR(records, c.opts.Config.Static)...), err
+}
+
+// formattedWith is what the directory was formatted with.
+func (c *Controller) formattedWith() ([]kmsg.Record, error) {
 	var records []kmsg.Record
 	name := path.Join(path.Dir(c.dir), bootstrapFile)
 	err := readSnapshot(c.opts.FS, name, func(rec kmsg.Record) error {

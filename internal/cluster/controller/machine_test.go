@@ -141,7 +141,10 @@ func (h *harness) run(t *testing.T, d *datadriven.TestData) string {
 	return h.out.String()
 }
 
-func (h *harness) bootstrap(*datadriven.TestData) { h.done(bootstrapRecords(newestLevels()), nil) }
+func (h *harness) bootstrap(*datadriven.TestData) {
+	first := bootstrapRecords(newestLevels())
+	h.done(append(first, firstMinISR(first, h.m.cfg.Static)...), nil)
+}
 
 // restart replays everything into a new machine, as a start of the process would.
 func (h *harness) restart(*datadriven.TestData) {

@@ -27,8 +27,9 @@ const (
 
 // partitionChange works out the record that takes a partition from what it is to what is wanted,
 // with the election, the eligible leader replicas and the end of a reassignment that follow from it
-// (KIP-455, 866, 966). The rules are those of Kafka's PartitionChangeBuilder, but for one: a last
-// known leader is elected only while it is alive.
+// (KIP-455, 866, 966). The rules are those of Kafka's PartitionChangeBuilder, but for two: who is no replica any more
+// is not eligible, and where a partition without a leader loses the one replica that was in sync, that one is the last
+// known leader.
 type partitionChange struct {
 	topic base.TopicID
 	index int32
@@ -58,7 +59,7 @@ func (m *Machine) change(t *meta.Topic, index int32) *partitionChange {
 		isr: p.ISR, replicas: p.Replicas, removing: p.Removing, adding: p.Adding, recovery: p.RecoveryState,
 		unclean: noBroker, elr: p.ELR, lastELR: p.LastELR,
 		acceptable: func(id int32) bool { return m.canLead(p, id) },
-		minISR:     m.minISR(t), elrEnabled: m.elrEnabled(), level: m.image().Feature(MetadataVersion),
+		minISR:     m.minISR(t), elrEnabled: m.keepsELR(p), level: m.image().Feature(MetadataVersion),
 		defaultDir: m.defaultDir,
 	}
 }
@@ -131,6 +132,7 @@ func (c *partitionChange) findELR() {
 			c.elr = append(c.elr, id)
 		}
 	}
+	slices.Sort(c.elr)
 }
 
 // isClean says whether a replica could lead without a loss.
@@ -200,10 +202,14 @@ func (c *partitionChange) setLastKnownLeader(r *kmsg.PartitionChangeRecord) {
 	if !c.elrEnabled {
 		return
 	}
+	last := c.p.Leader
+	if last < 0 && len(c.p.ISR) == 1 {
+		last = c.p.ISR[0]
+	}
 	switch {
-	case r.Isr != nil && len(r.Isr) == 0 && c.p.Leader >= 0:
-		if !slices.Equal(c.p.LastELR, []int32{c.p.Leader}) {
-			r.LastKnownElr = []int32{c.p.Leader}
+	case r.Isr != nil && len(r.Isr) == 0 && last >= 0:
+		if !slices.Equal(c.p.LastELR, []int32{last}) {
+			r.LastKnownElr = []int32{last}
 		}
 	case (r.Leader >= 0 || c.p.Leader != noLeader && r.Leader != noLeader) && len(c.p.LastELR) > 0:
 		r.LastKnownElr = []int32{}

@@ -23,7 +23,12 @@ type Delta struct {
 	ACLs     bool
 
 	Controllers bool
+	Elections
 }
+
+// Elections are how many leaders were elected beside the in-sync set: Unclean, who may miss records, and FromELR, who
+// had left it without missing any.
+type Elections struct{ Unclean, FromELR int }
 
 // Empty says that nothing changed.
 func (d *Delta) Empty() bool {
@@ -49,6 +54,8 @@ type Edit struct {
 	deleted []*Topic
 	configs map[Resource]bool
 	brokers bool
+
+	elections Elections
 }
 
 // Edit begins a change of the image.
@@ -64,7 +71,7 @@ func (e *Edit) Image(offset int64, epoch int32) (*Image, Delta) {
 	e.im.Offset, e.im.Epoch = offset, epoch
 	d := Delta{
 		Deleted: e.deleted, Features: e.ownFeatures, Quotas: e.ownQuotas, Brokers: e.brokers, Scram: e.ownScram,
-		ACLs: e.ownACLs, Controllers: e.ownControllers,
+		ACLs: e.ownACLs, Controllers: e.ownControllers, Elections: e.elections,
 	}
 	for id, t := range e.touched {
 		if e.created[id] {
@@ -208,6 +215,9 @@ func (e *Edit) partition(r *kmsg.PartitionRecord) error {
 	return nil
 }
 
+// recovering is the state of a partition whose leader may miss records that others had.
+const recovering = 1
+
 // noLeaderChange is what a PartitionChangeRecord says where the leader stays.
 const noLeaderChange = -2
 
@@ -217,8 +227,15 @@ func (e *Edit) partitionChange(r *kmsg.PartitionChangeRecord) error {
 		return fmt.Errorf("partition change record for partition %d of topic id %s: no such partition",
 			r.PartitionId, r.TopicId)
 	}
-	p := Changed(*t.Partitions[r.PartitionId], r)
+	before := t.Partitions[r.PartitionId]
+	p := Changed(*before, r)
 	t.Partitions[r.PartitionId] = &p
+	if r.LeaderRecoveryState == recovering {
+		e.elections.Unclean++
+	}
+	if r.Leader >= 0 && slices.Contains(before.ELR, r.Leader) {
+		e.elections.FromELR++
+	}
 	return nil
 }
 
@@ -230,12 +247,17 @@ func Changed(p Partition, r *kmsg.PartitionChangeRecord) Partition {
 			*field = v
 		}
 	}
+	setELR := func(field *[]int32, v []int32) {
+		if set(field, v); len(*field) == 0 {
+			*field = nil // in a snapshot there is none
+		}
+	}
 	set(&p.ISR, r.Isr)
 	set(&p.Replicas, r.Replicas)
 	set(&p.Removing, r.RemovingReplicas)
 	set(&p.Adding, r.AddingReplicas)
-	set(&p.ELR, r.EligibleLeaderReplicas)
-	set(&p.LastELR, r.LastKnownElr)
+	setELR(&p.ELR, r.EligibleLeaderReplicas)
+	setELR(&p.LastELR, r.LastKnownElr)
 	if r.Directories != nil {
 		p.Directories = r.Directories
 	}
@@ -261,6 +283,7 @@ func (e *Edit) clearELR(topic string) {
 			if len(p.ELR)+len(p.LastELR) > 0 {
 				cleared := *p
 				cleared.ELR, cleared.LastELR = nil, nil
+				cleared.PartitionEpoch++ // Kafka counts it as a change
 				e.topicForChange(t.ID).Partitions[i] = &cleared
 			}
 		}
