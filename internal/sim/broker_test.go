@@ -169,7 +169,7 @@ func (n *node) report() {
 		return
 	}
 	req := kmsg.NewBrokerHeartbeatRequest()
-	req.BrokerId, req.BrokerEpoch = n.id, n.epoch
+	req.BrokerId, req.BrokerEpoch, req.WantShutDown = n.id, n.epoch, n.leaving
 	if n.sick {
 		if req.OfflineLogDirs = n.directories(false); len(req.OfflineLogDirs) > 0 {
 			n.w.reached("a broker went on without a directory")
@@ -190,7 +190,10 @@ func (n *node) report() {
 			n.epoch = -1
 			pause = 0
 			n.w.reached("a broker found another registered in its place")
-		case resp.IsFenced:
+		case resp.ShouldShutDown:
+			n.w.reached("a broker was let go")
+			n.stopAfter(0)
+		case resp.IsFenced, n.leaving:
 			pause = tickEvery
 		}
 		n.after(pause, func() { n.reports = false })
@@ -199,7 +202,7 @@ func (n *node) report() {
 
 func (n *node) register(to int32) {
 	req := kmsg.NewBrokerRegistrationRequest()
-	req.BrokerId, req.ClusterId, req.IncarnationId, req.PreviousBrokerEpoch = n.id, clusterID, n.incarnation, -1
+	req.BrokerId, req.ClusterId, req.IncarnationId, req.PreviousBrokerEpoch = n.id, clusterID, n.incarnation, n.store.PreviousEpoch()
 	req.LogDirs = n.directories(true)
 	for _, f := range controller.Features() {
 		req.Features = append(req.Features, kmsg.BrokerRegistrationRequestFeature{

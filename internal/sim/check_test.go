@@ -329,6 +329,10 @@ func (c *checker) image(n *node, im *meta.Image) {
 		}
 		for i, p := range t.Partitions {
 			fmt.Fprintf(&b, "%s-%d:%d/%d/%d%v of %v ", name, i, p.Leader, p.LeaderEpoch, p.PartitionEpoch, p.ISR, p.Replicas)
+			if len(p.ELR)+len(p.LastELR) > 0 {
+				fmt.Fprintf(&b, "eligible %v, last %v ", p.ELR, p.LastELR)
+			}
+			c.eligible(n, im, tp{Topic: name, Partition: int32(i)}, p, before(n.image, name, i))
 			if len(p.Adding)+len(p.Removing) > 0 {
 				fmt.Fprintf(&b, "with %v without %v ", p.Adding, p.Removing)
 			}
@@ -345,6 +349,7 @@ func (c *checker) image(n *node, im *meta.Image) {
 		if im.Offset > c.newest { // what another knows already may have changed since
 			c.newest = im.Offset
 			c.members(im)
+			c.untaint(im)
 		}
 	}
 	c.images[im.Offset] = b.String()
@@ -372,6 +377,8 @@ func (c *checker) members(im *meta.Image) {
 			k := tp{Topic: name, Partition: int32(i)}
 			isr := slices.DeleteFunc(slices.Clone(p.ISR), func(id int32) bool { return lostPlace(im, p, id) })
 			c.inSync(k, isr, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d", im.Offset))
+			elr := slices.DeleteFunc(slices.Clone(p.ELR), func(id int32) bool { return lostPlace(im, p, id) })
+			c.inSync(k, elr, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d, as eligible,", im.Offset))
 		}
 	}
 }

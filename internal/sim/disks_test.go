@@ -203,10 +203,8 @@ func (w *world) stuck() bool {
 		return false
 	}
 	return slices.ContainsFunc(w.partitions(im), func(p *meta.Partition) bool {
-		if p.Leader >= 0 || len(p.ISR) != 1 {
-			return false
-		}
-		return lostPlace(im, p, p.ISR[0])
+		may := mayLead(p)
+		return p.Leader < 0 && len(may) > 0 && !slices.ContainsFunc(may, func(id int32) bool { return !lostPlace(im, p, id) })
 	})
 }
 

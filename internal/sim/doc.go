@@ -27,5 +27,7 @@
 //  8. Replicas that were moved are in the end where it was asked that they be, and a reassignment has not ended before
 //     all that were added were in sync.
 //  9. A replica whose directory is lost does not count as complete: it does not lead with an empty log.
-//  10. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  10. Who is eligible to lead beside an in-sync set (KIP-966) has all that is committed. Where a crash takes what is in the page
+//     cache, nothing that is acknowledged is lost while fewer brokers than min.insync.replicas are so at a time.
+//  11. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

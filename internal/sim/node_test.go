@@ -59,6 +59,8 @@ type node struct {
 	fuse      int       // disk operations until the power fails; 0 is never
 	doomed    bool
 	sick      bool     // its disk fails, or is full for a while
+	leaving   bool     // it is about to stop in order
+	tainted   bool     // in a lossy run: it was stopped otherwise, and is not in sync everywhere since
 	left      *vfs.Mem // what the power cut leaves
 
 	image       *meta.Image
@@ -110,6 +112,7 @@ func (n *node) start() {
 	w := n.w
 	n.boot++
 	n.fault, n.fuse, n.doomed, n.sick, n.left, n.waiting, n.frozen = vfs.NewFault(n.disk), 0, false, false, nil, 0, time.Time{}
+	n.leaving = false
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
@@ -149,6 +152,7 @@ func (n *node) open() (err error) {
 	o := storage.Options{
 		FS: n.fault, Clock: n.w.clk, Dirs: n.w.opts.paths(), NodeID: n.id, ClusterID: clusterID,
 		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved},
+		BrokerEpoch: func() int64 { return n.epoch },
 	}
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err
@@ -180,7 +184,7 @@ func (n *node) burn(op vfs.Op) {
 	if n.fuse == 0 || !op.Kind.Changes() {
 		return
 	}
-	if n.fuse--; n.fuse == 0 {
+	if n.fuse--; n.fuse == 0 && n.mayCrash() {
 		n.left, n.doomed = n.disk.CrashClone(n.crashOptions()), true
 	}
 }
@@ -188,7 +192,8 @@ func (n *node) burn(op vfs.Op) {
 // crashOptions: in durability "replicated" it is the process that ends, and what it has written stays.
 func (n *node) crashOptions() vfs.CrashOptions {
 	keep := 1.0
-	if n.w.opts.fsync {
+	n.tainted = n.w.opts.lossy
+	if n.w.opts.fsync || n.w.opts.lossy {
 		keep = []float64{0, 0.5, 1}[n.w.rng.IntN(3)]
 	}
 	return vfs.CrashOptions{KeepUnsynced: keep, Seed: n.w.rng.Uint64()}
@@ -196,7 +201,7 @@ func (n *node) crashOptions() vfs.CrashOptions {
 
 // crash cuts the power between two events.
 func (n *node) crash() {
-	if !n.up {
+	if !n.up || !n.mayCrash() {
 		return
 	}
 	n.left, n.doomed = n.disk.CrashClone(n.crashOptions()), true
@@ -225,7 +230,7 @@ func (n *node) end(err error) {
 
 // sicken has a sync or a write of a segment fail, or the disk be full for some writes.
 func (n *node) sicken() {
-	if !n.up {
+	if !n.up || n.w.opts.lossy {
 		return
 	}
 	r := vfs.Rule{Kind: vfs.OpSync, Path: "*.log", After: n.w.rng.IntN(10), Count: 1, Err: syscall.EIO}

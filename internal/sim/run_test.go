@@ -35,7 +35,12 @@ func simulate(o options) *world {
 // create has the topic created, by whoever leads the quorum.
 func (w *world) create() {
 	topics := w.topics()
-	if n := w.newest(); n.image != nil && n.image.Topic(topics[len(topics)-1]) != nil {
+	n := w.newest()
+	w.levelOff(n.image)
+	if n.image != nil && n.image.Topic(topics[len(topics)-1]) != nil {
+		if !w.opts.elr && n.image.Feature(elrVersion) > 0 {
+			w.after(300*time.Millisecond, w.create)
+		}
 		return
 	}
 	for _, n := range w.nodes {
@@ -63,6 +68,9 @@ func (w *world) create() {
 // serves says whether every node has every partition, with a leader and all in sync.
 func (w *world) serves() bool {
 	for _, n := range w.nodes {
+		if n.image == nil || (n.image.Feature(elrVersion) > 0) != w.opts.elr {
+			return false
+		}
 		for _, k := range w.allKeys() {
 			if s := n.states[k]; s == nil || s.Leader < 0 || len(s.ISR) < 3 {
 				return false
@@ -82,6 +90,9 @@ func (w *world) breakSomething() {
 	}
 	if w.opts.feature == disks && w.chance(0.6) {
 		w.breakDisk()
+	}
+	if w.opts.elr {
+		w.eligibility()
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
@@ -225,7 +236,7 @@ func (w *world) leaveOut() {
 		}
 		w.note("%s is left out", n)
 		w.check.out = n
-		if w.chance(0.5) {
+		if w.chance(0.5) && n.mayCrash() {
 			n.crash()
 			return
 		}
@@ -256,7 +267,8 @@ func (w *world) waitsForWhoIsOut() bool {
 	n, im := w.check.out, w.newest().image
 	return n != nil && slices.ContainsFunc(w.partitions(im), func(p *meta.Partition) bool {
 		stay := without(p.Replicas, p.Removing)
-		return p.Leader < 0 && len(p.ISR) == 1 && p.ISR[0] == n.id || len(without(stay, []int32{n.id})) < min(minISR, len(stay))
+		may := mayLead(p)
+		return p.Leader < 0 && len(may) > 0 && len(without(may, []int32{n.id})) == 0 || len(without(stay, []int32{n.id})) < min(minISR, len(stay))
 	})
 }
 

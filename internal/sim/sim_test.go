@@ -26,6 +26,8 @@ var sometimes = []string{
 	"a sync failed", "a write failed", "a disk was full", "a node ended because its disk failed",
 	"a group coordinator was loaded", "a transaction coordinator was loaded", "an offset was committed",
 	"a transaction was committed", "a transaction was aborted", "an EndTxn was sent again",
+	"a broker stopped in order", "a broker was let go", "a leader was elected of those eligible", "the last known leader leads again",
+	"enough are in sync, and nobody is eligible beside", "one that was eligible is not any more",
 }
 
 // seldom are those that some of a thousand seeds must have reached.
@@ -33,6 +35,7 @@ var seldom = []string{
 	"a cluster of 4 nodes", "a reassignment was asked for", "a reassignment came to its end", "a reassignment was cancelled",
 	"a log moved to another directory", "a node lost its log directories", "a place was reported", "a broker went on without a directory",
 	"the only one in sync has lost its disk",
+	"the level of eligible leader replicas was set", "somebody was eligible where a crash takes records",
 	"a leader was moved away", "a replica was dropped with its log", "a stray log was removed", "the replication factor grew", "the replication factor shrank",
 }
 

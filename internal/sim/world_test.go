@@ -202,7 +202,18 @@ type options struct {
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
 	transactors  int
 
+	elr   bool // partitions keep eligible leader replicas (KIP-966)
+	lossy bool // in durability "replicated" a crash takes what is not synced; one broker at a time is so
+
 	feature feature
+}
+
+// eligible chooses, by chance of its own, whether there are eligible leader replicas, and what a crash takes.
+func (o options) eligible() options {
+	rng := rand.New(rand.NewPCG(o.seed, 13))
+	o.elr = rng.IntN(4) > 0
+	o.lossy = o.elr && !o.fsync && o.feature == plain && rng.IntN(4) > 0
+	return o
 }
 
 // feature is what a seed has beside what all have: no run grows by more than one.
@@ -244,5 +255,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng).featured()
+	}.sized(rng).featured().eligible()
 }
