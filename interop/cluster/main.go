@@ -39,6 +39,9 @@ func main() {
 		which = "logstead"
 	}
 	failed, err := run(ctx, which, *from, *only, *keep)
+	for _, f := range failures {
+		fmt.Println("FAILED", f)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(2)
@@ -185,6 +188,9 @@ func play(kind string, acts []act) (failed int) {
 }
 
 // perform runs one check and prints its line.
+// failures are the steps that failed: what main prints once more at the end, of which often no more is kept.
+var failures []string
+
 func perform(kind, name string, run func() error) (ok bool) {
 	began := time.Now()
 	err := run()
@@ -195,6 +201,7 @@ func perform(kind, name string, run func() error) (ok bool) {
 	fmt.Printf("%-8s %-8s %-70s %5.1f s\n", word, kind, name, time.Since(began).Seconds())
 	if err != nil {
 		fmt.Println("        ", oneLine(err.Error()))
+		failures = append(failures, fmt.Sprintf("%s %s: %s", kind, name, oneLine(err.Error())))
 	}
 	return err == nil
 }

@@ -2,8 +2,12 @@ package local
 
 import "fmt"
 
-// Report counts checks and prints a line for each.
-type Report struct{ passed, failed, notRun int }
+// Report counts checks and prints a line for each. What failed stands at the end once more: of a long run often only
+// the end is kept.
+type Report struct {
+	passed, notRun int
+	failures       []string
+}
 
 // Check prints one check; a nil error is a pass.
 func (r *Report) Check(name string, err error) {
@@ -12,7 +16,7 @@ func (r *Report) Check(name string, err error) {
 		fmt.Printf("PASS  %s\n", name)
 		return
 	}
-	r.failed++
+	r.failures = append(r.failures, fmt.Sprintf("%s: %v", name, err))
 	fmt.Printf("FAIL  %s: %v\n", name, err)
 }
 
@@ -37,12 +41,15 @@ func (r *Report) Note(format string, args ...any) { fmt.Printf("      "+format+"
 
 // Close prints the closing line and returns the exit code: 0 only when nothing failed.
 func (r *Report) Close() int {
-	if r.notRun > 0 {
-		fmt.Printf("%d passed, %d failed, %d not run\n", r.passed, r.failed, r.notRun)
-	} else {
-		fmt.Printf("%d passed, %d failed\n", r.passed, r.failed)
+	for _, f := range r.failures {
+		fmt.Printf("FAILED  %s\n", f)
 	}
-	if r.failed > 0 {
+	if r.notRun > 0 {
+		fmt.Printf("%d passed, %d failed, %d not run\n", r.passed, len(r.failures), r.notRun)
+	} else {
+		fmt.Printf("%d passed, %d failed\n", r.passed, len(r.failures))
+	}
+	if len(r.failures) > 0 {
 		return 1
 	}
 	return 0

@@ -60,12 +60,13 @@ func run() int {
 	}
 	defer os.RemoveAll(t.dir)
 	code := 0
-	if bad := t.sound(ctx, list); len(bad) > 0 {
+	bad := t.sound(ctx, list)
+	results := t.bite(ctx, list)
+	caught := print(results)
+	if len(bad) > 0 {
 		fmt.Println(strings.Join(bad, "\n"))
 		code = 1
 	}
-	results := t.bite(ctx, list)
-	caught := print(results)
 	fmt.Printf("%d of %d broken builds caught, %d commands pass on the tree as it is, in %.0f s\n",
 		caught, len(list), t.passed, time.Since(began).Seconds())
 	if caught < len(list) || len(list) == 0 {
