@@ -110,7 +110,7 @@ func produceOf(topic string, partition int32, b batchOf, change ...func(*kmsg.Pr
 }
 
 func produceBytes(v *vars, r *kmsg.ProduceRequest, topic string, partition int32, records []byte, change ...func(*kmsg.ProduceRequest)) {
-	r.Acks, r.TimeoutMillis = -1, 5000
+	r.Acks, r.TimeoutMillis = -1, enough
 	t := kmsg.NewProduceRequestTopic()
 	t.Topic, t.TopicID = v.name(topic), v.id(topicIDKey(topic))
 	p := kmsg.NewProduceRequestTopicPartition()

@@ -13,6 +13,9 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
+// startLimit is how long a node may take from its port's being open to its knowing of all others.
+const startLimit = 3 * time.Minute
+
 // start returns the system that a flag means, starting what it names, and what stops that again.
 func start(ctx context.Context, flag string, nodes int) (*system, func(), error) {
 	if nodes > 1 {
@@ -31,6 +34,10 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 	if err != nil {
 		return "", nil, err
 	}
+	set := filepath.Join(dir, "set.properties")
+	if err := os.WriteFile(set, []byte(strings.Join(calm, "\n")+"\n"), 0o644); err != nil {
+		return "", nil, err
+	}
 	var start func(context.Context) error
 	var end func() error
 	switch flag {
@@ -39,12 +46,16 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 		if err != nil {
 			return "", nil, err
 		}
+		if err := os.Setenv("KAFKA_EXTRA", set); err != nil {
+			return "", nil, err
+		}
 		addr, start, end = k.Addr, k.Start, k.Stop
 	case "logstead":
 		n, err := local.New(ctx, filepath.Join(dir, "logstead"))
 		if err != nil {
 			return "", nil, err
 		}
+		n.Set = calm
 		addr, start, end = n.Addr, n.Start, n.Stop
 	default:
 		return "", nil, fmt.Errorf("%q is none of kafka, logstead and HOST:PORT", flag)
@@ -62,8 +73,24 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 	return addr, stop, await(ctx, addr, 1)
 }
 
+// calm are settings that keep out of the answers what happens by the clock: records, which are years old, are not
+// deleted, members are not thrown out and groups are not forgotten while the machine is busy with other things.
+var calm = []string{
+	"log.initial.task.delay.ms=86400000", "log.retention.check.interval.ms=86400000",
+	"offsets.retention.check.interval.ms=86400000",
+	"group.consumer.max.session.timeout.ms=900000", "group.consumer.session.timeout.ms=900000",
+}
+
+// How long requests allow: enough for what has to come to an end, never for what must not.
+const (
+	enough = 60_000
+	never  = 900_000
+)
+
 // await returns when a broker knows of all brokers, which Apache Kafka does a little after its port is open.
 func await(ctx context.Context, addr string, nodes int) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
 	for ctx.Err() == nil {
 		if c, err := dial(addr); err == nil {
 			req := kmsg.NewPtrMetadataRequest()

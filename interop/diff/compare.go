@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 )
 
@@ -11,10 +12,61 @@ type difference struct {
 	scenario, step, path, a, b string
 }
 
+func (d difference) String() string {
+	return fmt.Sprintf("%s | %s | %s\n  a: %s\n  b: %s", d.scenario, d.step, d.path, d.a, d.b)
+}
+
 type result struct {
 	exchanges, equal, knownOnly, different int
 	differences                            []difference
 	known                                  map[string]int
+	// once are differences that were none when the scenario was played again.
+	once []difference
+}
+
+// momentary matches the fields that say how things stand at a moment, passing the error codes of what passes.
+var (
+	momentary = regexp.MustCompile(`/(HighWatermark|LastStableOffset|LogStartOffset|OffsetLag|Size|Leader|LeaderEpoch|ISR|State|PreferredReadReplica|Assignment|MemberEpoch)(/.*)?$`)
+	passing   = regexp.MustCompile(`^(3|5|6|7|13|14|15|16|19|20|27|41|51|74|75|88|100|"(no answer in time|closed|no connection|broken: .*|could not be set up: .*|the nodes do not agree .*)")$`)
+)
+
+// doubtful are the scenarios whose first difference is of a kind that a busy machine brings about.
+func (r *result) doubtful() map[string]bool {
+	first, doubtful := map[string]string{}, map[string]bool{}
+	for _, d := range r.differences {
+		step, seen := first[d.scenario]
+		if !seen {
+			step = d.step
+			first[d.scenario] = step
+		}
+		if d.step == step && (momentary.MatchString(d.path) || passing.MatchString(d.a) || passing.MatchString(d.b)) {
+			doubtful[d.scenario] = true
+		}
+	}
+	return doubtful
+}
+
+// second takes the result of scenarios that were played again: where they agree, the first differences count no more.
+func (r *result) second(other result, played map[string]bool) {
+	again := map[string]bool{}
+	for _, d := range other.differences {
+		again[d.scenario] = true
+	}
+	steps := map[string]bool{}
+	r.differences = slices.DeleteFunc(r.differences, func(d difference) bool {
+		agreed := played[d.scenario] && !again[d.scenario] && other.exchanges > 0
+		if agreed {
+			r.once = append(r.once, d)
+			steps[d.scenario+d.step] = true
+		}
+		return agreed
+	})
+	r.different -= len(steps)
+	r.equal += len(steps)
+	for _, d := range other.differences {
+		d.step += " (again)"
+		r.differences = append(r.differences, d)
+	}
 }
 
 // compare holds transcripts of the same scenarios against each other.

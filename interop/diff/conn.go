@@ -12,7 +12,7 @@ import (
 )
 
 // answerLimit is how long a broker may take for one answer; no step asks it to wait longer than a second.
-const answerLimit = 20 * time.Second
+const answerLimit = 90 * time.Second
 
 // maxAnswer bounds the size that an answer may claim.
 const maxAnswer = 64 << 20

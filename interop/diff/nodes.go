@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/logstead/logstead/interop/local"
@@ -20,6 +21,20 @@ type system struct {
 	addrs []string
 	// mark counts the marks that were left in the metadata, see caughtUp.
 	mark int
+	// cluster is what runs, when the suite started several nodes.
+	cluster *local.Cluster
+}
+
+// ended prints which nodes have ended by themselves, with the end of what they printed.
+func (s *system) ended(name string) {
+	if s.cluster == nil {
+		return
+	}
+	for id := range s.addrs {
+		if s.cluster.Exited(id + 1) {
+			fmt.Printf("node %d of %s has ended by itself; the end of its log:\n%s\n", id+1, name, s.cluster.LogTail(id+1, 2000))
+		}
+	}
 }
 
 // homes are the nodes of scenarios that speak of a broker by its id. Other scenarios are spread over the nodes.
@@ -40,13 +55,14 @@ func several(ctx context.Context, kind string, nodes int) (*system, func(), erro
 		return nil, nil, err
 	}
 	// Nothing may be taken out of an in-sync set because the machine is busy, nor records because they are old.
-	c.Set = []string{"group.initial.rebalance.delay.ms=0", "broker.session.timeout.ms=30000", "replica.lag.time.max.ms=60000", "log.retention.check.interval.ms=3600000",
-		"group.consumer.assignment.interval.ms=0", "broker.rack=rack{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}
+	c.Set = append([]string{"group.initial.rebalance.delay.ms=0", "broker.session.timeout.ms=180000", "replica.lag.time.max.ms=300000",
+		"controller.quorum.fetch.timeout.ms=30000", "controller.quorum.request.timeout.ms=20000", "controller.quorum.election.timeout.ms=5000",
+		"group.consumer.assignment.interval.ms=0", "broker.rack=rack{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}, calm...)
 	stop := func() {
 		c.Close()
 		os.RemoveAll(dir)
 	}
-	s := &system{}
+	s := &system{cluster: c}
 	for id := 1; id <= nodes; id++ {
 		s.addrs = append(s.addrs, c.Addr(id))
 	}
@@ -72,7 +88,7 @@ const internalPartitions = 50
 // placeInternalTopics makes the internal topics as a broker would, but says which node leads which partition.
 func (s *system) placeInternalTopics(ctx context.Context) error {
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 15_000
+	req.TimeoutMillis = enough
 	for name, configs := range map[string][]string{
 		"__consumer_offsets":  {"cleanup.policy", "compact", "compression.type", "producer", "segment.bytes", "104857600"},
 		"__transaction_state": {"cleanup.policy", "compact", "compression.type", "uncompressed", "segment.bytes", "104857600", "min.insync.replicas", "2", "unclean.leader.election.enable", "false"},
@@ -87,14 +103,23 @@ func (s *system) placeInternalTopics(ctx context.Context) error {
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	resp, err := s.once(1, req, 7)
+	limited, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	err := again(limited, func() error {
+		resp, err := s.once(1, req, 7)
+		if err != nil {
+			return err
+		}
+		for _, t := range resp.(*kmsg.CreateTopicsResponse).Topics {
+			// That it exists is the answer to a request that was made again.
+			if t.ErrorCode != 0 && t.ErrorCode != kerr.TopicAlreadyExists.Code {
+				return fmt.Errorf("create %s: error %d", t.Topic, t.ErrorCode)
+			}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
-	}
-	for _, t := range resp.(*kmsg.CreateTopicsResponse).Topics {
-		if t.ErrorCode != 0 {
-			return fmt.Errorf("create %s: error %d", t.Topic, t.ErrorCode)
-		}
 	}
 	return s.caughtUp(ctx, "diff")
 }
@@ -118,43 +143,72 @@ func (s *system) once(node int, req kmsg.Request, version int16) (kmsg.Response,
 	return resp, err
 }
 
-// caughtUp returns when every node knows all that the controller has decided so far: a quota of nobody's is written
-// behind it, and shows on a node when what was written before does.
+// caughtUp returns when every node has acted on all that the controller has decided so far: a quota of nobody's is
+// written behind it and shows on a node when what was written before does. A node may have read both at once and be
+// at work on them, so a second one follows, which it reads when it is done with the first.
 func (s *system) caughtUp(ctx context.Context, prefix string) error {
-	s.mark++
-	name, want := prefix+"-mark", float64(s.mark)
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	for range 2 {
+		s.mark++
+		if err := again(ctx, func() error { return s.leaveMark(prefix + "-mark") }); err != nil {
+			return fmt.Errorf("leave a mark in the metadata: %w", err)
+		}
+		for node := range s.addrs {
+			if err := again(ctx, func() error { return s.seeMark(node+1, prefix+"-mark") }); err != nil {
+				return fmt.Errorf("wait for a mark in the metadata: node %d: %w", node+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+// again does something until it is done or the time is up.
+func again(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func (s *system) leaveMark(name string) error {
 	alter := kmsg.NewPtrAlterClientQuotasRequest()
 	e, en, op := kmsg.NewAlterClientQuotasRequestEntry(), kmsg.NewAlterClientQuotasRequestEntryEntity(), kmsg.NewAlterClientQuotasRequestEntryOp()
 	en.Type, en.Name = "client-id", &name
-	op.Key, op.Value = "request_percentage", want
+	op.Key, op.Value = "request_percentage", float64(s.mark)
 	e.Entity, e.Ops = append(e.Entity, en), append(e.Ops, op)
 	alter.Entries = append(alter.Entries, e)
 	resp, err := s.once(1, alter, 1)
 	if err != nil {
 		return err
 	}
-	if code := resp.(*kmsg.AlterClientQuotasResponse).Entries[0].ErrorCode; code != 0 {
-		return fmt.Errorf("leave a mark in the metadata: error %d", code)
+	for _, e := range resp.(*kmsg.AlterClientQuotasResponse).Entries {
+		if e.ErrorCode != 0 {
+			return fmt.Errorf("error %d", e.ErrorCode)
+		}
 	}
+	return nil
+}
+
+func (s *system) seeMark(node int, name string) error {
 	describe := kmsg.NewPtrDescribeClientQuotasRequest()
 	c := kmsg.NewDescribeClientQuotasRequestComponent()
 	c.EntityType, c.MatchType, c.Match = "client-id", kmsg.QuotasMatchTypeExact, &name
 	describe.Components, describe.Strict = append(describe.Components, c), true
-	for node := 1; node <= len(s.addrs); {
-		resp, err := s.once(node, describe, 1)
-		if err != nil {
-			return err
-		}
-		entries := resp.(*kmsg.DescribeClientQuotasResponse).Entries
-		if len(entries) == 1 && entries[0].Values[0].Value == want {
-			node++
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
+	resp, err := s.once(node, describe, 1)
+	if err != nil {
+		return err
+	}
+	entries := resp.(*kmsg.DescribeClientQuotasResponse).Entries
+	if len(entries) != 1 || len(entries[0].Values) != 1 || entries[0].Values[0].Value != float64(s.mark) {
+		return fmt.Errorf("it is not there yet")
 	}
 	return nil
 }
@@ -262,8 +316,11 @@ func coordinated(req kmsg.Request) (key string, ok bool) {
 	return "", false
 }
 
-// coordinatorOf is the node that leads the partition of the internal topics which holds a key: Java's hash of it.
-func coordinatorOf(key string, nodes int) int {
+// coordinatorOf is the node that leads the partition of the internal topics which holds a key.
+func coordinatorOf(key string, nodes int) int { return partitionOf(key)%nodes + 1 }
+
+// partitionOf is the partition of the internal topics that holds a key: by Java's hash of it.
+func partitionOf(key string) int {
 	var hash int32
 	for _, c := range []byte(key) {
 		hash = 31*hash + int32(c)
@@ -272,7 +329,17 @@ func coordinatorOf(key string, nodes int) int {
 	if hash == math.MinInt32 {
 		at = 0
 	}
-	return int(at%internalPartitions)%nodes + 1
+	return int(at % internalPartitions)
+}
+
+// coordinatedWith is the name of another group that the same partition of the internal topic holds.
+func (v *vars) coordinatedWith(group string) string {
+	for i := 0; ; i++ {
+		other := fmt.Sprint(group, "-warm", i)
+		if partitionOf(v.name(other)) == partitionOf(v.name(group)) {
+			return other
+		}
+	}
 }
 
 // replicas are up to n nodes from the home on.

@@ -50,6 +50,8 @@ type step struct {
 	past int
 	// once takes the first answer even if it says that this is not the coordinator.
 	once bool
+	// firm takes the errors that another step would wait out, see stumbles.
+	firm bool
 	// placed answers show where the broker itself put something: who leads is not compared, how many replicas is.
 	placed bool
 	// own has a list of groups compared where they begin with this name: members of others are thrown out meanwhile.
@@ -155,11 +157,15 @@ type pending struct {
 	conn string
 }
 
-func play(ctx context.Context, sys *system, prefix string, ranges map[int16]versions, all []scenario) transcript {
+// play plays those of the scenarios that only names, or all without it.
+func play(ctx context.Context, sys *system, prefix string, ranges map[int16]versions, all []scenario, only map[string]bool) transcript {
 	var out transcript
 	for i, s := range all {
 		if ctx.Err() != nil {
 			break
+		}
+		if only != nil && !only[s.name] {
+			continue
 		}
 		p := newPlayer(sys, prefix, ranges, s.name, i)
 		for _, st := range expand(s.steps, ranges) {
@@ -227,12 +233,10 @@ func expand(steps []step, ranges map[int16]versions) []step {
 
 // step plays one step and writes down the answer.
 func (p *player) step(ctx context.Context, scenario string, st step) {
-	limit := time.Now().Add(30 * time.Second)
+	limit := time.Now().Add(settleLimit)
 	for {
 		answer, resp := p.ask(ctx, st)
-		retry := resp != nil && time.Now().Before(limit) &&
-			(st.until != nil && !st.until(resp) || st.past == 0 && !st.once && hasError(resp, coordinatorErrors) || st.settle && hasError(resp, passingErrors) || st.quiet && hasError(resp, nil))
-		if retry && !st.start && !st.await {
+		if resp != nil && !st.start && !st.await && p.early(st, resp) && time.Now().Before(limit) && ctx.Err() == nil {
 			time.Sleep(30 * time.Millisecond)
 			continue
 		}
@@ -246,6 +250,24 @@ func (p *player) step(ctx context.Context, scenario string, st step) {
 		}
 		return
 	}
+}
+
+// settleLimit is how long a step is asked again; what it waits for comes within milliseconds on an idle machine.
+const settleLimit = 2 * time.Minute
+
+// early says whether an answer is of a moment that passes, so that the step is to be asked again.
+func (p *player) early(st step, resp kmsg.Response) bool {
+	switch {
+	case st.until != nil && !st.until(resp):
+		return true
+	case st.past == 0 && !st.once && hasError(resp, coordinatorErrors):
+		return true
+	case !st.firm && hasError(resp, stumbles):
+		return true
+	case st.settle && hasError(resp, passingErrors):
+		return true
+	}
+	return st.quiet && hasError(resp, nil)
 }
 
 // ask sends the request and returns the answer in normal form, with the response when there is one.
@@ -349,6 +371,9 @@ func (p *player) broken(name string, err error) string {
 var (
 	// coordinatorErrors pass once a coordinator is there; every step waits for that.
 	coordinatorErrors = []int16{kerr.CoordinatorLoadInProgress.Code, kerr.CoordinatorNotAvailable.Code, kerr.NotCoordinator.Code}
+	// stumbles are answers of brokers that have not found each other or their controller again, or not loaded what they
+	// are asked for: a busy machine brings them about at any time.
+	stumbles = []int16{kerr.NetworkException.Code, kerr.CoordinatorLoadInProgress.Code, kerr.NotEnoughReplicas.Code, kerr.NotController.Code}
 	// passingErrors are what a broker answers while it is still at what it was asked before.
 	passingErrors = []int16{
 		kerr.ConcurrentTransactions.Code, kerr.LeaderNotAvailable.Code, kerr.NotLeaderForPartition.Code,

@@ -28,7 +28,7 @@ func clusterScenarios() []scenario {
 	}
 	elect := func(kind int8, topic string, partitions ...int32) func(*vars, *kmsg.ElectLeadersRequest) {
 		return func(v *vars, r *kmsg.ElectLeadersRequest) {
-			r.ElectionType, r.TimeoutMillis = kind, 5000
+			r.ElectionType, r.TimeoutMillis = kind, enough
 			t := kmsg.NewElectLeadersRequestTopic()
 			t.Topic, t.Partitions = v.name(topic), partitions
 			r.Topics = append(r.Topics, t)
@@ -36,7 +36,7 @@ func clusterScenarios() []scenario {
 	}
 	reassign := func(topic string, partition int32, replicas []int32) func(*vars, *kmsg.AlterPartitionAssignmentsRequest) {
 		return func(v *vars, r *kmsg.AlterPartitionAssignmentsRequest) {
-			r.TimeoutMillis = 5000
+			r.TimeoutMillis = enough
 			t := kmsg.NewAlterPartitionAssignmentsRequestTopic()
 			t.Topic = v.name(topic)
 			p := kmsg.NewAlterPartitionAssignmentsRequestTopicPartition()
@@ -47,7 +47,7 @@ func clusterScenarios() []scenario {
 	}
 	moves := func(topic string, partitions ...int32) func(*vars, *kmsg.ListPartitionReassignmentsRequest) {
 		return func(v *vars, r *kmsg.ListPartitionReassignmentsRequest) {
-			r.TimeoutMillis = 5000
+			r.TimeoutMillis = enough
 			t := kmsg.NewListPartitionReassignmentsRequestTopic()
 			t.Topic, t.Partitions = v.name(topic), partitions
 			r.Topics = append(r.Topics, t)
@@ -55,7 +55,7 @@ func clusterScenarios() []scenario {
 	}
 	feature := func(name string, level int16, kind int8) func(*vars, *kmsg.UpdateFeaturesRequest) {
 		return func(_ *vars, r *kmsg.UpdateFeaturesRequest) {
-			r.TimeoutMillis, r.ValidateOnly = 5000, true
+			r.TimeoutMillis, r.ValidateOnly = enough, true
 			f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
 			f.Feature, f.MaxVersionLevel, f.UpgradeType = name, level, kind
 			r.FeatureUpdates = append(r.FeatureUpdates, f)

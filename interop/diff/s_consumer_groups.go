@@ -20,7 +20,7 @@ func beat(group, who string, change ...func(*vars, *kmsg.ConsumerGroupHeartbeatR
 // subscribe makes a heartbeat one that joins with topics.
 func subscribe(topics ...string) func(*vars, *kmsg.ConsumerGroupHeartbeatRequest) {
 	return func(v *vars, r *kmsg.ConsumerGroupHeartbeatRequest) {
-		r.MemberEpoch, r.RebalanceTimeoutMillis, r.Topics = 0, 30_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		r.MemberEpoch, r.RebalanceTimeoutMillis, r.Topics = 0, never, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 		r.SubscribedTopicNames = []string{}
 		for _, t := range topics {
 			r.SubscribedTopicNames = append(r.SubscribedTopicNames, v.name(t))
@@ -118,9 +118,9 @@ func consumerGroupLife(version int16) []step {
 	}
 	steps := concat(makeTopic(g, 4), []step{
 		quietly(ask("coordinator", 4, kmsg.NewPtrFindCoordinatorRequest, findCoordinator(0, g))),
-		// Kafka's coordinator learns of a new topic a little later than clients do.
-		quietly(ask("a group of its own sees the topic", 1, hb, beat(g+"-warm", "", subscribe(g), func(_ *vars, r *kmsg.ConsumerGroupHeartbeatRequest) {
-			r.MemberID = "WWWWWWWWWWWWWWWWWWWWW7"
+		// Kafka's coordinator learns of a new topic a little later than clients do, and each partition of it for itself.
+		quietly(ask("a group of its own sees the topic", 1, hb, beat(g, "", subscribe(g), func(v *vars, r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.Group, r.MemberID = v.name(v.coordinatedWith(g)), "WWWWWWWWWWWWWWWWWWWWW7"
 		}))).with(func(s *step) {
 			s.until = func(r kmsg.Response) bool {
 				a := r.(*kmsg.ConsumerGroupHeartbeatResponse).Assignment

@@ -27,7 +27,7 @@ func assignment(topic string, partitions ...int32) []byte {
 func join(group, who string, change ...func(*vars, *kmsg.JoinGroupRequest)) func(*vars, *kmsg.JoinGroupRequest) {
 	return func(v *vars, r *kmsg.JoinGroupRequest) {
 		r.Group, r.MemberID = exactOr(v, group), v.str(who)
-		r.SessionTimeoutMillis, r.RebalanceTimeoutMillis, r.ProtocolType = 30_000, 10_000, "consumer"
+		r.SessionTimeoutMillis, r.RebalanceTimeoutMillis, r.ProtocolType = never, never, "consumer"
 		for _, name := range []string{"range", "roundrobin"} {
 			p := kmsg.NewJoinGroupRequestProtocol()
 			p.Name, p.Metadata = name, subscription("t")
@@ -372,7 +372,7 @@ func offsetCommit() []step {
 		ask("fetch after the deletion", high, kmsg.NewPtrOffsetFetchRequest, fetchOffsets("oc", "oc", 0, 1)),
 		quietly(ask("commit to a topic that goes", high, kmsg.NewPtrOffsetCommitRequest, commit("oc", "", "oc-gone", 0, 5))),
 		quietly(ask("delete the topic", 4, kmsg.NewPtrDeleteTopicsRequest, func(v *vars, r *kmsg.DeleteTopicsRequest) {
-			r.TimeoutMillis, r.TopicNames = 10_000, []string{v.name("oc-gone")}
+			r.TimeoutMillis, r.TopicNames = enough, []string{v.name("oc-gone")}
 		})),
 		ask("fetch after the topic is gone", 8, kmsg.NewPtrOffsetFetchRequest, fetchOffsets("oc", "oc-gone", 0)).with(func(s *step) {
 			s.until = func(r kmsg.Response) bool {

@@ -100,7 +100,7 @@ func wrongProduce() []step {
 
 func deleteUpTo(topic string, partition int32, offset int64) func(*vars, *kmsg.DeleteRecordsRequest) {
 	return func(v *vars, r *kmsg.DeleteRecordsRequest) {
-		r.TimeoutMillis = 5000
+		r.TimeoutMillis = enough
 		t := kmsg.NewDeleteRecordsRequestTopic()
 		t.Topic = v.name(topic)
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
@@ -244,7 +244,7 @@ func anyBroker() []step {
 		ask("list reassignments", high, kmsg.NewPtrListPartitionReassignmentsRequest),
 		ask("unregister a broker that is none", high, kmsg.NewPtrUnregisterBrokerRequest, func(_ *vars, r *kmsg.UnregisterBrokerRequest) { r.BrokerID = 77 }),
 		ask("feature to what it is", high, kmsg.NewPtrUpdateFeaturesRequest, func(_ *vars, r *kmsg.UpdateFeaturesRequest) {
-			r.TimeoutMillis, r.ValidateOnly = 5000, true
+			r.TimeoutMillis, r.ValidateOnly = enough, true
 			f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
 			f.Feature, f.MaxVersionLevel, f.UpgradeType = "transaction.version", 2, 1
 			r.FeatureUpdates = append(r.FeatureUpdates, f)

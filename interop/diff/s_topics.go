@@ -9,7 +9,7 @@ import (
 // newTopic adds a topic to a CreateTopics request; exact names start with "=".
 func newTopic(name string, partitions int32, rf int16, change ...func(*kmsg.CreateTopicsRequestTopic)) func(*vars, *kmsg.CreateTopicsRequest) {
 	return func(v *vars, r *kmsg.CreateTopicsRequest) {
-		r.TimeoutMillis = 10_000
+		r.TimeoutMillis = enough
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = exactOr(v, name), partitions, rf
 		for _, c := range change {
@@ -102,7 +102,7 @@ func topicScenarios() []scenario {
 func deleteTopics() []step {
 	named := func(names ...string) func(*vars, *kmsg.DeleteTopicsRequest) {
 		return func(v *vars, r *kmsg.DeleteTopicsRequest) {
-			r.TimeoutMillis = 10_000
+			r.TimeoutMillis = enough
 			for _, n := range names {
 				r.TopicNames = append(r.TopicNames, exactOr(v, n))
 				t := kmsg.NewDeleteTopicsRequestTopic()
@@ -113,7 +113,7 @@ func deleteTopics() []step {
 	}
 	byID := func(id func(*vars) [16]byte, name *string) func(*vars, *kmsg.DeleteTopicsRequest) {
 		return func(v *vars, r *kmsg.DeleteTopicsRequest) {
-			r.TimeoutMillis = 10_000
+			r.TimeoutMillis = enough
 			t := kmsg.NewDeleteTopicsRequestTopic()
 			t.TopicID = id(v)
 			if name != nil {
@@ -144,7 +144,7 @@ func deleteTopics() []step {
 func createPartitions() []step {
 	grow := func(name string, count int32, assignment ...[]int32) func(*vars, *kmsg.CreatePartitionsRequest) {
 		return func(v *vars, r *kmsg.CreatePartitionsRequest) {
-			r.TimeoutMillis = 10_000
+			r.TimeoutMillis = enough
 			t := kmsg.NewCreatePartitionsRequestTopic()
 			t.Topic, t.Count = v.name(name), count
 			for _, replicas := range assignment {

@@ -9,7 +9,7 @@ import (
 // initTxn asks for the producer id of a transactional id.
 func initTxn(id string, change ...func(*vars, *kmsg.InitProducerIDRequest)) func(*vars, *kmsg.InitProducerIDRequest) {
 	return func(v *vars, r *kmsg.InitProducerIDRequest) {
-		r.TransactionalID, r.TransactionTimeoutMillis = ptr(exactOr(v, id)), 60_000
+		r.TransactionalID, r.TransactionTimeoutMillis = ptr(exactOr(v, id)), never
 		for _, c := range change {
 			c(v, r)
 		}

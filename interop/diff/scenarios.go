@@ -77,7 +77,7 @@ func topicIDKey(name string) string { return "id of " + name }
 // makeTopic are quiet steps that create a topic and wait until each partition answers.
 func makeTopic(name string, partitions int32, configs ...string) []step {
 	create := quietly(ask("create "+name, 7, kmsg.NewPtrCreateTopicsRequest, func(v *vars, r *kmsg.CreateTopicsRequest) {
-		r.TimeoutMillis = 10_000
+		r.TimeoutMillis = enough
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = v.name(name), partitions, 1
 		if v.nodes > 1 {

@@ -60,19 +60,21 @@ func NewCluster(ctx context.Context, kind, dir string, nodes int) (*Cluster, err
 			return nil, err
 		}
 	}
+	taken := map[string]bool{}
 	for id := 1; id <= nodes; id++ {
-		addr, controller, err := lowAddrs()
+		addr, controller, err := lowAddrs(taken)
 		if err != nil {
 			return nil, err
 		}
+		taken[addr], taken[controller] = true, true
 		c.nodes = append(c.nodes, clusterNode{dir: filepath.Join(dir, fmt.Sprintf("node-%d", id)), addr: addr, controller: controller})
 	}
 	return c, nil
 }
 
-// lowAddrs are two addresses that nothing listens on, below the ports of outgoing connections: one of those could be
-// taken while a node is down.
-func lowAddrs() (a, b string, err error) {
+// lowAddrs are two addresses that nothing listens on and that are not taken, below the ports of outgoing connections:
+// one of those could be taken while a node is down.
+func lowAddrs(taken map[string]bool) (a, b string, err error) {
 	for range 200 {
 		port := 12_000 + rand.IntN(18_000)
 		var free int
@@ -84,8 +86,9 @@ func lowAddrs() (a, b string, err error) {
 			free++
 			l.Close()
 		}
-		if free == 2 {
-			return fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+1), nil
+		a, b = fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+1)
+		if free == 2 && !taken[a] && !taken[b] {
+			return a, b, nil
 		}
 	}
 	return "", "", errors.New("no two free ports side by side")
@@ -111,6 +114,28 @@ func (c *Cluster) Bootstrap() string {
 
 // LogPath is the file with what a node printed in all its runs.
 func (c *Cluster) LogPath(id int) string { return filepath.Join(c.node(id).dir, "server.log") }
+
+// LogTail is the end of what a node printed.
+func (c *Cluster) LogTail(id, bytes int) string {
+	text, err := os.ReadFile(c.LogPath(id))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-bytes):])
+}
+
+// Exited says whether a node that was started and not ended is gone.
+func (c *Cluster) Exited(id int) bool {
+	if !c.Running(id) {
+		return false
+	}
+	select {
+	case <-c.node(id).exited:
+		return true
+	default:
+		return false
+	}
+}
 
 // Running says whether a node was started and not ended.
 func (c *Cluster) Running(id int) bool { return c.node(id).cmd != nil }
@@ -258,8 +283,7 @@ func (c *Cluster) Await(ctx context.Context, id int) error {
 		}
 		select {
 		case <-n.exited:
-			text, _ := os.ReadFile(c.LogPath(id))
-			return fmt.Errorf("node %d ended at its start: %s", id, text[max(0, len(text)-2000):])
+			return fmt.Errorf("node %d ended at its start: %s", id, c.LogTail(id, 2000))
 		case <-ctx.Done():
 			return fmt.Errorf("node %d does not answer at %s: %w", id, n.addr, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
