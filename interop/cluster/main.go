@@ -30,7 +30,7 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
 	from := flag.String("from", "158fe20", "the earlier build that rolling begins with: a commit, or a binary")
-	only := flag.String("only", "", "only the steps with this in their names, after the start")
+	only := flag.String("only", "", "only the steps with this in their names, with those that they build on")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -153,8 +153,9 @@ func (c *cluster) check(ctx context.Context) (answered map[string]string, failed
 		return nil, 0, err
 	}
 	answered = map[string]string{}
-	for i, s := range steps {
-		if i > 0 && !strings.Contains(s.name, c.only) {
+	run := chosen(c.only)
+	for _, s := range steps {
+		if !run[s.name] {
 			continue
 		}
 		ok := perform(c.Kind, s.name, func() (err error) {
