@@ -17,6 +17,7 @@ import (
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // clustered says whether this node has a controller to report to: it is one of several, or may become
@@ -130,33 +131,28 @@ func (n *Node) endpoints() (out []meta.Endpoint) {
 	return out
 }
 
-func (n *Node) onlineDirIDs() (ids []base.TopicID) {
+// directoryIDs are the ids of the log directories of which keep says so.
+func (n *Node) directoryIDs(keep func(storage.DirStatus) bool) (ids []base.TopicID) {
 	for _, d := range n.store.Dirs() {
-		if d.Online {
+		if !d.DirectoryID.IsZero() && keep(d) {
 			ids = append(ids, d.DirectoryID)
 		}
 	}
 	return ids
 }
 
-func (n *Node) offlineDirIDs() (ids []base.TopicID) {
-	for _, d := range n.store.Dirs() {
-		if !d.Online && !d.DirectoryID.IsZero() {
-			ids = append(ids, d.DirectoryID)
-		}
-	}
-	return ids
+func (n *Node) onlineDirIDs() []base.TopicID {
+	return n.directoryIDs(func(d storage.DirStatus) bool { return d.Online })
+}
+
+func (n *Node) offlineDirIDs() []base.TopicID {
+	return n.directoryIDs(func(d storage.DirStatus) bool { return !d.Online })
 }
 
 // cordonedDirIDs are the log directories that take no more replicas.
-func (n *Node) cordonedDirIDs() (ids []base.TopicID) {
+func (n *Node) cordonedDirIDs() []base.TopicID {
 	b := n.live.Load().broker
-	for _, d := range n.store.Dirs() {
-		if b.Cordoned(d.Path) && !d.DirectoryID.IsZero() {
-			ids = append(ids, d.DirectoryID)
-		}
-	}
-	return ids
+	return n.directoryIDs(func(d storage.DirStatus) bool { return b.Cordoned(d.Path) })
 }
 
 // enter registers with the active controller and returns once the broker may lead; fail tells of an

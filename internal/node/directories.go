@@ -173,8 +173,8 @@ func (n *Node) report(ctx context.Context, list map[place]base.TopicID) error {
 		for _, t := range d.Topics {
 			for _, p := range t.Partitions {
 				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					n.log.Info("the controller has another replica than was reported", "topic_id", t.TopicId.String(),
-						"partition", p.PartitionIndex, "err", err)
+					n.log.Info("the controller refuses that a replica is in a log directory", "topic_id", t.TopicId.String(),
+						"partition", p.PartitionIndex, "directory_id", d.Id.String(), "err", err)
 				}
 			}
 		}

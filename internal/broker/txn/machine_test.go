@@ -2,6 +2,7 @@ package txn
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -255,4 +256,24 @@ func atoi(t *testing.T, s string) int {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestExpiredIDsInOrder wants what a tick forgets to be in the order of the ids, not in that of a map.
+func TestExpiredIDsInOrder(t *testing.T) {
+	h := newHarness(t)
+	for i := range 50 {
+		id := fmt.Sprintf("id-%02d", 49-i)
+		if resp := h.init(4, kmsg.InitProducerIdRequest{TransactionalId: &id, TransactionTimeoutMs: 1000, ProducerId: -1, ProducerEpoch: -1}); resp.ErrorCode != 0 {
+			t.Fatalf("%+v", resp)
+		}
+	}
+	before := len(h.log)
+	h.advance(h.config.IDExpiration + h.config.ExpireInterval)
+	var keys []string
+	for _, r := range h.log[before:] {
+		keys = append(keys, string(r.Key))
+	}
+	if len(keys) != 50 || !slices.IsSorted(keys) {
+		t.Errorf("%d ids are forgotten, in the order %q", len(keys), keys)
+	}
 }

@@ -108,7 +108,7 @@ func (m *Machine) abortTimedOut(now time.Time, res *coord.Result, touched map[st
 // expireIDs forgets the ids that were not used for long, and says when to look again.
 func (m *Machine) expireIDs(now time.Time, res *coord.Result, touched map[string]bool) (next time.Time) {
 	c := m.o.Config()
-	for _, t := range m.txns {
+	for _, t := range m.sortedTxns() { // the same machine says the same: the simulator depends on it
 		if !t.state.idle() {
 			continue // it is watched again when it is complete, at the latest one interval from now
 		}
