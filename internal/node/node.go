@@ -18,13 +18,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,13 +36,11 @@ import (
 	"github.com/logstead/logstead/internal/broker/server"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/cluster/controller"
-	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/cluster/uplink"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
 	"github.com/logstead/logstead/internal/kit/vfs"
-	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/storage"
 )
 
@@ -119,13 +113,6 @@ type Node struct {
 	serving                          chan struct{}
 }
 
-// NotFormattedError is a data directory that has not been formatted.
-type NotFormattedError struct{ Dir string }
-
-func (e *NotFormattedError) Error() string {
-	return fmt.Sprintf("log directory %s is not formatted: it has no meta.properties", e.Dir)
-}
-
 // Open opens the listeners, recovers the logs, loads the metadata and registers the broker. The
 // caller runs the node afterwards, or has paid for an error only.
 func Open(ctx context.Context, o Options) (*Node, error) {
@@ -168,24 +155,6 @@ func (n *Node) open(ctx context.Context, cfg *config) error {
 	return n.openController(ctx, cfg)
 }
 
-// openObserver is the metadata of a node outside the quorum.
-func (n *Node) openObserver(cfg *config, store *storage.Store) {
-	dir := store.Dirs()[0].DirectoryID
-	for _, d := range store.Dirs() {
-		if d.Path == cfg.broker.MetadataDir {
-			dir = d.DirectoryID
-		}
-	}
-	n.observer = controller.NewObserver(controller.ObserverOptions{
-		NodeID: cfg.broker.NodeID, DirectoryID: dir, ClusterID: n.store.ClusterID(), Logger: n.log,
-		Ask: func(ctx context.Context, req kmsg.Request, resp kmsg.Response) error {
-			return n.puller.Pull(ctx, req, resp)
-		},
-		FetchTimeout: cfg.live.Duration("controller.quorum.fetch.timeout.ms"),
-	})
-	n.meta = n.observer
-}
-
 // announce is the first line of the log.
 func (n *Node) announce(cfg *config) {
 	n.log.Info("logstead is starting", "version", n.o.Version, "config_file", n.o.ConfigFile,
@@ -196,302 +165,6 @@ func (n *Node) announce(cfg *config) {
 	if _, notes := cfg.live.Broker().Capped(1); len(notes) > 0 {
 		n.log.Info("replication factors fit one node", "lowered", strings.Join(notes, "; "))
 	}
-}
-
-// formattedFor is the cluster that the first log directory belongs to, or "" before it is formatted.
-func (n *Node) formattedFor(cfg *config) string {
-	m, _, err := storage.ReadMeta(n.fs, cfg.broker.LogDirs[0])
-	if err != nil {
-		return "" // opening the directory says what is wrong
-	}
-	return m.ClusterID
-}
-
-func (n *Node) openStore(ctx context.Context, cfg *config) error {
-	dirs := cfg.broker.LogDirs
-	apart := !slices.Contains(dirs, cfg.broker.MetadataDir)
-	if apart {
-		dirs = append(slices.Clone(dirs), cfg.broker.MetadataDir)
-	}
-	if err := n.ensureFormatted(cfg.broker, dirs); err != nil {
-		return err
-	}
-	var err error
-	if n.store, err = storage.Open(ctx, n.storeOptions(cfg, cfg.broker.LogDirs)); err != nil {
-		return err
-	}
-	if apart {
-		if n.metaStore, err = storage.Open(ctx, n.storeOptions(cfg, []string{cfg.broker.MetadataDir})); err != nil {
-			return err
-		}
-	}
-	if d := n.metadataDamage.Load(); d != nil {
-		return &MetadataDamagedError{*d}
-	}
-	n.recovered.Store(true)
-	return nil
-}
-
-// MetadataDamagedError is a metadata log with a hole: topics would be missing, so nothing is served.
-type MetadataDamagedError struct{ Damage storage.Damage }
-
-func (e *MetadataDamagedError) Error() string {
-	return fmt.Sprintf("the metadata log is damaged, so topics could be missing, and the broker does not serve without "+
-		"them: %s; restore that file from a backup of the directory", e.Damage)
-}
-
-func (n *Node) storeOptions(cfg *config, dirs []string) storage.Options {
-	l := cfg.live
-	return storage.Options{
-		FS: n.fs, Clock: n.clock, Logger: n.log, Dirs: dirs, NodeID: cfg.broker.NodeID,
-		RecoveryThreads: cfg.broker.RecoveryThreads, MaxOpenFiles: maxOpenFiles(cfg.broker),
-		Journal: storage.JournalOptions{
-			Inline: n.o.Memory, FileBytes: l.Long("logstead.journal.file.bytes"),
-			DirectBytes: int(l.Long("logstead.journal.direct.bytes")),
-		},
-		RetentionInterval:  l.Duration("log.retention.check.interval.ms"),
-		CheckpointInterval: l.Duration("log.flush.offset.checkpoint.interval.ms"),
-		ProducerInterval:   l.Duration("producer.id.expiration.check.interval.ms"),
-		CleanerInterval:    l.Duration("log.cleaner.backoff.ms"),
-		Cleaner:            cleanerOptions(l),
-		MoveBytesPerSecond: n.moveRate,
-		Scrub:              n.scrubOptions(l),
-		BrokerEpoch:        n.brokerEpoch,
-		Events: storage.Events{Damage: func(d storage.Damage) {
-			if strings.Contains(d.File, "/"+controller.MetadataTopic+"-0/") {
-				n.metadataDamage.Store(&d)
-			}
-		}, Moved: n.logMoved, DirOffline: n.dirOffline},
-	}
-}
-
-// moveRate is how fast logs may move between directories, 0 for as fast as they can.
-func (n *Node) moveRate() float64 {
-	rate := n.live.Load().live.Long("replica.alter.log.dirs.io.max.bytes.per.second")
-	switch rate {
-	case math.MaxInt64:
-		return 0
-	case 0:
-		return 1 // next to nothing
-	}
-	return float64(rate)
-}
-
-// scrubOptions are the scrubber's; what lies in memory is not read again.
-func (n *Node) scrubOptions(l *conf.Live) storage.ScrubOptions {
-	if n.o.Memory {
-		return storage.ScrubOptions{}
-	}
-	return storage.ScrubOptions{
-		Interval:       l.Duration("logstead.scrub.interval.ms"),
-		BytesPerSecond: float64(l.Long("logstead.scrub.bytes.per.second")),
-	}
-}
-
-// cleanerOptions are the cleaner's; no threads where it is switched off.
-func cleanerOptions(l *conf.Live) storage.CleanerOptions {
-	o := storage.CleanerOptions{
-		Threads: int(l.Int("log.cleaner.threads")), DedupeBytes: l.Long("log.cleaner.dedupe.buffer.size"),
-		MaxBytesPerSecond: l.Double("log.cleaner.io.max.bytes.per.second"),
-	}
-	if !l.Bool("log.cleaner.enable") || o.Threads == 0 {
-		o.Threads = -1
-	}
-	return o
-}
-
-// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under.
-func (n *Node) brokerEpoch() int64 {
-	if n.abrupt.Load() {
-		return -1
-	}
-	if n.uplink != nil {
-		return n.uplink.Epoch()
-	}
-	if n.meta != nil {
-		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {
-			return b.Epoch
-		}
-	}
-	return -1
-}
-
-// ensureFormatted formats empty directories where that was asked for and refuses them otherwise.
-func (n *Node) ensureFormatted(b *conf.Broker, dirs []string) error {
-	var fresh []string
-	cluster := ""
-	for _, dir := range dirs {
-		m, ok, err := storage.ReadMeta(n.fs, dir)
-		if err != nil {
-			return err
-		}
-		if ok {
-			cluster = m.ClusterID
-			continue
-		}
-		if !b.AutoFormat {
-			return &NotFormattedError{dir}
-		}
-		fresh = append(fresh, dir)
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	for _, dir := range fresh {
-		if err := n.mustBeEmpty(dir); err != nil {
-			return err
-		}
-	}
-	cluster, err := controller.Format(n.fs, controller.FormatOptions{
-		Dirs: fresh, ClusterID: cluster, NodeID: b.NodeID,
-	}, n.clock.Now())
-	if err != nil {
-		return err
-	}
-	n.log.Info("formatted log directories", "dirs", strings.Join(fresh, ","), "cluster_id", cluster)
-	return nil
-}
-
-// mustBeEmpty keeps a directory that holds something else from being taken for a data directory.
-func (n *Node) mustBeEmpty(dir string) error {
-	entries, err := n.fs.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look into log directory: %w", err)
-	}
-	for _, e := range entries {
-		if name := e.Name(); name != ".lock" && name != "lost+found" {
-			return fmt.Errorf("log directory %s has no meta.properties but holds %s: give it an empty directory", dir, name)
-		}
-	}
-	return nil
-}
-
-// maxOpenFiles leaves half of the process's descriptors to connections.
-func maxOpenFiles(b *conf.Broker) int {
-	if b.MaxOpenFiles > 0 {
-		return int(b.MaxOpenFiles)
-	}
-	return max(descriptorLimit()/2, 64)
-}
-
-func (n *Node) openController(ctx context.Context, cfg *config) error {
-	l := cfg.live
-	store, dir := n.store, cfg.broker.MetadataDir
-	if n.metaStore != nil {
-		store = n.metaStore
-	}
-	n.raft = newRaftLines(n)
-	ctl, err := controller.Open(ctx, controller.Options{
-		Quorum: n.quorum(cfg, store),
-		Config: controller.Config{NodeID: cfg.broker.NodeID, Static: n.o.Config},
-		Store:  store, Dir: dir, FS: n.fs, ClusterID: n.store.ClusterID(), Clock: n.clock, Logger: n.log,
-		SnapshotBytes:    l.Long("metadata.log.max.record.bytes.between.snapshots"),
-		SnapshotInterval: l.Duration("metadata.log.max.snapshot.interval.ms"),
-		SegmentBytes:     l.Int("metadata.log.segment.bytes"),
-	})
-	if err != nil {
-		return err
-	}
-	if b := &cfg.broker.Quorum; len(b.Voters) == 0 && len(b.BootstrapServers) > 1 && !ctl.DynamicVoters() && !ctl.Upgraded() {
-		why := "is of a node alone: format the directory with --standalone, --initial-controllers or --no-initial-controllers"
-		if len(ctl.Voters()) > 1 {
-			why = "is of a quorum whose kraft.version is 0: name the controllers in controller.quorum.voters until it is 1"
-		}
-		return fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers, and the metadata log in %s %s", len(b.BootstrapServers), dir, why)
-	}
-	n.ctl, n.meta = ctl, ctl
-	if ctl.DynamicVoters() && !(ctl.IsVoter() && len(ctl.Voters()) == 1) {
-		// It may not be one of the voters, or not for ever: what the broker knows does not depend on that.
-		n.openObserver(cfg, store)
-	}
-	return nil
-}
-
-func (n *Node) image() *meta.Image { return n.meta.Image() }
-
-// compose makes the parts and tells them of each other.
-func (n *Node) compose(cfg *config) {
-	n.live.Store(newConfig(n.o.Config, n.image(), cfg.broker.NodeID))
-	n.store.Cordon(func(dir string) bool { return n.live.Load().broker.Cordoned(dir) })
-	n.throttles.leader, n.throttles.follower = replicationQuota(cfg.live), replicationQuota(cfg.live)
-	partitions := func(topic string) func() int32 {
-		return func() int32 {
-			if t := n.image().Topic(topic); t != nil {
-				return int32(len(t.Partitions))
-			}
-			return 0
-		}
-	}
-	n.groups = coord.New[*group.Machine](coord.Options{
-		Name: "group", Logger: n.log, Clock: n.clock, Metrics: n.runtimeMetrics, Partitions: partitions(offsetsTopic),
-		CommitTimeout: cfg.live.Duration("offsets.commit.timeout.ms"),
-	})
-	n.txns = coord.New[*txn.Machine](coord.Options{
-		Name: "transaction", Logger: n.log, Clock: n.clock, Metrics: n.runtimeMetrics,
-		Partitions: partitions(transactionsTopic),
-	})
-	n.api = &api.Broker{
-		Logger: n.log, Clock: n.clock, NodeID: cfg.broker.NodeID, Parts: n.parts, Image: n.image,
-		Features: n.features, Advertised: n.advertised, Groups: n.groups,
-		ActiveController: n.activeController, Controllers: n.controllerNodes,
-		Private: map[int16]func([]byte) error{keyRaft: n.receiveRaft, keyLoads: n.receiveLoads},
-		Admin: api.Admin{
-			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
-			Conf: func() *conf.Live { return n.live.Load().live },
-		},
-	}
-	n.composeCluster(cfg)
-	n.producerIDs = txn.NewProducerIDs(n.allocateProducerIDs(), n.log)
-	n.markers = txn.NewMarkerSender(txn.SenderOptions{
-		Logger: n.log, Write: n.api.SendMarker, Complete: n.api.CompleteMarkers,
-	})
-	n.api.Quotas = quota.New(quotaOptions(cfg.live))
-	n.api.LeaderThrottle = n.throttles.leader
-	n.setReplicationQuotas()
-	n.setQuotas(n.image())
-	n.api.Txn = api.Transactions{
-		Shards: n.txns, ProducerIDs: n.producerIDs, Config: n.txnConfig,
-		AddWait:       cfg.live.Duration("add.partitions.to.txn.retry.backoff.max.ms"),
-		VerifyTimeout: cfg.live.Duration("request.timeout.ms"),
-	}
-	n.api.ReadFromRack, n.api.MaxLag = cfg.broker.ReadFromRack, cfg.live.Duration("replica.lag.time.max.ms")
-	n.api.Init(int(cfg.broker.FetchMaxBytes), int(cfg.broker.FetchSessions))
-	o := server.Options{
-		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),
-		BudgetBytes: memoryBudget(cfg.broker), ConnectionBudgetBytes: cfg.broker.ConnectionBudgetBytes,
-		IdleTimeout:     cfg.broker.ConnectionsMaxIdle,
-		SendBufferBytes: int(cfg.broker.SocketSendBuffer), ReceiveBufferBytes: int(cfg.broker.SocketReceiveBuffer),
-	}
-	n.controlled = server.New(o) // whose connections clients cannot use up
-	o.Limits = connectionLimits(cfg.broker)
-	n.server = server.New(o)
-}
-
-// allocateProducerIDs is where blocks of producer ids come from.
-func (n *Node) allocateProducerIDs() func(context.Context) (first int64, count int32, err error) {
-	if n.uplink != nil {
-		return n.uplink.AllocateProducerIDs
-	}
-	return n.ctl.AllocateProducerIDs
-}
-
-// features are what ApiVersions tells.
-func (n *Node) features() (int64, []api.Feature) {
-	im := n.image()
-	finalized := controller.Finalized(im)
-	if n.ctl != nil {
-		finalized[controller.KRaftVersion] = n.ctl.KRaftVersion()
-	} else {
-		finalized[controller.KRaftVersion] = n.observer.KRaftVersion()
-	}
-	var out []api.Feature
-	for _, f := range controller.Features() {
-		out = append(out, api.Feature{Name: f.Name, Min: f.Min, Max: f.Max, Level: finalized[f.Name]})
-	}
-	return im.Offset, out
 }
 
 // Run serves until ctx ends or something fails for good, then stops everything in order.
@@ -577,40 +250,6 @@ func (n *Node) closeCluster() {
 	}
 }
 
-func (n *Node) closeStore() error {
-	if err := n.closeStores(); err != nil {
-		return fmt.Errorf("close storage: %w", err)
-	}
-	n.log.Info("stopped")
-	return nil
-}
-
-func (n *Node) closeStores() error {
-	var errs []error
-	for _, s := range []*storage.Store{n.store, n.metaStore} {
-		if s != nil {
-			errs = append(errs, s.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// register enters the broker of a node alone and begins its leader epochs.
-func (n *Node) register(ctx context.Context) error {
-	r := controller.Registration{
-		Incarnation: n.incarnation, Rack: n.live.Load().broker.Rack, Endpoints: n.endpoints(), LogDirs: n.onlineDirIDs(),
-		Cordoned: n.cordonedDirIDs(),
-	}
-	if err := n.ctl.Register(ctx, r); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("register the broker: %w", err)
-	}
-	n.registered.Store(true)
-	return nil
-}
-
 func (n *Node) ready() {
 	n.took = time.Since(n.began)
 	n.listening.Store(true)
@@ -639,29 +278,6 @@ func (n *Node) notYet(done *atomic.Bool) error {
 	return errNotYet
 }
 
-// logDirs is an error that names the log directories that failed.
-func (n *Node) logDirs() error {
-	var bad []string
-	for _, d := range n.store.Dirs() {
-		if !d.Online {
-			bad = append(bad, fmt.Sprintf("%s: %v", d.Path, d.Err))
-		}
-	}
-	if len(bad) == 0 {
-		return nil
-	}
-	return errors.New("offline: " + strings.Join(bad, "; "))
-}
-
-func (n *Node) offlineDirs() (count int64) {
-	for _, d := range n.store.Dirs() {
-		if !d.Online {
-			count++
-		}
-	}
-	return count
-}
-
 func (n *Node) closeListeners() {
 	var all []io.Closer
 	for _, l := range slices.Concat(n.listeners, n.controllerListeners) {
@@ -672,41 +288,5 @@ func (n *Node) closeListeners() {
 	}
 	for _, l := range all {
 		_ = l.Close()
-	}
-}
-
-// memoryBudget is the setting, or a quarter of the memory this process may use.
-func memoryBudget(b *conf.Broker) int64 {
-	if b.MemoryBudgetBytes > 0 {
-		return b.MemoryBudgetBytes
-	}
-	limit := machineMemory()
-	if soft := debug.SetMemoryLimit(-1); soft != math.MaxInt64 && soft < limit {
-		limit = soft
-	}
-	return max(limit/4, 64<<20)
-}
-
-// stack is what runs, in the order it was started.
-type stack struct{ running []*stage }
-
-type stage struct {
-	name   string
-	cancel context.CancelFunc
-	done   sync.WaitGroup
-}
-
-func (s *stack) push(name string, run func(context.Context) error, ended func(error)) {
-	ctx, cancel := context.WithCancel(context.Background())
-	st := &stage{name: name, cancel: cancel}
-	st.done.Go(func() { ended(run(ctx)) })
-	s.running = append(s.running, st)
-}
-
-// stop ends everything in the reverse order.
-func (s *stack) stop() {
-	for i := len(s.running) - 1; i >= 0; i-- {
-		s.running[i].cancel()
-		s.running[i].done.Wait()
 	}
 }
