@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -104,12 +105,27 @@ func reassignCase(gib int) benchCase {
 			err := reassign(ctx, r, to, topic)
 			return raw.Result{Bytes: load.Requests * int64(b.Payload), Requests: 1, Elapsed: time.Since(begin)}, err
 		})
-		if err := errors.Join(err, raw.DeleteTopic(ctx, r.addr, topic.Name)); err != nil {
+		if err := errors.Join(err, raw.DeleteTopic(ctx, r.addr, topic.Name), r.awaitGone(ctx, topic.Name)); err != nil {
 			return nil, err
 		}
 		out := volumeFigures(res, used, -1)
 		return append(out, figure{name: "time", unit: "s", value: res.Elapsed.Seconds()}), nil
 	}}
+}
+
+// awaitGone waits until no node has anything of a deleted topic on disk any more: what the next rival writes is to find the room.
+func (r *rival) awaitGone(ctx context.Context, topic string) error {
+	for {
+		left, err := filepath.Glob(filepath.Join(r.dir, "node-*", topic+"-*"))
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s is still there: %w", left[0], ctx.Err())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // reassign asks for the move and waits until it is over.

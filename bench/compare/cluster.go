@@ -65,7 +65,7 @@ func startCluster(ctx context.Context, dir string, k clusterKind) (*rival, error
 	if err != nil {
 		return nil, err
 	}
-	r := &rival{addr: addrs[0], jvm: k.jvm}
+	r := &rival{addr: addrs[0], jvm: k.jvm, dir: dir}
 	r.end = func() error {
 		var errs []error
 		for _, n := range r.nodes { // in order, the last ones would wait for a quorum to leave

@@ -31,6 +31,8 @@ type rival struct {
 
 	// nodes are the brokers of a cluster, by id - 1; addr is that of the first. A lone broker has none.
 	nodes []*rival
+	// dir is what the nodes of a cluster have their directories in.
+	dir string
 
 	// start runs another one like it on an empty directory, for the figures of a start.
 	start func(ctx context.Context, dir string) (*rival, error)
