@@ -419,17 +419,25 @@ func (f *Fetcher) fetched(now time.Time, r *kmsg.FetchResponse) {
 		return
 	}
 	f.failures, f.until = 0, time.Time{}
+	missed := false
 	for i := range r.Responses {
 		t := &r.Responses[i]
 		for j := range t.Partitions {
 			d := &t.Partitions[j]
-			if w := f.all[key{t.TopicId, d.PartitionIndex}]; w != nil && w.known {
+			switch w := f.all[key{t.TopicId, d.PartitionIndex}]; {
+			case w == nil:
+			case w.known:
 				f.take(w, now, d)
+			default:
+				missed = true
 			}
 		}
 	}
 	f.settle.Settle() // the next fetch waits for the disk anyway
 	f.goOn(r.SessionId)
+	if missed { // it began anew meanwhile, and the leader takes it for told
+		f.endSession()
+	}
 }
 
 // goOn notes the session that the leader has answered in.
