@@ -96,8 +96,12 @@ func run() int {
 			return 2
 		}
 	}
+	if ctx.Err() != nil {
+		fmt.Printf("interrupted after %d and %d exchanges, which are not compared\n", len(ta), len(tb))
+		return 2
+	}
 	r := compare(ta, tb, *nodes)
-	if doubtful := r.doubtful(); len(doubtful) > 0 && ctx.Err() == nil {
+	if doubtful := r.doubtful(); len(doubtful) > 0 {
 		fmt.Printf("differed in what may be of the moment, played again under other names: %s\n", strings.Join(slices.Sorted(maps.Keys(doubtful)), ", "))
 		ta, tb := playBoth(prefix+"x", doubtful)
 		r.second(compare(ta, tb, *nodes), doubtful)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -177,7 +178,7 @@ func (n *normalizer) slice(name string, v reflect.Value) any {
 		if n.placed && (name == "Replicas" || name == "ISR") {
 			return len(out)
 		}
-		if name == "Partitions" {
+		if name == "Partitions" || name == "ISR" {
 			// A set: replicas, though, are in order of preference.
 			slices.SortFunc(out, func(a, b any) int { return cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		}
@@ -187,12 +188,39 @@ func (n *normalizer) slice(name string, v reflect.Value) any {
 	for i := range v.Len() {
 		e := v.Index(i)
 		key := n.nameOf(e, i)
+		if n.api == fetchKey && name == "Topics" && merged(out[key], n.object(e)) {
+			continue
+		}
 		for k := 2; out[key] != nil; k++ {
 			key = fmt.Sprintf("%s#%d", n.nameOf(e, i), k)
 		}
 		out[key] = n.object(e)
 	}
 	return out
+}
+
+// fetchKey is the key of the answer that may name a topic again after others: its partitions come in the order in
+// which they were looked at.
+const fetchKey = 1
+
+// merged adds the partitions of a topic that is named once more to what was said of it, if they are others.
+func merged(said any, more map[string]any) bool {
+	first, ok := said.(map[string]any)
+	if !ok {
+		return false
+	}
+	all, ok := first["Partitions"].(map[string]any)
+	added, ok2 := more["Partitions"].(map[string]any)
+	if !ok || !ok2 {
+		return false
+	}
+	for p := range added {
+		if _, twice := all[p]; twice {
+			return false
+		}
+	}
+	maps.Copy(all, added)
+	return true
 }
 
 func (n *normalizer) nameOf(e reflect.Value, i int) string {
