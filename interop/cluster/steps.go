@@ -140,6 +140,8 @@ var toolSteps = []step{
 		out, err = c.tool(ctx, configs, "--bootstrap-controller", c.Controller(3), "--describe", "--entity-type", "brokers", "--entity-name", "3")
 		return has(out, err, "log.cleaner.threads=2 sensitive=false")
 	}},
+	{"features: one that no node knows is refused", refuse(features, `Invalid update version 1 for feature nosuch\.version\. `+
+		`Local controller \d does not support this feature\.`, "upgrade", "--feature", "nosuch.version=1")},
 	{"features: one down and up again, metadata.version not down", func(ctx context.Context, c *cluster) (string, error) {
 		if out, err := refuse(features, "Refusing to perform the requested downgrade", "downgrade", "--metadata", "4.2-IV1")(ctx, c); err != nil {
 			return out, err
