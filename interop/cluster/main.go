@@ -8,6 +8,7 @@
 //	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove; then both,
 //	                                      from static voters to ones that come and go
 //	go run ./interop/cluster levels       both, from metadata.version 3.3-IV3 to the newest while clients run
+//	go run ./interop/cluster restart      both, -gib GiB in 1,000 partitions, and a node that was killed comes back
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
 //
 // It prints one line a check and ends with 1 if one failed.
@@ -30,6 +31,7 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
 	from := flag.String("from", "158fe20", "the earlier build that rolling begins with: a commit, or a binary")
+	gib := flag.Int("gib", 10, "how much each of two nodes holds in restart")
 	only := flag.String("only", "", "only the steps with this in their names, with those that they build on")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,7 +40,7 @@ func main() {
 	if which == "" {
 		which = "logstead"
 	}
-	failed, err := run(ctx, which, *from, *only, *keep)
+	failed, err := run(ctx, which, *from, *only, *gib, *keep)
 	for _, f := range failures {
 		fmt.Println("FAILED", f)
 	}
@@ -51,7 +53,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, which, from, only string, keep bool) (failed int, err error) {
+func run(ctx context.Context, which, from, only string, gib int, keep bool) (failed int, err error) {
 	root, err := local.Root(ctx)
 	if err != nil {
 		return 0, err
@@ -79,6 +81,17 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 		return failed, nil
 	case "balance":
 		return balancing(ctx, root, dir)
+	case "restart":
+		for _, kind := range []string{"logstead", "kafka"} {
+			if only != "" && only != kind {
+				continue
+			}
+			n, err := restart(ctx, dir, kind, gib)
+			if failed += n; err != nil {
+				return failed, fmt.Errorf("%s: %w", kind, err)
+			}
+		}
+		return failed, nil
 	case "levels":
 		for _, kind := range []string{"logstead", "kafka"} {
 			n, err := levels(ctx, root, dir, kind)
@@ -108,7 +121,7 @@ func run(ctx context.Context, which, from, only string, keep bool) (failed int, 
 		answers = append(answers, answered)
 	}
 	if len(answers) == 0 {
-		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters, levels and balance", which)
+		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters, levels, restart and balance", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {
