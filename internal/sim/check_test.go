@@ -108,6 +108,7 @@ func (c *checker) look(n *node) {
 		}
 		c.rulers[epoch] = id
 	}
+	c.checkSeat(n)
 	for _, k := range c.w.allKeys() {
 		if p := n.parts[k]; p != nil {
 			c.appended(n, k, p)

@@ -30,6 +30,9 @@ func (o options) paths() []string {
 	return []string{dataDir}
 }
 
+// metaApart says that the metadata has a directory of its own.
+func (o options) metaApart() bool { return o.feature == disks || o.feature == quorums }
+
 // format makes a directory that belongs to a node.
 func format(disk *vfs.Mem, dir string, node int32, id base.TopicID) {
 	err := disk.MkdirAll(dir)

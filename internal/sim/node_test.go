@@ -45,6 +45,7 @@ type node struct {
 	w      *world
 	id     int32
 	voters []raft.Voter
+	seat   seat
 	disk   *vfs.Mem
 	boot   int // incarnations so far
 	up     bool
@@ -86,9 +87,9 @@ func newNodes(w *world) {
 		voters = append(voters, v)
 	}
 	for _, v := range voters {
-		n := &node{w: w, id: v.ID, voters: voters, disk: vfs.NewMem()}
+		n := &node{w: w, id: v.ID, voters: voters, disk: vfs.NewMem(), seat: seat{directory: v.DirectoryID}}
 		n.disk.SetClock(w.now)
-		if w.opts.feature != disks {
+		if !w.opts.metaApart() {
 			format(n.disk, dataDir, v.ID, v.DirectoryID)
 		} else {
 			format(n.disk, metaDir, v.ID, v.DirectoryID)
@@ -158,7 +159,7 @@ func (n *node) open() (err error) {
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err
 	}
-	if n.metaStore = n.store; n.w.opts.feature == disks {
+	if n.metaStore = n.store; n.w.opts.metaApart() {
 		o.Dirs = []string{metaDir}
 		if n.metaStore, err = storage.Open(context.Background(), o); err != nil {
 			return err
@@ -168,10 +169,7 @@ func (n *node) open() (err error) {
 	n.ctl, err = controller.Open(context.Background(), controller.Options{
 		Config: controller.Config{NodeID: n.id, Static: static, NewID: n.newID, Random: random()},
 		Store:  n.metaStore, FS: n.fault, ClusterID: clusterID, Clock: n.w.clk, SnapshotBytes: n.w.opts.snapshots,
-		Quorum: controller.Quorum{
-			Voters: n.voters, DirectoryID: n.voters[n.id-1].DirectoryID, Transport: wires{n, n.boot},
-			Election: election, Heartbeat: heartbeat, Rand: random(),
-		},
+		Quorum: n.quorum(random()),
 	})
 	if err != nil {
 		return err
@@ -346,6 +344,7 @@ func (n *node) tick() {
 		}
 	}
 	n.reportPlaces()
+	n.tellDirectory()
 	n.pumpAll()
 }
 

@@ -23,6 +23,10 @@ func simulate(o options) *world {
 		w.mover = newMover(w)
 		w.mover.begin()
 	}
+	if o.feature == quorums && w.failed == nil {
+		w.changer = &changer{w: w, upgraded: !o.static}
+		w.changer.pursue()
+	}
 	w.produce()
 	w.transact()
 	w.net.loss, w.net.twice, w.net.late = o.loss, o.twice, o.late
@@ -93,6 +97,9 @@ func (w *world) breakSomething() {
 	}
 	if w.opts.elr {
 		w.eligibility()
+	}
+	if w.changer != nil && w.chance(0.5) {
+		w.changer.wipe()
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
@@ -169,6 +176,9 @@ func (w *world) recover() {
 	w.faulty = false
 	w.net = network{cut: map[link]bool{}}
 	w.mend()
+	if !w.changer.finish() {
+		return
+	}
 	w.leaveOut()
 	for _, n := range w.nodes {
 		if n.fuse = 0; n.up {

@@ -36,6 +36,8 @@ var seldom = []string{
 	"a log moved to another directory", "a node lost its log directories", "a place was reported", "a broker went on without a directory",
 	"the only one in sync has lost its disk",
 	"the level of eligible leader replicas was set", "somebody was eligible where a crash takes records",
+	"kraft.version went from 0 to 1 amid faults", "a controller lost its directory", "a controller was removed", "a wiped controller was added anew",
+	"a wiped controller came back as it was formatted first",
 	"a leader was moved away", "a replica was dropped with its log", "a stray log was removed", "the replication factor grew", "the replication factor shrank",
 }
 

@@ -53,6 +53,7 @@ type world struct {
 	transactors []*transactor
 	committer   *committer
 	mover       *mover
+	changer     *changer
 	lastID      int64 // of the producer ids given out
 	check       *checker
 	faulty      bool // faults go on
@@ -210,6 +211,7 @@ type options struct {
 	lossy bool // in durability "replicated" a crash takes what is not synced; one broker at a time is so
 
 	feature feature
+	static  bool // the quorum begins with static voters
 }
 
 // eligible chooses, by chance of its own, whether there are eligible leader replicas, and what a crash takes.
@@ -227,9 +229,10 @@ const (
 	plain     feature = "plain"
 	reassigns feature = "reassigns" // partitions move to other brokers, and get more replicas and fewer
 	disks     feature = "disks"     // brokers have two log directories, of which some fail and some are lost
+	quorums   feature = "quorums"   // controllers lose their directories and are replaced; half of the quorums begin static
 )
 
-var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks}
+var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks, quorums}
 
 // featured chooses a seed's feature, by chance of its own: what a seed is beside that stays as it was.
 func (o options) featured() options {
@@ -237,6 +240,9 @@ func (o options) featured() options {
 	o.feature = features[rng.IntN(len(features))]
 	if o.feature == reassigns {
 		o.nodes = []int{3, 4, 4, 5}[rng.IntN(4)]
+	}
+	if o.feature == quorums {
+		o.static = rng.IntN(2) == 0
 	}
 	return o
 }

@@ -5,8 +5,8 @@
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
 //	go run ./interop/cluster both         both, and what they answer side by side
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
-//	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove; then both,
-//	                                      from static voters to ones that come and go
+//	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
+//	go run ./interop/cluster upgrade      both, from static voters (kraft.version 0) to ones that come and go
 //	go run ./interop/cluster levels       both, from metadata.version 3.3-IV3 to the newest while clients run
 //	go run ./interop/cluster restart      both, -gib GiB in 1,000 partitions, and a node that was killed comes back
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
@@ -69,9 +69,8 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 	case "rolling":
 		return rolling(ctx, root, dir, from)
 	case "voters":
-		if failed, err = voters(ctx, root, dir); err != nil {
-			return failed, err
-		}
+		return voters(ctx, root, dir)
+	case "upgrade":
 		for _, kind := range []string{"logstead", "kafka"} {
 			n, err := upgradeVoters(ctx, root, dir, kind)
 			if failed += n; err != nil {
@@ -121,7 +120,7 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 		answers = append(answers, answered)
 	}
 	if len(answers) == 0 {
-		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters, levels, restart and balance", which)
+		return 0, fmt.Errorf("%q is none of logstead, kafka, both, rolling, voters, upgrade, levels, restart and balance", which)
 	}
 	if len(answers) == 2 {
 		for _, name := range stepNames() {

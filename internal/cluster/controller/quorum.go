@@ -361,8 +361,8 @@ func (c *Controller) Quorum() (*QuorumState, error) {
 	err := c.Submit(func(*Machine, time.Time) Outcome {
 		_, epoch := c.core.Leader()
 		st := &QuorumState{Epoch: epoch, HighWatermark: c.core.AppliedEnd(), Voters: c.core.Progress()}
-		st.Observers = c.observers.list(c.opts.Clock.Now(), func(id int32) bool {
-			return slices.ContainsFunc(st.Voters, func(v raft.Progress) bool { return v.Voter.ID == id })
+		st.Observers = c.observers.list(c.opts.Clock.Now(), func(node raft.Voter) bool {
+			return slices.ContainsFunc(st.Voters, func(v raft.Progress) bool { return v.Voter.Covers(node) })
 		})
 		return Outcome{Done: func(err error) { result <- answer{st, err} }}
 	})

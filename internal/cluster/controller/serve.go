@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/storage"
 )
@@ -78,14 +79,14 @@ func (o *observers) note(r *TailRequest, end int64, now time.Time) {
 }
 
 // list is those that are no voters, in order.
-func (o *observers) list(now time.Time, voter func(id int32) bool) (list []Observed) {
+func (o *observers) list(now time.Time, voter func(raft.Voter) bool) (list []Observed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for id, at := range o.seen {
 		switch {
 		case now.Sub(at.Fetched) > observerTimeout:
 			delete(o.seen, id)
-		case !voter(id):
+		case !voter(raft.Voter{ID: id, DirectoryID: at.Directory}):
 			list = append(list, at)
 		}
 	}

@@ -1,5 +1,13 @@
 package controller
 
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/cluster/raft"
+)
+
 // Step does what Run would with what waits now, and returns: messages of the quorum, operations, what
 // subscribers are to be told, and, where tick says so, what is due by the clock. It writes on the
 // caller's goroutine. For who drives a controller by hand, as a simulation does; never beside Run.
@@ -41,4 +49,37 @@ func (c *Controller) takeOne() (more bool, err error) {
 		return true, c.carryOut(op)
 	}
 	return false, nil
+}
+
+// Quorum changes for who drives a controller by hand: done hears how it ended, if this controller goes on for so long.
+
+// StartAdding is one attempt of AddVoter.
+func (c *Controller) StartAdding(v raft.Voter, done func(error)) error { return c.startAdding(v, done) }
+
+// StartRemoving is RemoveVoter.
+func (c *Controller) StartRemoving(v raft.Voter, done func(error)) error {
+	return c.startRemoving(v, done)
+}
+
+// StartUpdating is UpdateVoter.
+func (c *Controller) StartUpdating(v raft.Voter, levels Feature, done func(error)) error {
+	return c.startUpdating(v, levels, done)
+}
+
+// StartUpgrade takes kraft.version to 1 and waits as AwaitUpgrade does.
+func (c *Controller) StartUpgrade(done func(error)) error {
+	return c.Submit(func(*Machine, time.Time) Outcome {
+		err := error(kerr.NotController)
+		if c.core.Ruling() {
+			if err = nil; !c.DynamicVoters() {
+				err = c.upgradeVoters(false)
+			}
+		}
+		if err != nil {
+			done(err)
+			return Outcome{}
+		}
+		c.whenUpgraded(done)
+		return Outcome{}
+	})
 }

@@ -133,15 +133,7 @@ func (c *Controller) KRaftVersion() int16 {
 // directory; it waits for that, and for the change to be committed, until ctx ends.
 func (c *Controller) AddVoter(ctx context.Context, v raft.Voter) error {
 	for {
-		err := c.changeVoters(ctx, "adding voter", func(voters []raft.Voter) ([]raft.Voter, error) {
-			if slices.ContainsFunc(voters, func(o raft.Voter) bool { return o.ID == v.ID }) {
-				return nil, refuse(kerr.DuplicateVoter, "The voter id for %s is already part of the set of voters.", nameVoter(v))
-			}
-			if !c.observers.caughtUp(v, c.opts.Clock.Now()) {
-				return nil, errLagging
-			}
-			return append(slices.Clone(voters), v), nil
-		})
+		err := awaitChange(ctx, c, func(done func(error)) error { return c.startAdding(v, done) })
 		if !errors.Is(err, errLagging) {
 			return err
 		}
@@ -150,6 +142,18 @@ func (c *Controller) AddVoter(ctx context.Context, v raft.Voter) error {
 				"is it up, and is that its directory?", nameVoter(v))
 		}
 	}
+}
+
+func (c *Controller) startAdding(v raft.Voter, done func(error)) error {
+	return c.startChange("adding voter", func(voters []raft.Voter) ([]raft.Voter, error) {
+		if slices.ContainsFunc(voters, func(o raft.Voter) bool { return o.ID == v.ID }) {
+			return nil, refuse(kerr.DuplicateVoter, "The voter id for %s is already part of the set of voters.", nameVoter(v))
+		}
+		if !c.observers.caughtUp(v, c.opts.Clock.Now()) {
+			return nil, errLagging
+		}
+		return append(slices.Clone(voters), v), nil
+	}, done)
 }
 
 // voterPause is between two looks at whether a node has caught up.
@@ -163,7 +167,11 @@ func nameVoter(v raft.Voter) string {
 
 // RemoveVoter takes a node out of the quorum. An active controller that is removed steps down then.
 func (c *Controller) RemoveVoter(ctx context.Context, v raft.Voter) error {
-	return c.changeVoters(ctx, "removing voter", func(voters []raft.Voter) ([]raft.Voter, error) {
+	return awaitChange(ctx, c, func(done func(error)) error { return c.startRemoving(v, done) })
+}
+
+func (c *Controller) startRemoving(v raft.Voter, done func(error)) error {
+	return c.startChange("removing voter", func(voters []raft.Voter) ([]raft.Voter, error) {
 		rest := slices.DeleteFunc(slices.Clone(voters), v.Is)
 		switch {
 		case len(rest) == len(voters):
@@ -172,16 +180,20 @@ func (c *Controller) RemoveVoter(ctx context.Context, v raft.Voter) error {
 			return nil, refuse(kerr.VoterNotFound, "Cannot remove voter %s because it is the only one.", nameVoter(v))
 		}
 		return rest, nil
-	})
+	}, done)
 }
 
 // UpdateVoter changes the endpoints of a voter. In a static quorum the active controller notes what it is told, for the
 // time that it is that.
 func (c *Controller) UpdateVoter(ctx context.Context, v raft.Voter, levels Feature) error {
+	return awaitChange(ctx, c, func(done func(error)) error { return c.startUpdating(v, levels, done) })
+}
+
+func (c *Controller) startUpdating(v raft.Voter, levels Feature, done func(error)) error {
 	if !c.DynamicVoters() {
-		return c.noteVoter(v, levels)
+		return c.noteVoter(v, levels, done)
 	}
-	return c.changeVoters(ctx, "updating voter", func(voters []raft.Voter) ([]raft.Voter, error) {
+	return c.startChange("updating voter", func(voters []raft.Voter) ([]raft.Voter, error) {
 		i := slices.IndexFunc(voters, v.Is)
 		if i < 0 {
 			return nil, refuse(kerr.VoterNotFound, "%s is not part of the set of voters.", nameVoter(v))
@@ -189,24 +201,13 @@ func (c *Controller) UpdateVoter(ctx context.Context, v raft.Voter, levels Featu
 		list := slices.Clone(voters)
 		list[i] = v
 		return list, nil
-	})
+	}, done)
 }
 
-// changeVoters proposes what decide makes of the voters, and waits until that is committed.
-func (c *Controller) changeVoters(ctx context.Context, what string, decide func([]raft.Voter) ([]raft.Voter, error)) error {
-	decided, result := make(chan error, 1), make(chan error, 1)
-	err := c.Submit(func(_ *Machine, now time.Time) Outcome {
-		if !c.core.Ruling() {
-			decided <- kerr.NotController
-		} else {
-			decided <- c.proposeVoters(what, decide, now, result)
-		}
-		return Outcome{}
-	})
-	if err == nil {
-		err = <-decided // whatever was submitted is called
-	}
-	if err != nil {
+// awaitChange starts a change of the voters and waits until that is committed, or refused.
+func awaitChange(ctx context.Context, c *Controller, start func(done func(error)) error) error {
+	result := make(chan error, 1)
+	if err := start(func(err error) { result <- err }); err != nil {
 		return err
 	}
 	select {
@@ -219,7 +220,22 @@ func (c *Controller) changeVoters(ctx context.Context, what string, decide func(
 	}
 }
 
-func (c *Controller) proposeVoters(what string, decide func([]raft.Voter) ([]raft.Voter, error), now time.Time, result chan error) error {
+// startChange proposes what decide makes of the voters. done hears once how that ended, if the controller goes on for so
+// long; an error means that it is not called.
+func (c *Controller) startChange(what string, decide func([]raft.Voter) ([]raft.Voter, error), done func(error)) error {
+	return c.Submit(func(_ *Machine, now time.Time) Outcome {
+		err := error(kerr.NotController)
+		if c.core.Ruling() {
+			err = c.proposeVoters(what, decide, now, done)
+		}
+		if err != nil {
+			done(err)
+		}
+		return Outcome{}
+	})
+}
+
+func (c *Controller) proposeVoters(what string, decide func([]raft.Voter) ([]raft.Voter, error), now time.Time, done func(error)) error {
 	if !c.DynamicVoters() {
 		return refuse(kerr.UnsupportedVersion, "Cluster doesn't support %s because the kraft.version feature is 0", what)
 	}
@@ -234,7 +250,7 @@ func (c *Controller) proposeVoters(what string, decide func([]raft.Voter) ([]raf
 		return err
 	}
 	_, epoch := c.core.Leader()
-	c.changing = &voterChange{epoch: epoch, want: want, done: func(err error) { result <- err }}
+	c.changing = &voterChange{epoch: epoch, want: want, done: done}
 	return nil
 }
 

@@ -24,27 +24,22 @@ type votersUpgrade struct {
 }
 
 // noteVoter takes in what a voter of a static quorum says of itself.
-func (c *Controller) noteVoter(v raft.Voter, levels Feature) error {
-	result := make(chan error, 1)
-	err := c.Submit(func(*Machine, time.Time) Outcome {
+func (c *Controller) noteVoter(v raft.Voter, levels Feature, done func(error)) error {
+	return c.Submit(func(*Machine, time.Time) Outcome {
 		switch {
 		case !c.core.Ruling():
-			result <- kerr.NotController
+			done(kerr.NotController)
 		case !slices.ContainsFunc(c.core.Voters(), func(o raft.Voter) bool { return o.ID == v.ID }):
-			result <- refuse(kerr.VoterNotFound, "%s is not part of the set of voters.", nameVoter(v))
+			done(refuse(kerr.VoterNotFound, "%s is not part of the set of voters.", nameVoter(v)))
 		default:
 			if c.told == nil {
 				c.told = map[int32]told{}
 			}
 			c.told[v.ID] = told{v, levels}
-			result <- nil
+			done(nil)
 		}
 		return Outcome{}
 	})
-	if err != nil {
-		return err
-	}
-	return <-result // whatever was submitted is called
 }
 
 // upgradedVoters are the voters of a static quorum with their directories and endpoints, or why they cannot all go over
@@ -96,15 +91,7 @@ func (c *Controller) upgradeVoters(dry bool) error {
 func (c *Controller) AwaitUpgrade(ctx context.Context) error {
 	result := make(chan error, 1)
 	err := c.Submit(func(*Machine, time.Time) Outcome {
-		if c.upgrading == nil && c.core.Ruling() && raft.Dynamic(c.core.Voters()) && !c.core.UpgradeStored() {
-			_, epoch := c.core.Leader()
-			c.upgrading = &votersUpgrade{epoch: epoch} // a leader before this one has committed it
-		}
-		if c.upgrading == nil {
-			result <- nil
-		} else {
-			c.upgrading.done = append(c.upgrading.done, func(err error) { result <- err })
-		}
+		c.whenUpgraded(func(err error) { result <- err })
 		return Outcome{}
 	})
 	if err != nil {
@@ -119,6 +106,19 @@ func (c *Controller) AwaitUpgrade(ctx context.Context) error {
 	case <-c.stopped:
 		return kerr.NotController
 	}
+}
+
+// whenUpgraded has done told when an upgrade that is under way has ended, or at once where none is.
+func (c *Controller) whenUpgraded(done func(error)) {
+	if c.upgrading == nil && c.core.Ruling() && raft.Dynamic(c.core.Voters()) && !c.core.UpgradeStored() {
+		_, epoch := c.core.Leader()
+		c.upgrading = &votersUpgrade{epoch: epoch} // a leader before this one has committed it
+	}
+	if c.upgrading == nil {
+		done(nil)
+		return
+	}
+	c.upgrading.done = append(c.upgrading.done, done)
 }
 
 // settleUpgrade answers for an upgrade that has ended.

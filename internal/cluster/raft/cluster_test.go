@@ -154,6 +154,11 @@ func (c *cluster) boot(m *member) error {
 			return err
 		}
 	}
+	if _, found, err := readState(m.fault, log.Path()); err == nil && !found && len(m.initial) == 0 {
+		if err := FormatJoiner(m.fault, log.Path()); err != nil {
+			return err
+		}
+	}
 	m.core, err = Open(Options{
 		Self: m.self, Voters: m.initial, Log: log, FS: m.fault, Dir: log.Path(), Election: testElection,
 		Heartbeat: testHeartbeat, Rand: rand.New(rand.NewPCG(c.rng.Uint64(), 2)),

@@ -17,7 +17,7 @@ func KnownVoters(fsys vfs.FS, dir string) (voters []Voter, found bool, err error
 
 // FormatJoiner makes an empty directory that of a node that is to be added to a quorum.
 func FormatJoiner(fsys vfs.FS, dir string) error {
-	return writeState(fsys, dir, &state{anchors: []anchor{{}}})
+	return writeState(fsys, dir, &state{joiner: true, anchors: []anchor{{}}})
 }
 
 // Record is the VotersRecord of a set of voters.
@@ -44,7 +44,7 @@ func (c *Core) Changing() bool { return len(c.conf.GetVotersOutgoing()) > 0 || c
 // IsVoter says whether this node is one of the voters, as of what is applied.
 func (c *Core) IsVoter() bool {
 	for _, v := range c.voters {
-		if v.Covers(c.opts.Self) {
+		if v.Covers(c.opts.Self) && v.RaftID() == c.id {
 			return true
 		}
 	}

@@ -20,8 +20,11 @@ const (
 	// stateUpgraded is the version of a node whose quorum went from static voters to kraft.version 1: a build that
 	// knows nothing of founders must not take part there.
 	stateUpgraded = 2
-	maxStateFile  = 1 << 20
-	maxAnchors    = 2
+
+	flagInstalling = 1
+	flagJoiner     = 2
+	maxStateFile   = 1 << 20
+	maxAnchors     = 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -42,6 +45,7 @@ type state struct {
 	term, vote, commit uint64
 	installing         bool     // the log has still to be cut to the last anchor
 	upgraded           bool     // kraft.version has come from 0 to 1 here
+	joiner             bool     // it was formatted to be added: it is no founder, whatever a snapshot of before says
 	anchors            []anchor // in the order of their indexes
 }
 
@@ -51,7 +55,10 @@ func (s *state) encode() []byte {
 		b[5] = stateUpgraded
 	}
 	if s.installing {
-		b[7] = 1
+		b[7] |= flagInstalling
+	}
+	if s.joiner {
+		b[7] |= flagJoiner
 	}
 	for _, v := range []uint64{s.term, s.vote, s.commit} {
 		b = binary.BigEndian.AppendUint64(b, v)
@@ -104,7 +111,7 @@ func decodeState(b []byte) (s state, err error) {
 	if got, want := crc32.Checksum(body, castagnoli), binary.BigEndian.Uint32(b[len(b)-4:]); got != want {
 		return s, fmt.Errorf("checksum %08x, want %08x: the file is damaged", got, want)
 	}
-	s.installing, s.upgraded = b[7]&1 != 0, version == stateUpgraded
+	s.installing, s.joiner, s.upgraded = b[7]&flagInstalling != 0, b[7]&flagJoiner != 0, version == stateUpgraded
 	f := fields{b: body[8:]}
 	s.term, s.vote, s.commit = f.u64(), f.u64(), f.u64()
 	for n := f.u32(); n > 0 && !f.bad; n-- {

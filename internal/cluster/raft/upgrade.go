@@ -84,11 +84,12 @@ func (c *Core) learnVoters(changes []*pb.ConfChangeSingle) {
 }
 
 // ownID is the id that raft knows this node by. A node of a static quorum and a founder have the same one, so that an
-// upgrade further on in the log changes nothing.
+// upgrade further on in the log changes nothing. One that was added never had it, though it may begin at a snapshot of a time
+// when the quorum was static.
 func (c *Core) ownID() uint64 {
 	self := Voter{ID: c.opts.Self.ID, DirectoryID: c.opts.Self.DirectoryID}
 	self.Founder = slices.ContainsFunc(c.founders, self.Is)
-	if len(c.voters) > 0 && !Dynamic(c.voters) {
+	if len(c.voters) > 0 && !Dynamic(c.voters) && !c.store.mu.state.joiner {
 		self.Founder = true
 	}
 	return self.RaftID()

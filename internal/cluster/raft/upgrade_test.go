@@ -228,6 +228,45 @@ func TestSnapshotsAroundAnUpgrade(t *testing.T) {
 	c.upgraded(c.members)
 }
 
+// TestJoinerFromASnapshotBefore adds a node that gets a snapshot of the time when the quorum was static, and stops there.
+func TestJoinerFromASnapshotBefore(t *testing.T) {
+	c := newQuorum(t, 61, 3, true)
+	c.run(3*time.Second, func() { c.propose() })
+	for _, m := range c.members {
+		c.snapshot(m)
+	}
+	c.upgrade()
+	c.run(time.Second, nil)
+	old := c.members[0]
+	if old == c.leader() {
+		old = c.members[1]
+	}
+	c.stop(old)
+	c.change(func(voters []Voter) []Voter { return slices.DeleteFunc(voters, old.self.Is) })
+	added := &member{self: c.voter(old.self.ID), disk: vfs.NewMem()}
+	c.members = append(c.members, added)
+	c.start(added)
+	lead := c.leader()
+	if err := lead.core.ProposeVoters(append(lead.core.Voters(), added.self), c.clk.Now()); err != nil {
+		t.Fatal(err)
+	}
+	c.pump(lead)
+	for added.index == 0 { // until it has the snapshot
+		c.run(testTick, nil)
+		if c.clk.Now().After(epoch0.Add(time.Minute)) {
+			t.Fatal("no snapshot was installed")
+		}
+	}
+	for range 10 {
+		c.crash(added)
+		c.run(testTick, nil)
+	}
+	c.settle()
+	if !added.core.IsVoter() || added.core.id>>32 == 0 {
+		t.Fatalf("node %d is known by %x among %+v", added.self.ID, added.core.id, added.core.Voters())
+	}
+}
+
 // TestWipedVoterOfStaticQuorum: ids of a static quorum belong to no directory, so a node that lost its own comes back
 // under its id, to a leader that has counted what it lost.
 func TestWipedVoterOfStaticQuorum(t *testing.T) {
