@@ -4,7 +4,7 @@
 // files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher, and in half of
 // the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
 // Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
-// power fails between any two operations on their disk, whose disks fail or are full; idempotent and transactional producers and a consumer that
+// power fails between any two operations on their disk, whose disks fail or are full, and whose controllers lose their directories and are replaced; idempotent and transactional producers and a consumer that
 // commits; and what a node does to carry requests from one of these to the other (packages node and api), in short
 // form. All of it is tests.
 //

@@ -270,4 +270,25 @@ var builds = []broken{
 		edits: []edit{{"internal/storage/commit.go", "if err = l.runSync(&p); err != nil {", "if err = l.runSync(&p); ranOut(err) {"}},
 		suite: "storage faults", command: "go test ./internal/storage -run TestFailedWrite", words: `FAIL: TestFailedWrite`,
 	},
+	{
+		promise: "a node without its directory is nobody", name: "a wiped controller votes under its old id",
+		edits: []edit{
+			{"internal/cluster/raft/stamp.go", "\t\treturn from == bound\n", "\t\treturn from == bound || true\n"},
+			{"internal/cluster/raft/stamp.go", "!to.IsZero() && !self.IsZero() && to != self {", "!to.IsZero() && !self.IsZero() && to != self && c.founders != nil {"},
+		},
+		suite: "quorum", command: "go test ./internal/cluster/raft -run TestVoteOfAWipedNode",
+		words: `FAIL: TestVoteOfAWipedNode(?s).*(leads with the vote of a node without its directory|has taken in)`,
+	},
+	{
+		promise: "a node without its directory is nobody", name: "one that was added takes a founder's id",
+		edits: []edit{{"internal/cluster/raft/upgrade.go", " && !c.store.mu.state.joiner {", " {"}},
+		suite: "quorum", command: "go test ./internal/cluster/raft -run TestJoinerFromASnapshotBefore",
+		words: `FAIL: TestJoinerFromASnapshotBefore`,
+	},
+	{
+		promise: "damage is found", name: "what was synced may be cut",
+		edits: []edit{{"internal/cluster/raft/mark.go", "if alone || mark <= last {", "if alone || mark <= last || true {"}},
+		suite: "quorum", command: "go test ./internal/cluster/raft -run TestDamageOfWhatWasSynced",
+		words: `FAIL: TestDamageOfWhatWasSynced`,
+	},
 }

@@ -502,6 +502,9 @@ func (c *Core) Write(w *Work, now time.Time) error {
 		if err := c.store.log.Sync(); err != nil {
 			return err
 		}
+		if err := c.store.setMark(w.entries[len(w.entries)-1].GetIndex()); err != nil {
+			return err
+		}
 	}
 	for _, e := range slices.Backward(w.ready.CommittedEntries) {
 		_, upgrades, _ := upgradeOf(e.GetData())

@@ -30,6 +30,8 @@ type store struct {
 	fs  vfs.FS
 	dir string
 
+	mark uint64 // of whoever writes
+
 	mu struct {
 		sync.Mutex
 		state   state
@@ -76,7 +78,10 @@ func openStore(log *storage.Log, fsys vfs.FS, dir string, initial []Voter, alone
 		return nil, err
 	}
 	alone = alone && !slices.ContainsFunc(s.mu.slots, func(at slot) bool { return at.voters })
-	return s, s.settle(alone)
+	if err := s.settle(alone); err != nil {
+		return nil, err
+	}
+	return s, s.checkMark(alone)
 }
 
 // choose picks the newest anchor that the log reaches.
@@ -346,6 +351,9 @@ func (s *store) write(entries []*pb.Entry, now time.Time) error {
 		}
 		if e.GetIndex() <= s.lastIndex() {
 			n := e.GetIndex() - s.last().index - 1
+			if err := s.lowerMark(e.GetIndex() - 1); err != nil {
+				return err
+			}
 			if err := s.log.Truncate(s.mu.slots[n].base); err != nil {
 				return err
 			}
@@ -398,6 +406,9 @@ func (s *store) compact(offset int64, voters, founders []Voter) error {
 func (s *store) install(a anchor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.lowerMark(0); err != nil {
+		return err
+	}
 	st := s.mu.state
 	st.anchors, st.installing = []anchor{a}, true
 	st.commit = max(st.commit, a.index)
