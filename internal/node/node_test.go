@@ -40,8 +40,8 @@ func start(t *testing.T, dir string, set ...string) *running {
 	return startOn(t, nil, dir, set...)
 }
 
-// startOn runs a node on a file system of the test's; nil is the machine's.
-func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
+// loadConfig is the configuration of a node alone, with what is set beside.
+func loadConfig(t *testing.T, dir string, set ...string) *conf.Static {
 	t.Helper()
 	defaults := map[string]string{
 		"process.roles": "broker,controller", "node.id": "1", "log.dirs": dir, "logstead.auto.format": "true",
@@ -55,6 +55,13 @@ func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return static
+}
+
+// startOn runs a node on a file system of the test's; nil is the machine's.
+func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
+	t.Helper()
+	static := loadConfig(t, dir, set...)
 	var level slog.LevelVar
 	level.Set(slog.LevelWarn)
 	n, err := Open(t.Context(), Options{

@@ -123,13 +123,18 @@ func cleanerOptions(l *conf.Live) storage.CleanerOptions {
 	return o
 }
 
-// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under.
+// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under, or where it
+// never was, what the run before had noted, for nothing was written since. Kafka 4.3.1 notes none there, and takes the
+// broker for one that may have lost something.
 func (n *Node) brokerEpoch() int64 {
 	if n.abrupt.Load() {
 		return -1
 	}
-	if n.uplink != nil {
-		return n.uplink.Epoch()
+	if clustered(n.live.Load().broker) {
+		if n.uplink != nil && n.uplink.Epoch() >= 0 {
+			return n.uplink.Epoch()
+		}
+		return n.store.PreviousEpoch()
 	}
 	if n.meta != nil {
 		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {

@@ -69,7 +69,7 @@ func (w *world) decide(op func(m *controller.Machine, _ time.Time) controller.Ou
 // eligibility does what has to do with who is eligible.
 func (w *world) eligibility() {
 	switch x := w.rng.IntN(20); {
-	case x < 6:
+	case x < 6, x < 12 && w.opts.lossy:
 		w.nodes[w.rng.IntN(len(w.nodes))].stop()
 	case x < 7 && !w.opts.lossy:
 		level := int16(w.rng.IntN(2))
@@ -102,6 +102,14 @@ func (n *node) stopAfter(d time.Duration) {
 			n.halt()
 		}
 	})
+}
+
+// noteEpoch is what a stop in order tells the next start.
+func (n *node) noteEpoch() int64 {
+	if n.epoch < 0 {
+		return n.store.PreviousEpoch()
+	}
+	return n.epoch
 }
 
 // halt ends the process: its logs are synced, and marked so.

@@ -154,7 +154,7 @@ func (n *node) open() (err error) {
 	o := storage.Options{
 		FS: n.fault, Clock: n.w.clk, Dirs: n.w.opts.paths(), NodeID: n.id, ClusterID: clusterID,
 		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved},
-		BrokerEpoch: func() int64 { return n.epoch },
+		BrokerEpoch: n.noteEpoch,
 	}
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err

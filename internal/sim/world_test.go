@@ -218,7 +218,9 @@ type options struct {
 func (o options) eligible() options {
 	rng := rand.New(rand.NewPCG(o.seed, 13))
 	o.elr = rng.IntN(4) > 0
-	o.lossy = o.elr && !o.fsync && o.feature == plain && rng.IntN(4) > 0
+	if o.feature == plain && rng.IntN(4) == 0 {
+		o.feature, o.elr, o.fsync, o.lossy = lossy, true, false, true
+	}
 	return o
 }
 
@@ -228,6 +230,7 @@ type feature string
 const (
 	plain     feature = "plain"
 	reassigns feature = "reassigns" // partitions move to other brokers, and get more replicas and fewer
+	lossy     feature = "lossy"     // see options; of those that are plain otherwise
 	disks     feature = "disks"     // brokers have two log directories, of which some fail and some are lost
 	quorums   feature = "quorums"   // controllers lose their directories and are replaced; half of the quorums begin static
 )
