@@ -422,95 +422,90 @@ func (n *node) pump(leader int32) {
 		})
 }
 
+type toldKey struct {
+	follower int32
+	k        tp
+}
+
 // serve answers a follower.
 func (t *node) serve(req kmsg.Request, until time.Time, reply func(any)) {
 	switch r := req.(type) {
 	case *kmsg.FetchRequest:
-		s := t.session(r)
-		if s == nil {
-			t.w.reached("fetch session refused")
-			resp := kmsg.NewFetchResponse()
-			resp.ErrorCode = kerr.FetchSessionIDNotFound.Code
-			reply(&resp)
-			return
+		if len(r.Topics) > 0 {
+			t.noteFollower(r)
 		}
-		t.noteFollower(r, s)
-		t.serveFetch(r, s, until, reply)
+		t.serveFetch(r, until, reply)
 	case *kmsg.ListOffsetsRequest:
 		t.w.reached("follower outside of the leader's log")
 		reply(t.serveOffsets(r))
 	}
 }
 
-func (t *node) noteFollower(r *kmsg.FetchRequest, s *fetchSession) {
-	for _, d := range s.look {
-		d.inSync = false
-		p := t.parts[d.k]
-		if p == nil || p.CheckFollower(r.ReplicaState.ReplicaId) != nil {
-			continue
+func (t *node) noteFollower(r *kmsg.FetchRequest) {
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			d := &r.Topics[i].Partitions[j]
+			k := tp{Topic: r.Topics[i].Topic, Partition: d.Partition}
+			p := t.parts[k]
+			if p == nil || p.CheckFollower(r.ReplicaState.ReplicaId) != nil {
+				continue
+			}
+			epoch := p.LeaderEpoch()
+			if p.CheckLeader(d.CurrentLeaderEpoch) != nil {
+				continue
+			}
+			if log := p.Log(); d.FetchOffset > log.EndOffset() || d.FetchOffset < log.StartOffset() {
+				continue
+			}
+			if _, _, diverges, err := p.Diverges(d.LastFetchedEpoch, d.FetchOffset); diverges || err != nil {
+				continue
+			}
+			p.FollowerFetched(partition.FollowerFetch{
+				ID: r.ReplicaState.ReplicaId, BrokerEpoch: r.ReplicaState.ReplicaEpoch, Offset: d.FetchOffset,
+				LogStart: d.LogStartOffset, LeaderEpoch: epoch, Now: t.w.now(),
+			})
 		}
-		epoch := p.LeaderEpoch()
-		if p.CheckLeader(d.in.CurrentLeaderEpoch) != nil {
-			continue
-		}
-		if log := p.Log(); d.in.FetchOffset > log.EndOffset() || d.in.FetchOffset < log.StartOffset() {
-			continue
-		}
-		if _, _, diverges, err := p.Diverges(d.in.LastFetchedEpoch, d.in.FetchOffset); diverges || err != nil {
-			continue
-		}
-		d.inSync = p.FollowerFetched(partition.FollowerFetch{
-			ID: r.ReplicaState.ReplicaId, BrokerEpoch: r.ReplicaState.ReplicaEpoch, Offset: d.in.FetchOffset,
-			LogStart: d.in.LogStartOffset, LeaderEpoch: epoch, Now: t.w.now(),
-		})
 	}
 }
 
 // serveFetch answers at once where there is something to say, else tries again until it is time.
-func (t *node) serveFetch(r *kmsg.FetchRequest, s *fetchSession, until time.Time, reply func(any)) {
+func (t *node) serveFetch(r *kmsg.FetchRequest, until time.Time, reply func(any)) {
 	resp := kmsg.NewFetchResponse()
-	resp.SessionId = s.id
 	news := false
-	s.drain()
-	for _, d := range s.look {
-		out, more := t.fetchOne(r, s, d)
-		news = news || more
-		if more || s.first {
-			resp.Responses = append(resp.Responses, kmsg.FetchResponseFetchableTopicResponse{
-				Topic: d.k.Topic, TopicId: d.topicID, Partitions: []kmsg.FetchResponsePartitionData{out},
-			})
+	for i := range r.Topics {
+		topic := &r.Topics[i]
+		out := kmsg.FetchResponseFetchableTopicResponse{Topic: topic.Topic, TopicId: topic.TopicId}
+		for j := range topic.Partitions {
+			d, more := t.fetchOne(r, topic.Topic, &topic.Partitions[j])
+			news = news || more
+			out.Partitions = append(out.Partitions, d)
 		}
+		resp.Responses = append(resp.Responses, out)
 	}
 	if !news && t.w.now().Before(until) {
-		t.after(20*time.Millisecond, func() { t.serveFetch(r, s, until, reply) })
+		t.after(20*time.Millisecond, func() { t.serveFetch(r, until, reply) })
 		return
 	}
 	for i := range resp.Responses {
 		for _, d := range resp.Responses[i].Partitions {
 			k := tp{Topic: resp.Responses[i].Topic, Partition: d.PartitionIndex}
-			s.parts[k].told = d.HighWatermark
+			t.told[toldKey{r.ReplicaState.ReplicaId, k}] = d.HighWatermark
 			if p := t.parts[k]; p != nil {
 				t.w.check.absorb(t, k, p)
 			}
 		}
 	}
-	s.end()
 	reply(&resp)
 }
 
-// fetchOne is what is to be said of a partition, and whether it is anything new.
-func (t *node) fetchOne(r *kmsg.FetchRequest, s *fetchSession, d *sessionPart) (kmsg.FetchResponsePartitionData, bool) {
-	in, k := &d.in, d.k
+func (t *node) fetchOne(r *kmsg.FetchRequest, topic string, in *kmsg.FetchRequestFetchPartition) (kmsg.FetchResponsePartitionData, bool) {
 	out := kmsg.NewFetchResponsePartitionData()
 	out.PartitionIndex, out.HighWatermark = in.Partition, -1
+	k := tp{Topic: topic, Partition: in.Partition}
 	p := t.parts[k]
 	err := error(kerr.UnknownTopicID)
 	if p != nil {
 		err = p.CheckFollower(r.ReplicaState.ReplicaId)
-	}
-	d.settled = false
-	if err == nil && !s.dropped {
-		d.mark.Watch(p, &s.marks, partition.MarkKind{ToEnd: true})
 	}
 	if err == nil && in.LastFetchedEpoch >= 0 {
 		if err = p.CheckLeader(in.CurrentLeaderEpoch); err == nil {
@@ -523,8 +518,7 @@ func (t *node) fetchOne(r *kmsg.FetchRequest, s *fetchSession, d *sessionPart) (
 		}
 	}
 	if err == nil {
-		d.settled, err = t.read(p, in, &out)
-		d.settled = d.settled && d.inSync
+		err = t.read(p, in, &out)
 	}
 	if err != nil {
 		out.ErrorCode = kerr.UnknownServerError.Code
@@ -534,21 +528,20 @@ func (t *node) fetchOne(r *kmsg.FetchRequest, s *fetchSession, d *sessionPart) (
 		}
 		return out, true
 	}
-	return out, len(out.Records.Bytes) > 0 || d.told != out.HighWatermark
+	before, ok := t.told[toldKey{r.ReplicaState.ReplicaId, k}]
+	return out, len(out.Records.Bytes) > 0 || !ok || before != out.HighWatermark
 }
 
-func (t *node) read(
-	p *partition.Partition, in *kmsg.FetchRequestFetchPartition, out *kmsg.FetchResponsePartitionData,
-) (atEnd bool, err error) {
+func (t *node) read(p *partition.Partition, in *kmsg.FetchRequestFetchPartition, out *kmsg.FetchResponsePartitionData) error {
 	res, err := p.Read(partition.ReadRequest{
 		Offset: in.FetchOffset, MaxBytes: in.PartitionMaxBytes, MinOne: true, LeaderEpoch: in.CurrentLeaderEpoch, ToEnd: true,
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
 	out.Records.Bytes, err = bytesOf(res.Range)
-	return res.AtEnd, err
+	return err
 }
 
 func bytesOf(r *storage.FileRange) ([]byte, error) {

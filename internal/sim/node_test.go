@@ -72,8 +72,7 @@ type node struct {
 	states      map[tp]*meta.Partition
 	follows     map[tp]*following
 	loops       map[int32]*loop
-	sessions    map[int32]*fetchSession // of followers, by their ids
-	lastSession int32
+	told        map[toldKey]int64
 	coords      *coordinators
 	places      map[tp]bool // replicas whose directory is to be told
 	telling     bool
@@ -118,7 +117,7 @@ func (n *node) start() {
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
-	n.loops, n.sessions, n.coords = map[int32]*loop{}, map[int32]*fetchSession{}, nil
+	n.loops, n.told, n.coords = map[int32]*loop{}, map[toldKey]int64{}, nil
 	n.places, n.telling = map[tp]bool{}, false
 	if w.opts.coordinators {
 		n.coords = n.newCoordinators()

@@ -43,7 +43,6 @@ type world struct {
 	rng   *rand.Rand
 	clk   *clock.Manual
 	began time.Time
-	sweep time.Duration // after which a leader looks at all partitions of a follower
 	queue events
 	seq   int
 	nodes []*node
@@ -70,9 +69,6 @@ func newWorld(o options) *world {
 	w := &world{
 		opts: o, rng: rand.New(rand.NewPCG(o.seed, 1)), began: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		seen: map[string]int{}, net: network{cut: map[link]bool{}},
-	}
-	if w.sweep = lagMax / 4; o.seed%2 == 1 {
-		w.sweep = time.Hour
 	}
 	w.clk = clock.NewManual(w.began)
 	w.check = newChecker(w)
