@@ -47,11 +47,12 @@ func run() int {
 	dump := flag.String("dump", "", "write both transcripts as JSON into this directory")
 	list := flag.Bool("list", false, "list the scenarios with their steps")
 	nodes := flag.Int("nodes", 1, "how many nodes each side has; several are started")
+	long := flag.Bool("long", false, "with several nodes, also the scenarios that say where replicas are to be")
 	most := flag.Int("most", 200, "print at most this many differences")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	chosen := choose(scenarios(*nodes), flag.Args())
+	chosen := choose(scenarios(*nodes, *long), flag.Args())
 	if *list {
 		for _, s := range chosen {
 			fmt.Println(s.name)

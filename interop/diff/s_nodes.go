@@ -82,6 +82,13 @@ func nodeScenarios() []scenario {
 	}
 }
 
+// moveScenarios say where replicas are to be.
+func moveScenarios() []scenario {
+	return []scenario{
+		{"placements", placements()},
+	}
+}
+
 func wrongProduce() []step {
 	acks := func(n int16) func(*kmsg.ProduceRequest) { return func(r *kmsg.ProduceRequest) { r.Acks = n } }
 	const t = "wb-produce"

@@ -5,7 +5,7 @@ import (
 )
 
 // scenarios are all scenarios for so many nodes, one function for each family of APIs.
-func scenarios(nodes int) []scenario {
+func scenarios(nodes int, long bool) []scenario {
 	var all []scenario
 	for _, family := range [][]scenario{
 		connectionScenarios(), metadataScenarios(), topicScenarios(), configScenarios(), produceScenarios(), fetchScenarios(),
@@ -15,6 +15,9 @@ func scenarios(nodes int) []scenario {
 	}
 	if nodes > 1 {
 		all = append(all, nodeScenarios()...)
+		if long {
+			all = append(all, moveScenarios()...)
+		}
 	}
 	return all
 }
