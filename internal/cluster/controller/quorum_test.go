@@ -14,6 +14,7 @@ import (
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/storage"
@@ -90,7 +91,7 @@ func tryVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.Vot
 	c, err := Open(t.Context(), Options{
 		Config: Config{NodeID: id, Static: static}, Store: store, FS: fsys, ClusterID: store.ClusterID(),
 		Quorum: Quorum{
-			Voters: slices.Clone(voters), Static: true, Transport: w, Election: 400 * time.Millisecond, Heartbeat: 40 * time.Millisecond,
+			Voters: slices.Clone(voters), Static: true, DirectoryID: directoryOf(id), Transport: w, Election: 400 * time.Millisecond, Heartbeat: 40 * time.Millisecond,
 		},
 	})
 	if err != nil {
@@ -107,6 +108,64 @@ func tryVoter(t *testing.T, w *wires, fsys *vfs.Mem, id int32, voters []raft.Vot
 			t.Error(err)
 		}
 	})}, nil
+}
+
+func directoryOf(node int32) base.TopicID { return base.TopicID{0: 9, 15: byte(node)} }
+
+// TestStaticVotersUpgrade: kraft.version comes to 1 when every voter has told its directory and can, as one of a build from
+// before does not, and stays with other voters configured.
+func TestStaticVotersUpgrade(t *testing.T) {
+	w := &wires{t: t}
+	voters := []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
+	var nodes []*voterNode
+	for id := int32(1); id <= 3; id++ {
+		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), id, voters))
+	}
+	defer func() {
+		for _, n := range nodes {
+			n.stop()
+		}
+	}()
+	// Whoever is active may change on a busy machine, and then forgets what it was told.
+	upgrade := func(levels map[int32]int16) (err error) {
+		eventually(t, "an answer of the active controller", func() bool {
+			active := createOn(t, nodes, "a")
+			for id, most := range levels {
+				v := raft.Voter{ID: id, DirectoryID: directoryOf(id), Endpoints: []kmsg.VotersRecordEndpoint{{Name: "C", Host: "c", Port: 1}}}
+				if active.UpdateVoter(t.Context(), v, Feature{Name: KRaftVersion, Max: most}) != nil {
+					return false
+				}
+			}
+			result := make(chan error, 1)
+			if err := active.StartUpgrade(func(err error) { result <- err }); err != nil {
+				return false
+			}
+			err = <-result
+			return !errors.Is(err, kerr.NotController)
+		})
+		return err
+	}
+	for _, c := range []struct {
+		levels map[int32]int16
+		why    string
+	}{
+		{map[int32]int16{1: 1, 2: 1}, "Controller 3 has not told this one its directory"},
+		{map[int32]int16{1: 1, 2: 0, 3: 1}, "Controller 2 does not support this feature."},
+	} {
+		if err := upgrade(c.levels); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("levels %v: %v, want %q", c.levels, err, c.why)
+		}
+		if v := nodes[0].KRaftVersion(); v != 0 {
+			t.Fatalf("kraft.version is %d", v)
+		}
+	}
+	eventually(t, "the upgrade", func() bool { return upgrade(map[int32]int16{1: 1, 2: 1, 3: 1}) == nil })
+	for _, n := range nodes {
+		eventually(t, "kraft.version 1 on every node", func() bool { return n.KRaftVersion() == 1 && n.IsVoter() })
+	}
+	nodes[0].stop()
+	nodes[0] = startVoter(t, w, nodes[0].fs, 1, append(voters, raft.Voter{ID: 4}))
+	eventually(t, "kraft.version 1 after a start", func() bool { return nodes[0].KRaftVersion() == 1 && len(nodes[0].Voters()) == 3 })
 }
 
 // TestOtherVoters configures other voters than a log belongs to: two majorities could come of it.
