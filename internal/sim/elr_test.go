@@ -96,6 +96,10 @@ func (n *node) stopAfter(d time.Duration) {
 		case n.boot != boot || !n.up || !n.leaving:
 		case n.frozen.After(n.w.now()):
 			n.stopAfter(n.frozen.Sub(n.w.now()))
+		case n.w.opts.lossy && n.epoch < 0:
+			// It may be registered without having heard so. Then it names an epoch of before, and counts as stopped otherwise:
+			// one more than the run is held to.
+			n.leaving = false
 		case n.sick:
 			n.crash() // it stops, and not in order
 		default:
