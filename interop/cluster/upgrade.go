@@ -70,15 +70,27 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			if err = errors.Join(err, c.patiently(ctx, func() error { return c.voting(ctx, now, "Observer") })); err != nil {
 				return err
 			}
-			_, err = c.admin(ctx, quorum, "--command-config", c.Properties(3), "add-controller")
-			return refused(err, "is already part of the set of voters")
+			return c.patiently(ctx, func() error { // the active controller of Apache Kafka may change meanwhile
+				_, err := c.admin(ctx, quorum, "--command-config", c.Properties(3), "add-controller")
+				return refused(err, "is already part of the set of voters")
+			})
 		}},
 		{"it is added in the place of the former one", func() error {
-			if _, err := c.admin(ctx, quorum, "remove-controller", "--controller-id", "3", "--controller-directory-id", wiped); err != nil {
+			if err := c.patiently(ctx, func() error {
+				_, err := c.admin(ctx, quorum, "remove-controller", "--controller-id", "3", "--controller-directory-id", wiped)
+				if err != nil && strings.Contains(err.Error(), "VoterNotFound") { // an attempt without an answer has done it
+					return nil
+				}
+				return err
+			}); err != nil {
 				return err
 			}
-			_, err := c.admin(ctx, quorum, "--command-config", c.Properties(3), "add-controller")
-			return errors.Join(err, c.voter(ctx, 3))
+			return c.patiently(ctx, func() error {
+				if _, err := c.admin(ctx, quorum, "--command-config", c.Properties(3), "add-controller"); refused(err, "is already part of the set of voters") != nil && err != nil {
+					return err
+				}
+				return c.voter(ctx, 3)
+			})
 		}},
 		{"all are killed and come back", func() error {
 			for id := 1; id <= 3; id++ {
