@@ -93,9 +93,9 @@ func (m *Machine) lostTheLast(p *meta.Partition, id int32) bool {
 	if len(p.Replicas) == 1 || i >= len(p.Directories) || meta.ReservedDir(p.Directories[i]) || m.online(p, id) {
 		return false
 	}
-	complete := slices.Concat(p.ISR, p.ELR)
-	if len(complete) == 0 {
-		complete = p.LastELR
+	if slices.Contains(p.LastELR, id) {
+		return true // it leads again should those who are eligible turn out to have lost something
 	}
+	complete := slices.Concat(p.ISR, p.ELR)
 	return len(complete) > 0 && len(without(complete, id)) == 0
 }
