@@ -99,6 +99,9 @@ func (w *world) sparable(n *node) bool {
 	}
 	for _, k := range w.allKeys() {
 		p := im.Topic(k.Topic).Partitions[k.Partition]
+		if i := slices.Index(p.Replicas, n.id); i >= 0 && i < len(p.Directories) && meta.ReservedDir(p.Directories[i]) {
+			return false // nobody was told yet where it is, so nobody could tell that it is gone
+		}
 		if !slices.ContainsFunc(p.ISR, func(id int32) bool {
 			m := w.node(id)
 			r := m.parts[k]
