@@ -211,7 +211,8 @@ func (c *partitionChange) setLastKnownLeader(r *kmsg.PartitionChangeRecord) {
 		if !slices.Equal(c.p.LastELR, []int32{last}) {
 			r.LastKnownElr = []int32{last}
 		}
-	case (r.Leader >= 0 || c.p.Leader != noLeader && r.Leader != noLeader) && len(c.p.LastELR) > 0:
+	case (r.Leader >= 0 || c.p.Leader != noLeader && r.Leader != noLeader) && len(c.p.LastELR) > 0,
+		len(without(c.p.LastELR, c.replicas...)) > 0: // who is no replica any more may come back with nothing
 		r.LastKnownElr = []int32{}
 	}
 }
