@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -17,11 +18,9 @@ import (
 // of the user's and end with one node less.
 var cliSteps = []step{
 	{"cli: node list, quorum describe", func(ctx context.Context, c *cluster) (string, error) {
-		nodes, err := c.nodeRows(ctx)
-		if err == nil && (len(nodes) != 3 || nodes[1].State != "up" || nodes[2].State != "up" || nodes[3].State != "up") {
-			err = fmt.Errorf("want three nodes that are up: %+v", nodes)
-		}
-		if err != nil {
+		if err := c.awaitNodes(ctx, "three nodes that are up", func(n map[int]nodeRow) bool {
+			return len(n) == 3 && n[1].State == "up" && n[2].State == "up" && n[3].State == "up"
+		}); err != nil {
 			return "", err
 		}
 		out, err := c.cli(ctx, "quorum", "describe", "-o", "csv")
@@ -65,11 +64,9 @@ var cliSteps = []step{
 		if _, err := c.cli(ctx, "cluster", "balance", "--execute", "--plan-file", plan, "-y"); err != nil {
 			return "", err
 		}
-		nodes, err := c.nodeRows(ctx)
-		if err == nil && (nodes[1].Replicas != 4 || nodes[2].Replicas != 4 || nodes[3].Replicas != 4) {
-			err = fmt.Errorf("want four replicas each: %+v", nodes)
-		}
-		if err != nil {
+		if err := c.awaitNodes(ctx, "four replicas each", func(n map[int]nodeRow) bool {
+			return n[1].Replicas == 4 && n[2].Replicas == 4 && n[3].Replicas == 4
+		}); err != nil {
 			return "", err
 		}
 		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
@@ -82,14 +79,12 @@ var cliSteps = []step{
 		if _, err := c.cli(ctx, "node", "drain", "2", "-y"); err != nil {
 			return "", err
 		}
-		nodes, err := c.nodeRows(ctx)
-		if err == nil && (nodes[2].Replicas != 0 || nodes[2].Leaders != 0 || nodes[2].State != "cordoned") {
-			err = fmt.Errorf("want node 2 empty and cordoned: %+v", nodes)
-		}
-		if err != nil {
+		if err := c.awaitNodes(ctx, "node 2 empty and cordoned", func(n map[int]nodeRow) bool {
+			return n[2].Replicas == 0 && n[2].Leaders == 0 && n[2].State == "cordoned"
+		}); err != nil {
 			return "", err
 		}
-		_, err = c.cli(ctx, "node", "uncordon", "2")
+		_, err := c.cli(ctx, "node", "uncordon", "2")
 		return "", err
 	}},
 	{"cli: every record has come along", func(ctx context.Context, c *cluster) (string, error) {
@@ -103,11 +98,9 @@ var cliSteps = []step{
 		if err := c.decommission(ctx, 3); err != nil {
 			return "", err
 		}
-		nodes, err := c.nodeRows(ctx)
-		if err == nil && (nodes[3].State == "up" || nodes[3].State == "down" || nodes[1].Replicas+nodes[2].Replicas != 12) {
-			err = fmt.Errorf("want node 3 gone, and twelve replicas on the others: %+v", nodes)
-		}
-		return "", err
+		return "", c.awaitNodes(ctx, "node 3 gone, and twelve replicas on the others", func(n map[int]nodeRow) bool {
+			return n[3].State != "up" && n[3].State != "down" && n[1].Replicas+n[2].Replicas == 12
+		})
 	}},
 }
 
@@ -117,6 +110,23 @@ type nodeRow struct {
 	State    string `json:"state"`
 	Leaders  int    `json:"leaders"`
 	Replicas int    `json:"replicas"`
+}
+
+// awaitNodes waits until node list shows what is wanted: it may ask a broker that has not heard of the last change yet.
+func (c *cluster) awaitNodes(ctx context.Context, want string, ok func(map[int]nodeRow) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for {
+		nodes, err := c.nodeRows(ctx)
+		if err == nil && ok(nodes) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, fmt.Errorf("want %s: %+v", want, nodes))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 func (c *cluster) nodeRows(ctx context.Context) (map[int]nodeRow, error) {
