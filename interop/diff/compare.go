@@ -26,7 +26,7 @@ type result struct {
 
 // momentary matches the fields that say how things stand at a moment, passing the error codes of what passes.
 var (
-	momentary = regexp.MustCompile(`/(HighWatermark|LastStableOffset|LogStartOffset|OffsetLag|Size|Leader|LeaderEpoch|ISR|State|PreferredReadReplica|Assignment|MemberEpoch)(/.*)?$`)
+	momentary = regexp.MustCompile(`/(HighWatermark|LastStableOffset|LogStartOffset|OffsetLag|Size|Leader|LeaderEpoch|ISR|State|GroupState|PreferredReadReplica|Assignment|MemberEpoch)(/.*)?$`)
 	passing   = regexp.MustCompile(`^(3|5|6|7|13|14|15|16|19|20|27|41|51|74|75|88|100|"(no answer in time|closed|no connection|broken: .*|could not be set up: .*|the nodes do not agree .*)")$`)
 )
 

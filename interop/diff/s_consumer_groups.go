@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -189,7 +191,14 @@ func consumerGroupLife(version int16) []step {
 			r.MemberID, r.SubscribedTopicRegex = "FFFFFFFFFFFFFFFFFFFFF6", ptr(v.name(g)+".*")
 		}),
 		ask("delete a live group", high, kmsg.NewPtrDeleteGroupsRequest, deleteGroups(g)),
-		ask("list it", high, kmsg.NewPtrListGroupsRequest, func(_ *vars, r *kmsg.ListGroupsRequest) { r.TypesFilter = []string{"consumer"} }),
+		ask("list it", high, kmsg.NewPtrListGroupsRequest, func(_ *vars, r *kmsg.ListGroupsRequest) { r.TypesFilter = []string{"consumer"} }).with(func(s *step) {
+			// Kafka's coordinator looks up what a regex matches beside its other work, and only then is there something to assign.
+			s.until = func(r kmsg.Response) bool {
+				return slices.ContainsFunc(r.(*kmsg.ListGroupsResponse).Groups, func(l kmsg.ListGroupsResponseGroup) bool {
+					return strings.HasSuffix(l.Group, g) && l.GroupState == "Assigning"
+				})
+			}
+		}),
 		b("the second leaves", "b", atEpoch(-1)),
 		ask("a heartbeat after leaving", version, hb, beat(g, "b", atEpoch(3))),
 	)
