@@ -77,7 +77,7 @@ func (n *node) loadShard(k tp, p *partition.Partition) {
 		n.coords.groups.Load(0, shardPartition{p, p.LeaderEpoch()}, func() *group.Machine {
 			n.w.reached("a group coordinator was loaded")
 			return group.New(group.Options{
-				Config: group.DefaultConfig(), Topics: func() group.Topics { return topicView{n.image} }, NewID: func() string { return n.newID().String() },
+				Config: groupConfig(), Topics: func() group.Topics { return topicView{n.image} }, NewID: func() string { return n.newID().String() },
 			})
 		})
 	case txnKey:

@@ -4,7 +4,8 @@
 // files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher, and in half of
 // the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
 // Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
-// power fails between any two operations on their disk, whose disks fail or are full, and whose controllers lose their directories and are replaced; idempotent and transactional producers and a consumer that
+// power fails between any two operations on their disk, whose disks fail or are full, and whose controllers lose their directories and are
+// replaced; idempotent and transactional producers, consumers that are members of groups or read from followers, and one that
 // commits; and what a node does to carry requests from one of these to the other (packages node and api), in short
 // form. All of it is tests.
 //
@@ -29,5 +30,8 @@
 //  9. A replica whose directory is lost does not count as complete: it does not lead with an empty log.
 //  10. Who is eligible to lead beside an in-sync set (KIP-966) has all that is committed. Where a crash takes what is in the page
 //     cache, nothing that is acknowledged is lost while fewer brokers than min.insync.replicas are so at a time.
-//  11. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  11. What a consumer reads, from whatever replica, is committed and without gaps; of transactions it leaves out the aborted ones alone.
+//  12. In a generation or with a member epoch a partition is given to one member. What is committed for a group does not go back and is
+//     found again, nothing is skipped, and in the end each partition has one member that has committed all of it.
+//  13. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

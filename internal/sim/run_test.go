@@ -29,6 +29,8 @@ func simulate(o options) *world {
 	}
 	w.produce()
 	w.transact()
+	w.read()
+	w.join()
 	w.net.loss, w.net.twice, w.net.late = o.loss, o.twice, o.late
 	w.breakSomething()
 	w.run(o.safety)
@@ -219,8 +221,14 @@ func (w *world) recover() {
 		w.reached("progress with a majority")
 		w.bringBack()
 	}
+	if !w.runUntil(30*time.Second, func() bool { return w.group.unsettled() == "" }) && w.failed == nil {
+		w.fail("a group does not come to rest: %s", w.group.unsettled())
+	}
 	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() }) && w.failed == nil {
 		w.fail("the replicas do not come to the same, or not to where they were to be (%v)", w.mover.settled())
+	}
+	if w.failed == nil && !w.runUntil(10*time.Second, w.haveRead) && w.failed == nil {
+		w.fail("consumers do not come to the end of what is committed")
 	}
 	w.check.transactions()
 	w.check.offsets()

@@ -26,6 +26,10 @@ var sometimes = []string{
 	"a sync failed", "a write failed", "a disk was full", "a node ended because its disk failed",
 	"a group coordinator was loaded", "a transaction coordinator was loaded", "an offset was committed",
 	"a transaction was committed", "a transaction was aborted", "an EndTxn was sent again",
+	"a member of the classic protocol was given partitions", "a member of the consumer protocol was given partitions", "a member crashed",
+	"a member left", "a member committed", "a partition went to another member", "a consumer that was gone committed",
+	"a consumer read from a follower", "a leader sent a consumer to a follower", "a follower had not yet what a consumer had read elsewhere",
+	"a consumer left out an aborted record", "a follower said what was aborted",
 	"a broker stopped in order", "a broker was let go", "a leader was elected of those eligible", "the last known leader leads again",
 	"enough are in sync, and nobody is eligible beside", "one that was eligible is not any more",
 }

@@ -57,6 +57,12 @@ func (w *world) transact() {
 
 // request sends something to who leads k; answer hears the first answer, or RequestTimedOut.
 func (w *world) request(k tp, attempt *int, serve func(n *node, reply func(any)), answer func(any, error)) {
+	w.requestFor(patience, k, attempt, serve, answer)
+}
+
+func (w *world) requestFor(
+	patience time.Duration, k tp, attempt *int, serve func(n *node, reply func(any)), answer func(any, error),
+) {
 	*attempt++
 	mine := *attempt
 	settle := func(v any, err error) {

@@ -51,6 +51,8 @@ type world struct {
 	producers   []*producer
 	transactors []*transactor
 	committer   *committer
+	readers     []*reader
+	group       *consumers
 	mover       *mover
 	changer     *changer
 	lastID      int64 // of the producer ids given out
@@ -203,6 +205,9 @@ type options struct {
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
 	transactors  int
 
+	members int  // of a group, 0 for none
+	classic bool // its protocol
+
 	elr   bool // partitions keep eligible leader replicas (KIP-966)
 	lossy bool // in durability "replicated" a crash takes what is not synced; one broker at a time is so
 
@@ -216,6 +221,15 @@ func (o options) eligible() options {
 	o.elr = rng.IntN(4) > 0
 	if o.feature == plain && rng.IntN(4) == 0 {
 		o.feature, o.elr, o.fsync, o.lossy = lossy, true, false, true
+	}
+	return o
+}
+
+// grouped chooses, by chance of its own, whether there is a group with members. Where directories are lost there is none.
+func (o options) grouped() options {
+	rng := rand.New(rand.NewPCG(o.seed, 19))
+	if o.coordinators && o.feature != disks && rng.IntN(2) == 0 {
+		o.members, o.classic = 1+rng.IntN(3), rng.IntN(2) == 0
 	}
 	return o
 }
@@ -264,5 +278,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng).featured().eligible()
+	}.sized(rng).featured().eligible().grouped()
 }

@@ -218,6 +218,21 @@ var builds = []broken{
 		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(are committed|committed was|OUT_OF_ORDER)`,
 	},
 	{
+		promise: "a consumer reads what is committed, from a follower too", name: "a follower gives what is above its high watermark",
+		edits: []edit{{
+			"internal/broker/partition/read.go", "\tif r.ToEnd {\n", "\tif r.ToEnd || r.AnyReplica && !p.IsLeader() {\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(may read below|is not what is committed)`,
+	},
+	{
+		promise: "a consumer reads what is committed, from a follower too", name: "a follower lists no aborted transaction",
+		edits: []edit{{
+			"internal/broker/partition/read.go",
+			"\tif r.Isolation == ReadCommitted {\n\t\tres.Aborted", "\tif r.Isolation == ReadCommitted && p.IsLeader() {\n\t\tres.Aborted",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*left out as aborted`,
+	},
+	{
 		promise: "the high watermark is one of its leader epoch", name: "high watermark ignores the epoch of fetches",
 		edits: []edit{
 			{"internal/broker/partition/role.go", "\t\tr.begin = p.Log().EndOffset()\n\t\tr.remotes = nil\n", "\t\tr.begin = p.Log().EndOffset()\n"},
