@@ -210,6 +210,16 @@ func awaitChange(ctx context.Context, c *Controller, start func(done func(error)
 	if err := start(func(err error) { result <- err }); err != nil {
 		return err
 	}
+	// A refusal is told even to whoever has no time to wait.
+	decided := make(chan struct{})
+	if err := c.Submit(func(*Machine, time.Time) Outcome { close(decided); return Outcome{} }); err == nil {
+		<-decided // whatever was submitted is called, one after the other
+	}
+	select {
+	case err := <-result:
+		return err
+	default:
+	}
 	select {
 	case err := <-result:
 		return err
