@@ -57,6 +57,8 @@ func (c *Controller) upgradedVoters() ([]raft.Voter, error) {
 				"that does not support this feature.", id)
 		case outside(1, featureRange(t.levels)) != "":
 			return nil, fmt.Errorf("Controller %d %s", id, outside(1, featureRange(t.levels))) //nolint:staticcheck // as above
+		case p.LastHeard.IsZero():
+			return nil, fmt.Errorf("Controller %d has not answered this one yet: all have to be up.", id) //nolint:staticcheck // as above
 		case now.Sub(p.LastHeard) > 2*c.opts.Quorum.Election:
 			return nil, fmt.Errorf("Controller %d has not answered for %v: all have to be up.", id, now.Sub(p.LastHeard).Round(time.Millisecond)) //nolint:staticcheck // as above
 		case c.core.HeardOn(id) != t.voter.DirectoryID:
