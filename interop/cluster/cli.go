@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -114,19 +113,14 @@ type nodeRow struct {
 
 // awaitNodes waits until node list shows what is wanted: it may ask a broker that has not heard of the last change yet.
 func (c *cluster) awaitNodes(ctx context.Context, want string, ok func(map[int]nodeRow) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
+	_, err := c.until(ctx, time.Minute, func() (string, error) {
 		nodes, err := c.nodeRows(ctx)
-		if err == nil && ok(nodes) {
-			return nil
+		if err == nil && !ok(nodes) {
+			err = fmt.Errorf("want %s: %+v", want, nodes)
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, fmt.Errorf("want %s: %+v", want, nodes))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+		return "", err
+	})
+	return err
 }
 
 func (c *cluster) nodeRows(ctx context.Context) (map[int]nodeRow, error) {

@@ -52,17 +52,14 @@ func restart(ctx context.Context, dir, kind string, gib int) (failed int, err er
 	if err := errors.Join(c.Format(ctx), c.StartAll(ctx)); err != nil {
 		return 0, err
 	}
-	t := &traffic{}
-	for id := 1; id <= c.Nodes(); id++ {
-		t.seeds = append(t.seeds, c.Addr(id))
-	}
-	if t.admin, err = t.client(); err != nil {
+	t, err := c.newTraffic()
+	if err != nil {
 		return 0, err
 	}
 	defer t.admin.Close()
 	return play(kind, []act{
 		{fmt.Sprintf("%d partitions on two nodes, %d GiB each", restartPartitions, gib), func() error {
-			return errors.Join(t.brokers(ctx, c.Nodes()), t.makeLoad(ctx), t.fill(ctx, int64(gib)<<30))
+			return errors.Join(c.serving(ctx, t.admin, c.Nodes()), t.makeLoad(ctx), t.fill(ctx, int64(gib)<<30))
 		}},
 		{"one is killed, and out of every in-sync set", func() error {
 			if err := t.members(ctx, 2); err != nil {

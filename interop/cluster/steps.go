@@ -301,6 +301,7 @@ func (c *cluster) until(ctx context.Context, limit time.Duration, try func() (st
 		if err == nil || errors.As(err, &last) || time.Now().After(end) || ctx.Err() != nil {
 			return out, err
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

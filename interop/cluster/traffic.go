@@ -41,16 +41,22 @@ const (
 	perTransaction = 5
 )
 
-func (c *cluster) startTraffic(ctx context.Context) (*traffic, error) {
-	t := &traffic{}
+// newTraffic has an admin client and nothing that runs.
+func (c *cluster) newTraffic() (t *traffic, err error) {
+	t = &traffic{}
 	for id := 1; id <= c.Nodes(); id++ {
 		t.seeds = append(t.seeds, c.Addr(id))
 	}
-	var err error
-	if t.admin, err = t.client(); err != nil {
+	t.admin, err = t.client()
+	return t, err
+}
+
+func (c *cluster) startTraffic(ctx context.Context) (*traffic, error) {
+	t, err := c.newTraffic()
+	if err != nil {
 		return nil, err
 	}
-	if err := t.brokers(ctx, c.Nodes()); err != nil {
+	if err := c.serving(ctx, t.admin, c.Nodes()); err != nil {
 		return nil, err
 	}
 	for _, topic := range []string{ordersTopic, copiesTopic} {
@@ -68,21 +74,16 @@ func (c *cluster) startTraffic(ctx context.Context) (*traffic, error) {
 	return t, nil
 }
 
-// brokers waits until so many serve: a port may answer before its node is let in.
-func (t *traffic) brokers(ctx context.Context, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	for {
-		list, err := kadm.NewClient(t.admin).ListBrokers(ctx)
-		if err == nil && len(list) == want {
-			return nil
+// serving waits until so many brokers serve: a port may answer before its node is let in.
+func (c *cluster) serving(ctx context.Context, admin *kgo.Client, want int) error {
+	_, err := c.until(ctx, startLimit, func() (string, error) {
+		list, err := kadm.NewClient(admin).ListBrokers(ctx)
+		if err == nil && len(list) != want {
+			err = fmt.Errorf("%d brokers serve, want %d", len(list), want)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d brokers serve, want %d (%w)", len(list), want, errors.Join(err, ctx.Err()))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+		return "", err
+	})
+	return err
 }
 
 // client closes its unused connections early. franz-go finds out that a node has closed one only with its next request

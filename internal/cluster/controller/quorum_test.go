@@ -116,11 +116,7 @@ func directoryOf(node int32) base.TopicID { return base.TopicID{0: 9, 15: byte(n
 // before does not, and stays with other voters configured.
 func TestStaticVotersUpgrade(t *testing.T) {
 	w := &wires{t: t}
-	voters := []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
-	var nodes []*voterNode
-	for id := int32(1); id <= 3; id++ {
-		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), id, voters))
-	}
+	voters, nodes := startThree(t, w)
 	defer func() {
 		for _, n := range nodes {
 			n.stop()
@@ -186,6 +182,16 @@ func TestOtherVoters(t *testing.T) {
 	}
 }
 
+// startThree starts a static quorum of three.
+func startThree(t *testing.T, w *wires) (voters []raft.Voter, nodes []*voterNode) {
+	t.Helper()
+	voters = []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
+	for _, v := range voters {
+		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), v.ID, voters))
+	}
+	return voters, nodes
+}
+
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -222,11 +228,7 @@ func createOn(t *testing.T, nodes []*voterNode, name string) *voterNode {
 
 func TestQuorumOfThree(t *testing.T) {
 	w := &wires{t: t}
-	voters := []raft.Voter{{ID: 1}, {ID: 2}, {ID: 3}}
-	var nodes []*voterNode
-	for id := int32(1); id <= 3; id++ {
-		nodes = append(nodes, startVoter(t, w, vfs.NewMem(), id, voters))
-	}
+	voters, nodes := startThree(t, w)
 	defer func() {
 		for _, n := range nodes {
 			n.stop()

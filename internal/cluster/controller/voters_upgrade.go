@@ -89,7 +89,8 @@ func (c *Controller) upgradeVoters(dry bool) error {
 	return nil
 }
 
-// AwaitUpgrade waits for an upgrade of kraft.version, until it is committed and every voter has it in its log. Only then may the directory of one be replaced: a voter without it could be taken in by the new one.
+// AwaitUpgrade waits for an upgrade of kraft.version, until it is committed and every voter has it in its log. Only then
+// may the directory of one be replaced: a voter without it could be taken in by the new one.
 func (c *Controller) AwaitUpgrade(ctx context.Context) error {
 	result := make(chan error, 1)
 	err := c.Submit(func(*Machine, time.Time) Outcome {

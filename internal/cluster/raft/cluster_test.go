@@ -458,3 +458,17 @@ func (c *cluster) settle() {
 		}
 	}
 }
+
+// join starts a member on an empty disk and has the leader propose it as a voter.
+func (c *cluster) join(self Voter) *member {
+	c.t.Helper()
+	m := &member{self: self, disk: vfs.NewMem()}
+	c.members = append(c.members, m)
+	c.start(m)
+	lead := c.leader()
+	if err := lead.core.ProposeVoters(append(lead.core.Voters(), m.self), c.clk.Now()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.pump(lead)
+	return m
+}

@@ -177,14 +177,7 @@ func TestVotersChange(t *testing.T) {
 	}
 	c.snapshot(c.members[0])
 	for id := int32(2); id <= 4; id++ {
-		added := &member{self: c.voter(id), disk: vfs.NewMem()}
-		c.members = append(c.members, added)
-		c.start(added)
-		lead := c.leader()
-		if err := lead.core.ProposeVoters(append(lead.core.Voters(), added.self), c.clk.Now()); err != nil {
-			t.Fatal(err)
-		}
-		c.pump(lead)
+		c.join(c.voter(id))
 		c.run(5*time.Second, func() { c.propose() })
 		if n := len(c.leader().core.Voters()); n != int(id) {
 			t.Fatalf("%d voters, want %d", n, id)
@@ -216,14 +209,7 @@ func TestGrownQuorumRestarts(t *testing.T) {
 	c := newCluster(t, 6, 1)
 	c.run(time.Second, nil)
 	for id := int32(2); id <= 3; id++ {
-		added := &member{self: c.voter(id), disk: vfs.NewMem()}
-		c.members = append(c.members, added)
-		c.start(added)
-		lead := c.leader()
-		if err := lead.core.ProposeVoters(append(lead.core.Voters(), added.self), c.clk.Now()); err != nil {
-			t.Fatal(err)
-		}
-		c.pump(lead)
+		c.join(c.voter(id))
 		c.run(2*time.Second, func() { c.propose() })
 	}
 	first := c.members[0]

@@ -243,14 +243,7 @@ func TestJoinerFromASnapshotBefore(t *testing.T) {
 	}
 	c.stop(old)
 	c.change(func(voters []Voter) []Voter { return slices.DeleteFunc(voters, old.self.Is) })
-	added := &member{self: c.voter(old.self.ID), disk: vfs.NewMem()}
-	c.members = append(c.members, added)
-	c.start(added)
-	lead := c.leader()
-	if err := lead.core.ProposeVoters(append(lead.core.Voters(), added.self), c.clk.Now()); err != nil {
-		t.Fatal(err)
-	}
-	c.pump(lead)
+	added := c.join(c.voter(old.self.ID))
 	for added.index == 0 { // until it has the snapshot
 		c.run(testTick, nil)
 		if c.clk.Now().After(epoch0.Add(time.Minute)) {
