@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +42,7 @@ type fetchCall struct {
 	c         *Call
 	parts     []*fetchPart
 	session   *session
+	goesOn    bool // with a session that there was: the answer tells what is new
 	isolation partition.Isolation
 	replica   int32
 	epoch     int64  // broker epoch of a follower (KIP-903); -1 for none
@@ -73,6 +75,19 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	}
 	f, _ := fetchCalls.Get().(*fetchCall)
 	defer f.recycle()
+	if err := f.begin(b, c, req); err != nil {
+		resp := kmsg.NewFetchResponse()
+		resp.ErrorCode = c.code(err)
+		resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
+		c.Reply(&resp)
+		return
+	}
+	f.readUntilEnough(time.Duration(req.MaxWaitMs) * time.Millisecond)
+	f.answer()
+}
+
+// begin takes in what is asked, and how far a follower has come.
+func (f *fetchCall) begin(b *Broker, c *Call, req *kmsg.FetchRequest) error {
 	f.b, f.c, f.isolation, f.replica = b, c, partition.Isolation(req.IsolationLevel), req.ReplicaId
 	f.epoch = -1
 	if c.Version >= 15 {
@@ -88,18 +103,11 @@ func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	if c.metered {
 		f.fitQuota()
 	}
-
-	incremental, err := f.open(req)
-	if err != nil {
-		resp := kmsg.NewFetchResponse()
-		resp.ErrorCode = c.code(err)
-		resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
-		c.Reply(&resp)
-		return
+	if err := f.open(req); err != nil {
+		return err
 	}
 	f.noteFollower()
-	f.readUntilEnough(time.Duration(req.MaxWaitMs) * time.Millisecond)
-	f.answer(incremental)
+	return nil
 }
 
 // recycle lets go of the call once it is answered, or has failed without one.
@@ -121,7 +129,7 @@ func (f *fetchCall) recycle() {
 }
 
 // open finds the partitions to read: those of the request, or of the session it continues.
-func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
+func (f *fetchCall) open(req *kmsg.FetchRequest) error {
 	byID := f.c.Version >= fetchVersionTopicIDs
 	cache := f.b.sessions
 	if f.c.Version < 7 || req.SessionEpoch == finalFetchEpoch || req.SessionEpoch == initialFetchEpoch {
@@ -133,28 +141,28 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) (incremental bool, err error) {
 			if f.session = cache.create(f.c.Start, f.parts, byID, f.replica >= 0); f.session != nil {
 				f.look(f.session)
 			}
-			return false, nil
+			return nil
 		}
 		f.parts = f.requestParts(req)
-		return false, nil
+		return nil
 	}
 	s, err := cache.acquire(f.c.Start, req, byID)
 	if err != nil {
-		return false, err
+		return err
 	}
 	s.apply(req)
 	if len(s.parts) == 0 {
 		cache.remove(s.id)
-		return false, nil
+		return nil
 	}
-	f.session = s
+	f.session, f.goesOn = s, true
 	f.look(s)
-	return true, nil
+	return nil
 }
 
 // look finds what of its session the fetch looks at.
 func (f *fetchCall) look(s *session) {
-	every := sessionSweep
+	every := cmp.Or(f.b.SessionSweep, sessionSweep)
 	switch {
 	case f.rack != "":
 		every = 0 // another replica may have become the nearer one, of which no partition tells
@@ -401,8 +409,18 @@ func (f *fetchCall) readPartition(p *fetchPart, part *partition.Partition) (err 
 	return err
 }
 
-// answer sends what was read. An incremental answer mentions only partitions with news.
-func (f *fetchCall) answer(incremental bool) {
+// answer sends what was read.
+func (f *fetchCall) answer() {
+	resp := f.compose()
+	if f.c.metered && f.throttled(resp) {
+		return
+	}
+	f.told()
+	f.c.Reply(resp)
+}
+
+// compose makes the answer. In a session that goes on it mentions only partitions with news.
+func (f *fetchCall) compose() *kmsg.FetchResponse {
 	resp := &f.resp
 	responses := resp.Responses[:0]
 	resp.Default()
@@ -414,14 +432,16 @@ func (f *fetchCall) answer(incremental bool) {
 	}
 	f.meterReplication()
 	for _, p := range f.parts {
-		if incremental && !p.news() {
+		if f.goesOn && !p.news() {
 			continue
 		}
 		f.addPartition(resp, p)
 	}
-	if f.c.metered && f.throttled(resp, incremental) {
-		return
-	}
+	return resp
+}
+
+// told remembers what the answer says, and lets go of the session.
+func (f *fetchCall) told() {
 	for _, p := range f.parts {
 		p.told()
 	}
@@ -429,7 +449,6 @@ func (f *fetchCall) answer(incremental bool) {
 		f.session.look.end(f.parts, true)
 		f.b.sessions.release(f.session)
 	}
-	f.c.Reply(resp)
 }
 
 func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {

@@ -67,6 +67,8 @@ type Broker struct {
 	ReadFromRack bool
 	// MaxLag is replica.lag.time.max.ms; 0 where nobody follows.
 	MaxLag time.Duration
+	// SessionSweep is how often a fetch looks at every partition of its session, if MaxLag asks for no more; 0 is each second.
+	SessionSweep time.Duration
 	// LeaderThrottle measures what throttled leaders send to followers; nil is none.
 	LeaderThrottle *quota.Replication
 

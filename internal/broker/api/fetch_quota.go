@@ -19,7 +19,7 @@ func (f *fetchCall) fitQuota() {
 // throttled charges the answer. A client that has to wait gets an empty one instead, as if nothing
 // had been read: the bytes are not charged, its session tells it the same again, and a session that
 // this fetch would have begun is not.
-func (f *fetchCall) throttled(resp *kmsg.FetchResponse, incremental bool) bool {
+func (f *fetchCall) throttled(resp *kmsg.FetchResponse) bool {
 	c, bytes := f.c, 0.0
 	c.chargeTime()
 	if f.b.Quotas.Enabled(quota.Fetch) {
@@ -34,7 +34,7 @@ func (f *fetchCall) throttled(resp *kmsg.FetchResponse, incremental bool) bool {
 	empty := kmsg.NewFetchResponse()
 	empty.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
 	if f.session != nil {
-		if incremental {
+		if f.goesOn {
 			empty.SessionId = f.session.id
 		} else {
 			f.b.sessions.remove(f.session.id)
