@@ -53,6 +53,7 @@ type fetchPart struct {
 	settled bool            // to look again, while nothing changes, finds nothing
 	known   bool            // the follower is in sync, and this fetch has been noted
 	gone    bool            // no longer of the session
+	named   bool            // a follower has named it since the last answer: it is told, whatever it was told before
 }
 
 func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
@@ -63,7 +64,7 @@ func (p *fetchPart) update(in *kmsg.FetchRequestFetchPartition) {
 
 // news says whether an incremental answer must mention the partition.
 func (p *fetchPart) news() bool {
-	return p.res.Range != nil || p.err != nil || p.diverging != nil || p.preferred >= 0 ||
+	return p.named || p.res.Range != nil || p.err != nil || p.diverging != nil || p.preferred >= 0 ||
 		p.res.HighWatermark != p.toldHW || p.res.LogStart != p.toldStart
 }
 
@@ -73,6 +74,7 @@ func (p *fetchPart) told() {
 	if p.err != nil {
 		p.toldHW = -1
 	}
+	p.named = false
 }
 
 // session is one client's set of partitions. It is used by one fetch at a time: busy says so.
@@ -233,7 +235,8 @@ func (c *sessionCache) release(s *session) {
 	}
 }
 
-// apply adds, changes and forgets partitions as an incremental request asks.
+// apply adds, changes and forgets partitions as an incremental request asks. What a follower names it may not have heard all
+// of: with an answer that has it cut its log, that it could not carry out, or that was of its role before, the high watermark went unheard.
 func (s *session) apply(req *kmsg.FetchRequest) {
 	for i := range req.ForgottenTopicsData {
 		t := &req.ForgottenTopicsData[i]
@@ -248,6 +251,7 @@ func (s *session) apply(req *kmsg.FetchRequest) {
 			key := fetchKey{t.Topic, t.TopicId, in.Partition}
 			if p := s.index[key]; p != nil {
 				p.update(in)
+				p.named = s.first
 				s.look.note(p)
 				continue
 			}

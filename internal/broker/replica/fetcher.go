@@ -383,8 +383,9 @@ func (f *Fetcher) backoff(failures int) time.Duration {
 	return min(backoffMin<<min(failures, 10), max(f.o.Limits().Backoff, backoffMin))
 }
 
-// fail has a partition sit out.
+// fail has a partition sit out. The leader takes what it said of it for told: the next fetch to have it names it.
 func (f *Fetcher) fail(w *follower, now time.Time, err error) {
+	f.drop(w)
 	w.until = now.Add(f.backoff(w.failures))
 	w.failures++
 	f.touch(w)
