@@ -133,9 +133,17 @@ func loadEpochs(fsys vfs.FS, dir string) (epochCache, error) {
 	return c, nil
 }
 
-// assignIfNewer notes the epoch of a batch that is being recovered.
-func (c *epochCache) assignIfNewer(epoch int32, start int64) {
-	if last, ok := c.latest(); epoch >= 0 && (!ok || epoch > last.epoch) {
-		c.assign(epoch, start)
+// recovered notes the epoch of a batch that is being recovered. What the file says stays where the batches agree: it may be older
+// than a cut, and tell of an epoch in whose place the records of an earlier one stand now.
+func (c *epochCache) recovered(epoch int32, base int64) {
+	if at, ok := c.at(base); epoch < 0 || ok && at == epoch {
+		return
+	}
+	c.truncateEnd(base)
+	for n := len(c.entries); n > 0 && c.entries[n-1].epoch > epoch; n-- {
+		c.entries, c.dirty = c.entries[:n-1], true
+	}
+	if last, ok := c.latest(); !ok || epoch > last.epoch {
+		c.assign(epoch, base)
 	}
 }

@@ -62,3 +62,57 @@ func TestEpochsSurvive(t *testing.T) {
 		}
 	}
 }
+
+// TestEpochsOfWhatWasCut: a crash leaves the file that tells of an epoch whose records were cut since. What took their place was written
+// in an epoch before it.
+func TestEpochsOfWhatWasCut(t *testing.T) {
+	w := newWorld(t)
+	l := w.create(smallSegments())
+	write := func(epochs ...int32) {
+		t.Helper()
+		for _, epoch := range epochs {
+			if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0, LeaderEpoch: epoch}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(4, 4, 5)
+	waitSynced(t, l, 3)
+	w.store.Checkpoint()
+	if err := l.Truncate(2); err != nil {
+		t.Fatal(err)
+	}
+	write(4, 6)
+	waitSynced(t, l, 4)
+	want := []epochEntry{{4, 0}, {6, 3}}
+	for _, restart := range []func(){func() {}, func() { w.crash(noUnsynced) }, w.reopen} {
+		restart()
+		if l = w.log(); !slices.Equal(l.epochs.entries, want) {
+			t.Errorf("leader epochs begin at %v, want %v", l.epochs.entries, want)
+		}
+	}
+}
+
+// TestEpochsRecovered: what a batch says of its epoch is believed, and what agrees with it stays.
+func TestEpochsRecovered(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		file, read, want []epochEntry
+	}{
+		{"nothing known", nil, []epochEntry{{1, 0}, {1, 3}, {2, 5}}, []epochEntry{{1, 0}, {2, 5}}},
+		{"all known", []epochEntry{{1, 0}, {2, 5}}, []epochEntry{{1, 3}, {2, 5}, {2, 7}}, []epochEntry{{1, 0}, {2, 5}}},
+		{"batches that compaction took", []epochEntry{{1, 0}, {2, 5}}, []epochEntry{{1, 3}, {2, 7}}, []epochEntry{{1, 0}, {2, 5}}},
+		{"of an older epoch", []epochEntry{{1, 0}, {3, 5}}, []epochEntry{{1, 3}, {1, 5}, {4, 6}}, []epochEntry{{1, 0}, {4, 6}}},
+		{"all of older epochs", []epochEntry{{3, 0}}, []epochEntry{{0, 0}, {2, 5}}, []epochEntry{{0, 0}, {2, 5}}},
+		{"from within a batch", []epochEntry{{1, 0}, {3, 6}}, []epochEntry{{1, 4}, {1, 8}, {2, 9}}, []epochEntry{{1, 0}, {2, 9}}},
+		{"later than it began", []epochEntry{{1, 0}, {3, 9}}, []epochEntry{{1, 4}, {3, 6}, {3, 9}}, []epochEntry{{1, 0}, {3, 6}}},
+	} {
+		cache := epochCache{entries: slices.Clone(c.file)}
+		for _, b := range c.read {
+			cache.recovered(b.epoch, b.start)
+		}
+		if !slices.Equal(cache.entries, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, cache.entries, c.want)
+		}
+	}
+}

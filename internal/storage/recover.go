@@ -424,7 +424,7 @@ func (v *verifier) run(from, next int64) error {
 		}
 		s.note(&h, pos, interval)
 		if h.last >= v.r.point {
-			v.r.l.epochs.assignIfNewer(h.epoch, h.base)
+			v.r.l.epochs.recovered(h.epoch, h.base)
 			v.checked += h.size
 		}
 		pos += h.size
