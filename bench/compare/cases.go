@@ -23,11 +23,12 @@ type figure struct {
 // benchCase is one thing that is measured on every rival.
 type benchCase struct {
 	name  string
-	warm  bool // the JVM needs a pass that does not count
-	fresh bool // starts processes of its own
-	bare  bool // the bare loop can take part
-	most  int  // the largest size that the JVM is put to: beyond it a run would take many minutes; 0 is any
-	size  int  // what the case is drawn against: partitions, connections, MiB
+	warm  bool  // the JVM needs a pass that does not count
+	fresh bool  // starts processes of its own
+	bare  bool  // the bare loop can take part
+	most  int   // the largest size that the JVM is put to: beyond it a run would take many minutes; 0 is any
+	size  int   // what the case is drawn against: partitions, connections, MiB
+	fills int64 // bytes of page cache that a run fills
 	run   func(ctx context.Context, r *rival) ([]figure, error)
 }
 
@@ -181,7 +182,7 @@ func requestFigures(res raw.Result, used time.Duration, allocs float64) []figure
 }
 
 func produceCase(codec, name string, payload int, short bool) benchCase {
-	return benchCase{bare: true, name: "produce/" + codec + "/" + name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: true, name: "produce/" + codec + "/" + name, warm: true, fills: volume(payload, short), run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch(codec, payload, min(recordBytes, payload-32))
 		if err != nil {
 			return nil, err

@@ -98,7 +98,7 @@ type toolRun func(ctx context.Context, r *rival, topic string) (raw.Result, erro
 
 // toolCase runs a tool on a topic, after another has filled it.
 func toolCase(name string, fill, run toolRun) benchCase {
-	return benchCase{name: name, warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{name: name, warm: true, fills: toolRecords * recordBytes, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		if strings.HasPrefix(name, "librdkafka") {
 			if err := setUp(ctx, "python"); err != nil {
 				return nil, err

@@ -15,7 +15,7 @@ import (
 
 // spreadCase produces batches of 16 KiB evenly over so many partitions.
 func spreadCase(parts int32) benchCase {
-	return benchCase{bare: parts <= 1000, name: fmt.Sprintf("spread/%d partitions", parts), warm: parts <= 10, most: 1000, size: int(parts), run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{bare: parts <= 1000, name: fmt.Sprintf("spread/%d partitions", parts), warm: parts <= 10, most: 1000, size: int(parts), fills: (2*int64(parts) + 16_000) * 16 << 10, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 16<<10, recordBytes)
 		if err != nil {
 			return nil, err
@@ -130,7 +130,7 @@ func storedCase(mib int) benchCase {
 
 // followCase produces at full speed while as many connections read what comes.
 func followCase() benchCase {
-	return benchCase{name: "consume/following/64KiB", warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+	return benchCase{name: "consume/following/64KiB", warm: true, fills: 256 << 20, run: func(ctx context.Context, r *rival) ([]figure, error) {
 		b, err := raw.NewBatch("none", 64<<10, recordBytes)
 		if err != nil {
 			return nil, err

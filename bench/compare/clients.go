@@ -18,7 +18,7 @@ func clientCases(short bool) []benchCase {
 		records, txns = 100_000, 100
 	}
 	return []benchCase{
-		{name: "franz-go/idempotent produce", warm: true, run: func(ctx context.Context, r *rival) ([]figure, error) {
+		{name: "franz-go/idempotent produce", warm: true, fills: int64(records) * recordBytes, run: func(ctx context.Context, r *rival) ([]figure, error) {
 			return withTopic(ctx, r, partitions, func(topic string) ([]figure, error) {
 				res, used, allocs, err := counted(ctx, r, func() (raw.Result, error) { return clientProduce(ctx, r.addr, topic, records) })
 				if err != nil {

@@ -224,6 +224,9 @@ func (f *field) measure(ctx context.Context, o options, c benchCase, warm int, t
 			if o.pprof != "" && round >= 0 && !r.jvm && !r.floor {
 				r.pprof = filepath.Join(o.pprof, strings.Map(plain, c.name)+"."+r.name+".pprof")
 			}
+			if err := touchMemory(c.fills * int64(len(r.each()))); err != nil {
+				return err
+			}
 			figures, err := c.run(ctx, r)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)

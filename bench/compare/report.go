@@ -1,16 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,9 +24,10 @@ type row struct {
 	Unit   string               `json:"unit"`
 	Size   int                  `json:"size,omitempty"` // what it is drawn against
 	Values map[string][]float64 `json:"values"`
-	// When and Load are of the run that the values are of: day, and load average before the case.
-	When string `json:"when"`
-	Load string `json:"load"`
+	// When, Build and Load are of the run that the values are of: day, commit, and load average as the first round ended.
+	When  string `json:"when"`
+	Build string `json:"build,omitempty"`
+	Load  string `json:"load"`
 }
 
 // table is what has been measured, now and in earlier runs whose results are kept.
@@ -73,6 +77,15 @@ func (t *table) replace(c benchCase, fresh *table) {
 	t.rows = append(t.rows, fresh.rows...)
 }
 
+// build is the commit that is measured, as far as git can tell.
+var build = sync.OnceValue(func() string {
+	out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+})
+
 func (t *table) add(c benchCase, rival string, figures []figure) {
 	for _, f := range figures {
 		i := slices.IndexFunc(t.rows, func(r *row) bool { return r.Case == c.name && r.Figure == f.name })
@@ -80,7 +93,7 @@ func (t *table) add(c benchCase, rival string, figures []figure) {
 			i = len(t.rows)
 			t.rows = append(t.rows, &row{
 				Case: c.name, Figure: f.name, Unit: f.unit, Size: c.size, Values: map[string][]float64{},
-				When: time.Now().UTC().Format("2006-01-02"), Load: loadAverage(),
+				When: time.Now().UTC().Format("2006-01-02"), Build: build(), Load: loadAverage(),
 			})
 		}
 		t.rows[i].Values[rival] = append(t.rows[i].Values[rival], f.value)
@@ -171,8 +184,8 @@ func (t *table) write(o options) (err error) {
 const preamble = `# logstead beside Apache Kafka
 
 Made by %s, up to %d rounds, rivals in turn: %s, %d CPUs shared by broker and client. The rows
-are of several runs, kept in results.json; the last column says of which day, and how busy the machine was (load
-average over 1, 5 and 15 minutes as the case ended its first round).
+are of several runs, kept in results.json; the last column says of which day and commit, and the load average over 1, 5 and
+15 minutes as the case ended its first round (the case itself and what waits for the disk are in it).
 
 Each cell is the median with the least and the greatest value. CPU is user and system time of the broker's
 process; bytes are those of records before compression. The ratio is logstead's median to Kafka's: below 1 is
@@ -188,7 +201,8 @@ const clusterPreamble = `# Three nodes of logstead beside three of Apache Kafka
 
 Made by %s, up to %d rounds, rivals in turn: %s, %d CPUs shared by all nodes and the client. The clusters
 are all up at once; those whose turn it is not have nothing to do. The rows are of several runs, kept in cluster.json; the last
-column says of which day, and how busy the machine was (load average over 1, 5 and 15 minutes as the case ended its first round).
+column says of which day and commit, and the load average over 1, 5 and 15 minutes as the case ended its first round (the case
+itself and what waits for the disk are in it).
 
 Each cell is the median with the least and the greatest value. CPU is user and system time of all three nodes together; bytes
 are those of records before compression, counted once although each is stored three times. Three replicas, of which two must be
@@ -220,7 +234,7 @@ func (t *table) markdown(o options) string {
 	for _, n := range names[:len(names)-1] {
 		fmt.Fprintf(&b, " %s ÷ %s |", n, base)
 	}
-	b.WriteString(" when, load |\n|---|---|" + strings.Repeat("---|", 2*len(names)) + "\n")
+	b.WriteString(" when, build, load |\n|---|---|" + strings.Repeat("---|", 2*len(names)) + "\n")
 	for _, r := range t.rows {
 		fmt.Fprintf(&b, "| %s | %s, %s |", r.Case, r.Figure, r.Unit)
 		for _, n := range names {
@@ -233,7 +247,7 @@ func (t *table) markdown(o options) string {
 			}
 			fmt.Fprintf(&b, " **%.2f** |", median(r.Values[n])/median(r.Values[base]))
 		}
-		fmt.Fprintf(&b, " %s, %s |\n", r.When, r.Load)
+		fmt.Fprintf(&b, " %s, %s, %s |\n", r.When, cmp.Or(r.Build, "older"), r.Load)
 	}
 	if o.nodes == 1 && o.results != "" {
 		b.WriteString(t.aims())
