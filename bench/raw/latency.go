@@ -51,7 +51,7 @@ func newHistogram() *hdr.Histogram { return hdr.New(1, int64(time.Minute/time.Mi
 func (l LatencyLoad) produce(c *Conn, due func(int) time.Time) error {
 	frame := ProduceFrame(l.Topic, 0, l.Acks, l.Batch.Bytes)
 	for i := range l.Records {
-		time.Sleep(time.Until(due(i)))
+		sleep(time.Until(due(i)))
 		if err := c.Send(frame); err != nil {
 			return err
 		}
