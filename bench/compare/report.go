@@ -77,13 +77,17 @@ func (t *table) replace(c benchCase, fresh *table) {
 	t.rows = append(t.rows, fresh.rows...)
 }
 
-// build is the commit that is measured, as far as git can tell.
+// build is the commit that is measured, as far as git can tell; what was measured before does not count as a change.
 var build = sync.OnceValue(func() string {
-	out, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	out, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output()
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(out))
+	name := strings.TrimSpace(string(out))
+	if exec.Command("git", "diff", "--quiet", "HEAD", "--", "cmd", "internal", "go.mod").Run() != nil {
+		name += "-dirty"
+	}
+	return name
 })
 
 func (t *table) add(c benchCase, rival string, figures []figure) {
