@@ -83,7 +83,7 @@ type unitLog struct {
 
 const (
 	firstUnitBytes = 64 << 10
-	maxUnitBytes   = 4 << 20
+	maxUnitBytes   = 2 << 20
 	prefillBytes   = 1 << 20
 )
 
