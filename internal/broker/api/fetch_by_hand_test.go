@@ -77,8 +77,9 @@ func (l *followed) produce() {
 	}
 }
 
-// fetch is the follower's next one: it names the partition with where its log ends, unless that is negative.
-func (l *followed) fetch(offset int64, last int32) []kmsg.FetchResponsePartitionData {
+// fetch is the follower's next one: it names the partition with where its log ends, unless that is negative. Something may
+// happen while it waits.
+func (l *followed) fetch(offset int64, last int32, meanwhile ...func()) []kmsg.FetchResponsePartitionData {
 	l.t.Helper()
 	req := kmsg.NewFetchRequest()
 	req.ReplicaState.ReplicaId, req.ReplicaState.ReplicaEpoch, req.MinBytes, req.MaxBytes = follower, 7, 1, 1<<20
@@ -90,6 +91,12 @@ func (l *followed) fetch(offset int64, last int32) []kmsg.FetchResponsePartition
 	}
 	l.now = l.now.Add(time.Millisecond)
 	f := l.b.FetchByHand(l.now, &req)
+	for _, happens := range meanwhile {
+		if f.Enough() {
+			l.t.Fatal("a fetch does not wait")
+		}
+		happens()
+	}
 	resp := f.Answer(!f.Enough())
 	if resp.ErrorCode != 0 {
 		l.t.Fatalf("error code %d", resp.ErrorCode)
@@ -149,5 +156,26 @@ func TestSessionHears(t *testing.T) {
 	}
 	if got := l.fetch(1, 1); len(got) != 1 || got[0].ErrorCode != 0 || got[0].HighWatermark != 1 {
 		t.Errorf("once the follower knows the epoch: told %+v", got)
+	}
+}
+
+// TestSessionFollowerComesBack: a follower that leaves the in-sync set while its fetch waits, which has been noted as that of one in sync,
+// is proposed with its next fetch, and not when all partitions are looked at.
+func TestSessionFollowerComesBack(t *testing.T) {
+	l := newFollowed(t)
+	proposed := 0
+	l.p.SetCluster(&partition.Cluster{Eligible: func(int32, int64) bool { return true }, Propose: func(*partition.Partition, partition.ISRChange) { proposed++ }})
+	s := partition.State{Replicas: []int32{1, follower}, ISR: []int32{1, follower}, Leader: 1, LeaderEpoch: 1}
+	l.p.MakeLeader(1, s, l.now)
+	l.fetch(0, -1)
+	l.fetch(0, -1, func() {
+		s.ISR, s.PartitionEpoch = []int32{1}, 1
+		l.p.MakeLeader(1, s, l.now)
+	})
+	if proposed > 0 {
+		t.Fatal("proposed before it fetched again")
+	}
+	if l.fetch(-1, 0); proposed != 1 {
+		t.Errorf("%d proposals, want that it joins", proposed)
 	}
 }

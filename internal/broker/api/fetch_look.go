@@ -46,6 +46,7 @@ func (l *sessionLook) drain() bool {
 	l.spare = l.marks.Take(l.spare)
 	for i, m := range l.spare {
 		if p, _ := m.Owner.(*fetchPart); !p.gone {
+			p.known = false // what a fetch under way has noted of a follower was before the change
 			l.note(p)
 		}
 		l.spare[i] = nil
