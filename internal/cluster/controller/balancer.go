@@ -28,6 +28,8 @@ type balancer struct {
 	c    *Controller
 	wake chan struct{} // capacity 1: the configuration has changed
 
+	byHand bool // StepBalance has had something begun that has not ended
+
 	mu struct {
 		sync.Mutex
 		b        *balancing
@@ -87,12 +89,20 @@ func (b *balancer) run(ctx context.Context) {
 		case <-look.C:
 		case <-b.wake:
 		}
-		look.Reset(b.turn(ctx))
+		look.Reset(b.turn(func(op func(*Machine) []kmsg.Record, done func(error)) {
+			err := b.c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return op(m), nil })
+			if err == nil || ctx.Err() == nil {
+				done(err)
+			}
+		}))
 	}
 }
 
+// carry has the Machine carry out an operation, and tells how that ended.
+type carry func(op func(*Machine) []kmsg.Record, done func(error))
+
 // turn does what is to be done now, and says when to look again.
-func (b *balancer) turn(ctx context.Context) time.Duration {
+func (b *balancer) turn(by carry) time.Duration {
 	im, now := b.c.Image(), b.c.opts.Clock.Now()
 	b.mu.Lock()
 	s := b.settingsLocked(im)
@@ -119,10 +129,10 @@ func (b *balancer) turn(ctx context.Context) time.Duration {
 	b.mu.Unlock()
 	switch {
 	case t.finish:
-		b.finish(ctx, t.ended)
+		b.finish(by, t.ended)
 		wait = 0
 	case t.plan != nil:
-		if b.round(ctx, t.plan, &s) {
+		if b.round(by, t.plan, &s) {
 			wait = min(balanceTick, s.Interval)
 		}
 	}
@@ -163,15 +173,16 @@ func (b *balancer) tellLocked(was string, overridden int64) {
 
 // finish ends a round. Where that cannot be written, the next look finds it to be done again, or another
 // controller does.
-func (b *balancer) finish(ctx context.Context, ended []balance.Key) {
-	err := b.c.Await(ctx, func(m *Machine) ([]kmsg.Record, error) { return m.EndBalance(ended), nil })
-	if err != nil && ctx.Err() == nil {
-		b.c.opts.Logger.Warn("balancing could not end its round", "err", err)
-	}
+func (b *balancer) finish(by carry, ended []balance.Key) {
+	by(func(m *Machine) []kmsg.Record { return m.EndBalance(ended) }, func(err error) {
+		if err != nil {
+			b.c.opts.Logger.Warn("balancing could not end its round", "err", err)
+		}
+	})
 }
 
 // round plans and begins a round; false says that there is nothing to do.
-func (b *balancer) round(ctx context.Context, st *balance.State, s *balanceSettings) bool {
+func (b *balancer) round(by carry, st *balance.State, s *balanceSettings) bool {
 	moves := balance.Balance(*st, s.Options)
 	off := st.Deviation(s.Options)
 	b.mu.Lock()
@@ -183,16 +194,21 @@ func (b *balancer) round(ctx context.Context, st *balance.State, s *balanceSetti
 		return false
 	}
 	var begun []balance.Move
-	err := b.c.Await(ctx, func(m *Machine) (records []kmsg.Record, err error) {
+	by(func(m *Machine) (records []kmsg.Record) {
 		records, begun = m.BeginBalance(moves, s.Throttle)
-		return records, nil
-	})
-	if err != nil {
-		if ctx.Err() == nil {
+		return records
+	}, func(err error) {
+		if err != nil { // as others then: what was begun all the same is found to be under way
 			b.c.opts.Logger.Warn("balancing could not begin a round", "moves", len(moves), "err", err)
+			return
 		}
-		return true // as others then: what was begun all the same is found to be under way
-	}
+		b.began(s, begun)
+	})
+	return true
+}
+
+// began notes what the Machine has begun of a round.
+func (b *balancer) began(s *balanceSettings, begun []balance.Move) {
 	for _, mv := range begun {
 		b.c.opts.Logger.Info("balancing moves a partition", "partition", fmt.Sprintf("%s-%d", mv.Topic, mv.Partition),
 			"from", fmt.Sprint(mv.From), "to", fmt.Sprint(mv.To), "copy_bytes", mv.CopyBytes(), "why", mv.Why)
@@ -200,7 +216,6 @@ func (b *balancer) round(ctx context.Context, st *balance.State, s *balanceSetti
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.b.began(b.c.opts.Clock.Now(), s, b.c.Image(), begun)
-	return true
 }
 
 // BalanceStatus is what there is to say about balancing.

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -128,6 +129,9 @@ func (b *balancing) look(now time.Time, im *meta.Image, s *balanceSettings) turn
 	}
 	others := b.settle(now, im)
 	if len(b.moving) == 0 && others == 0 && (throttled || len(b.done) > 0) {
+		slices.SortFunc(b.done, func(x, y balance.Key) int {
+			return cmp.Or(bytes.Compare(x.Topic[:], y.Topic[:]), cmp.Compare(x.Partition, y.Partition))
+		})
 		t := turn{finish: true, ended: b.done}
 		b.done = nil
 		return t

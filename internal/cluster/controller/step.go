@@ -6,6 +6,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/raft"
+	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
 // Step does what Run would with what waits now, and returns: messages of the quorum, operations, what
@@ -81,5 +82,22 @@ func (c *Controller) StartUpgrade(done func(error)) error {
 		}
 		c.whenUpgraded(done)
 		return Outcome{}
+	})
+}
+
+// StepBalance does what balancing would do now: what comes of it shows with the steps that follow. Until then it does nothing.
+func (c *Controller) StepBalance() {
+	if c.balancer.byHand {
+		return
+	}
+	c.balancer.turn(func(op func(*Machine) []kmsg.Record, done func(error)) {
+		c.balancer.byHand = true
+		ended := func(err error) {
+			c.balancer.byHand = false
+			done(err)
+		}
+		if err := c.Submit(func(m *Machine, _ time.Time) Outcome { return Outcome{Records: op(m), Done: ended} }); err != nil {
+			ended(err)
+		}
 	})
 }
