@@ -23,6 +23,8 @@ type system struct {
 	mark int
 	// cluster is what runs, when the suite started several nodes.
 	cluster *local.Cluster
+	// away are the nodes that are stopped or stand still, see halt.go.
+	away map[int]bool
 }
 
 // ended prints which nodes have ended by themselves, with the end of what they printed.
@@ -56,13 +58,13 @@ func several(ctx context.Context, kind string, nodes int) (*system, func(), erro
 	}
 	// Nothing may be taken out of an in-sync set because the machine is busy, nor records because they are old.
 	c.Set = append([]string{"group.initial.rebalance.delay.ms=0", "broker.session.timeout.ms=180000", "replica.lag.time.max.ms=300000",
-		"controller.quorum.fetch.timeout.ms=30000", "controller.quorum.request.timeout.ms=20000", "controller.quorum.election.timeout.ms=5000",
+		"auto.leader.rebalance.enable=false", "controller.quorum.fetch.timeout.ms=30000", "controller.quorum.request.timeout.ms=20000", "controller.quorum.election.timeout.ms=5000",
 		"group.consumer.assignment.interval.ms=0", "broker.rack=rack{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}, calm...)
 	stop := func() {
 		c.Close()
 		os.RemoveAll(dir)
 	}
-	s := &system{cluster: c}
+	s := &system{cluster: c, away: map[int]bool{}}
 	for id := 1; id <= nodes; id++ {
 		s.addrs = append(s.addrs, c.Addr(id))
 	}
@@ -143,7 +145,7 @@ func (s *system) once(node int, req kmsg.Request, version int16) (kmsg.Response,
 	return resp, err
 }
 
-// caughtUp returns when every node has acted on all that the controller has decided so far: a quota of nobody's is
+// caughtUp returns when every node that is there has acted on all that the controller has decided so far: a quota of nobody's is
 // written behind it and shows on a node when what was written before does. A node may have read both at once and be
 // at work on them, so a second one follows, which it reads when it is done with the first.
 func (s *system) caughtUp(ctx context.Context, prefix string) error {
@@ -154,9 +156,9 @@ func (s *system) caughtUp(ctx context.Context, prefix string) error {
 		if err := again(ctx, func() error { return s.leaveMark(prefix + "-mark") }); err != nil {
 			return fmt.Errorf("leave a mark in the metadata: %w", err)
 		}
-		for node := range s.addrs {
-			if err := again(ctx, func() error { return s.seeMark(node+1, prefix+"-mark") }); err != nil {
-				return fmt.Errorf("wait for a mark in the metadata: node %d: %w", node+1, err)
+		for _, node := range s.there() {
+			if err := again(ctx, func() error { return s.seeMark(node, prefix+"-mark") }); err != nil {
+				return fmt.Errorf("wait for a mark in the metadata: node %d: %w", node, err)
 			}
 		}
 	}
@@ -185,7 +187,7 @@ func (s *system) leaveMark(name string) error {
 	op.Key, op.Value = "request_percentage", float64(s.mark)
 	e.Entity, e.Ops = append(e.Entity, en), append(e.Ops, op)
 	alter.Entries = append(alter.Entries, e)
-	resp, err := s.once(1, alter, 1)
+	resp, err := s.once(s.there()[0], alter, 1)
 	if err != nil {
 		return err
 	}
@@ -234,6 +236,9 @@ func (p *player) nodeOf(req kmsg.Request) int {
 	}
 	if key, ok := coordinated(req); ok {
 		p.coordinator = coordinatorOf(key, len(p.sys.addrs))
+		for p.sys.away[p.coordinator] { // the replica after it leads then
+			p.coordinator = p.coordinator%len(p.sys.addrs) + 1
+		}
 		return p.coordinator
 	}
 	switch r := req.(type) {

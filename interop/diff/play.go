@@ -42,6 +42,8 @@ type step struct {
 	settle bool
 	// until, when set, asks again until it holds, for what becomes true at a time that nobody promises.
 	until func(r kmsg.Response) bool
+	// untilWith is until for what depends on the scenario's nodes.
+	untilWith func(v *vars, r kmsg.Response) bool
 	// start sends without waiting; the step with the same name and await set takes the answer.
 	start, await bool
 	// silent requests get no answer by the protocol; the next step shows that the connection lives.
@@ -54,6 +56,8 @@ type step struct {
 	firm bool
 	// placed answers show where the broker itself put something: who leads is not compared, how many replicas is.
 	placed bool
+	// act, in place of a request, does something to the nodes, see halt.go.
+	act func(ctx context.Context, p *player) error
 	// own has a list of groups compared where they begin with this name: members of others are thrown out meanwhile.
 	own string
 }
@@ -233,6 +237,12 @@ func expand(steps []step, ranges map[int16]versions) []step {
 
 // step plays one step and writes down the answer.
 func (p *player) step(ctx context.Context, scenario string, st step) {
+	if st.act != nil {
+		if err := st.act(ctx, p); err != nil {
+			p.out = append(p.out, exchange{scenario, st.name, "could not be set up: " + err.Error()})
+		}
+		return
+	}
 	limit := time.Now().Add(settleLimit)
 	for {
 		answer, resp := p.ask(ctx, st)
@@ -258,7 +268,7 @@ const settleLimit = 2 * time.Minute
 // early says whether an answer is of a moment that passes, so that the step is to be asked again.
 func (p *player) early(st step, resp kmsg.Response) bool {
 	switch {
-	case st.until != nil && !st.until(resp):
+	case st.until != nil && !st.until(resp), st.untilWith != nil && !st.untilWith(p.vars, resp):
 		return true
 	case st.past == 0 && !st.once && hasError(resp, coordinatorErrors):
 		return true

@@ -79,6 +79,8 @@ func nodeScenarios() []scenario {
 		{"another-broker's-configs", otherConfigs()},
 		{"rack", rack()},
 		{"as-replica", asReplica()},
+		{"elections", elections()},
+		{"moves", moves()},
 	}
 }
 

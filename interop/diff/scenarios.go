@@ -18,6 +18,8 @@ func scenarios(nodes int, long bool) []scenario {
 		if long {
 			all = append(all, moveScenarios()...)
 		}
+		// Last, as nodes stop.
+		all = append(all, haltScenarios()...)
 	}
 	return all
 }

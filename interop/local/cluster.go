@@ -310,6 +310,14 @@ func (c *Cluster) End(id int, sig os.Signal) error {
 	}
 }
 
+// Signal sends a signal to a node that goes on.
+func (c *Cluster) Signal(id int, sig syscall.Signal) error {
+	if !c.Running(id) {
+		return fmt.Errorf("node %d does not run", id)
+	}
+	return c.node(id).cmd.Process.Signal(sig)
+}
+
 // Close kills what runs.
 func (c *Cluster) Close() {
 	for id := range c.nodes {
