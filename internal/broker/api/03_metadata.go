@@ -20,6 +20,7 @@ import (
 // are those of the listener the client came by; where none is advertised, the address it reached us
 // at.
 //
+//	v1   up to v0, replicas that are offline are left out, with REPLICA_NOT_AVAILABLE
 //	v10  topic ids in the answer
 //	v12  topics by id in the request
 var _ = register(kmsg.KeyMetadata, (*Broker).metadata)
@@ -183,8 +184,22 @@ func (b *Broker) metadataTopic(
 		if err := b.leaderError(c, p, res.OfflineReplicas); err != nil {
 			res.ErrorCode, res.LeaderId = err.Code, base.NoBroker
 		}
+		if c.Version == 0 && len(res.OfflineReplicas) > 0 {
+			leaveOutOffline(res)
+		}
 	}
 	return out
+}
+
+// leaveOutOffline names only replicas that are there to a client that knows no offline ones, and says so.
+func leaveOutOffline(p *kmsg.MetadataResponseMetadataResponsePartition) {
+	online := func(ids []int32) []int32 {
+		return slices.DeleteFunc(slices.Clone(ids), func(id int32) bool { return slices.Contains(p.OfflineReplicas, id) })
+	}
+	p.ReplicaNodes, p.IsrNodes = online(p.ReplicaNodes), online(p.IsrNodes)
+	if p.ErrorCode == 0 {
+		p.ErrorCode = kerr.ReplicaNotAvailable.Code
+	}
 }
 
 // listenerErrorsVersion is the first version that knows LISTENER_NOT_FOUND.

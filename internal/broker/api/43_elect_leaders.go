@@ -16,29 +16,37 @@ import (
 var _ = register(kmsg.KeyElectLeaders, (*Broker).electLeaders)
 
 func (b *Broker) electLeaders(c *Call, req *kmsg.ElectLeadersRequest) {
+	failed := func(e itemError) *kmsg.ElectLeadersResponse { return failedElection(req, e) }
 	if c.Version >= 1 && req.ElectionType != 0 && req.ElectionType != 1 {
-		c.Reply(unknownElection(c, req))
+		err := refuse(kerr.InvalidRequest, "election type %d: want 0 (preferred) or 1 (unclean)", req.ElectionType)
+		c.Reply(failed(itemError{c.code(err), message(err)}))
+		return
+	}
+	if req.TopicPartitions != nil && len(req.TopicPartitions) == 0 {
+		c.Reply(new(kmsg.NewElectLeadersResponse()))
+		return
+	}
+	if req.TimeoutMs <= 0 {
+		c.Reply(failed(outOfTime))
 		return
 	}
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.ElectLeadersResponse) {
 		return m.ElectLeaders(req)
-	}, func(e itemError) *kmsg.ElectLeadersResponse {
-		resp := kmsg.NewElectLeadersResponse()
-		resp.ErrorCode = e.code
-		return &resp
-	})
+	}, failed)
 }
 
-// unknownElection answers an election type that does not exist, for the whole and for each partition.
-func unknownElection(c *Call, req *kmsg.ElectLeadersRequest) *kmsg.ElectLeadersResponse {
-	err := refuse(kerr.InvalidRequest, "election type %d: want 0 (preferred) or 1 (unclean)", req.ElectionType)
+// failedElection says of the whole and of each partition why there was no election.
+func failedElection(req *kmsg.ElectLeadersRequest, e itemError) *kmsg.ElectLeadersResponse {
 	resp := kmsg.NewElectLeadersResponse()
-	resp.ErrorCode = c.code(err)
+	resp.ErrorCode = e.code
+	if e.code == 0 {
+		return &resp // what another node's answer is read into
+	}
 	for _, t := range req.TopicPartitions {
 		res := kmsg.ElectLeadersResponseReplicaElectionResult{Topic: t.Topic}
 		for _, p := range t.Partitions {
 			res.PartitionResult = append(res.PartitionResult, kmsg.ElectLeadersResponsePartitionResult{
-				PartitionId: p, ErrorCode: c.code(err), ErrorMessage: message(err),
+				PartitionId: p, ErrorCode: e.code, ErrorMessage: e.text,
 			})
 		}
 		resp.ReplicaElectionResults = append(resp.ReplicaElectionResults, res)

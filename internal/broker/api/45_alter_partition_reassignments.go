@@ -17,6 +17,18 @@ func (b *Broker) alterPartitionReassignments(c *Call, req *kmsg.AlterPartitionRe
 		resp := kmsg.NewAlterPartitionReassignmentsResponse()
 		resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 		resp.ErrorCode, resp.ErrorMessage = e.code, e.text
+		if e.code == 0 {
+			return &resp // what another node's answer is read into
+		}
+		for i := range req.Topics {
+			t := kmsg.AlterPartitionReassignmentsResponseReassignableTopicResponse{Name: req.Topics[i].Name}
+			for _, p := range req.Topics[i].Partitions {
+				t.Partitions = append(t.Partitions, kmsg.AlterPartitionReassignmentsResponseReassignablePartitionResponse{
+					PartitionIndex: p.PartitionIndex, ErrorCode: e.code, ErrorMessage: e.text,
+				})
+			}
+			resp.Responses = append(resp.Responses, t)
+		}
 		return &resp
 	}
 	if len(req.Topics) == 0 {

@@ -164,13 +164,16 @@ func (p *Partition) FollowerFetched(f FollowerFetch) (settled bool) {
 	case f.Offset >= m.endAtFetch && m.end >= 0:
 		m.caughtUp = later(m.caughtUp, m.fetched)
 	}
-	moved := m.end != f.Offset
+	moved, deleted := m.end != f.Offset, m.start != f.LogStart
 	m.end, m.start, m.epoch, m.fetched, m.endAtFetch = f.Offset, f.LogStart, f.BrokerEpoch, f.Now, end
 	settled = slices.Contains(r.state.ISR, m.id)
 	change, ok := p.expandLocked(m)
 	p.mu.Unlock()
 	if moved { // else nothing is committed that was not before
 		p.advance()
+	}
+	if deleted {
+		p.lows.fire()
 	}
 	if ok {
 		p.propose(change)

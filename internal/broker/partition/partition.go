@@ -56,6 +56,7 @@ type Partition struct {
 	}
 	tail waitList // fetches waiting for what consumers may see to move
 	ends waitList // fetches, of followers mostly, waiting for the log to grow
+	lows waitList // deletions of records, waiting for the log starts of followers
 	// marks is the fetch sessions that are told of changes, whether one of their fetches waits or not.
 	marks markList
 
@@ -148,7 +149,7 @@ func (p *Partition) CheckEpoch(client int32) error {
 	switch own := p.epoch.Load(); {
 	case p.closed.Load():
 		return kerr.NotLeaderForPartition
-	case client < 0 || client == own:
+	case client == -1 || client == own:
 		return nil
 	case client < own:
 		return kerr.FencedLeaderEpoch

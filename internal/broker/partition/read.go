@@ -129,6 +129,23 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	return start, nil
 }
 
+// LowWatermark is the lowest log start of this replica and of those others that are alive: what is below is deleted for
+// good, whoever leads next.
+func (p *Partition) LowWatermark(alive func(broker int32) bool) (int64, error) {
+	if err := p.CheckLeader(-1); err != nil {
+		return -1, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	low := p.Log().StartOffset()
+	for _, m := range p.mu.repl.remotes {
+		if alive(m.id) {
+			low = min(low, m.start)
+		}
+	}
+	return low, nil
+}
+
 // TimestampAt is the timestamp of the batch that holds offset, for telling the age of unread
 // records; ok is false where there is nothing at offset or it cannot be read.
 func (p *Partition) TimestampAt(offset int64) (ms int64, ok bool) {

@@ -685,3 +685,13 @@ func TestLateFetchOfARestartedBroker(t *testing.T) {
 		t.Errorf("high watermark %d after fetches of an earlier life of the followers, want 0", hw)
 	}
 }
+
+// TestEpochsOfClients: -1 is from who does not know the epoch; another negative number is an epoch that is over.
+func TestEpochsOfClients(t *testing.T) {
+	a := newGroup(t, 1, 1).replicas[0]
+	for client, want := range map[int32]error{-1: nil, 0: nil, -2: kerr.FencedLeaderEpoch, 1: kerr.UnknownLeaderEpoch} {
+		if err := a.p.CheckEpoch(client); !errors.Is(err, want) {
+			t.Errorf("a client that speaks of epoch %d hears %v, want %v", client, err, want)
+		}
+	}
+}

@@ -158,10 +158,17 @@ func (p *Partition) waiting(toEnd bool) *waitList {
 	return &p.tail
 }
 
+// AddLow registers w to be woken when LowWatermark may have moved, or cannot be told any more.
+func (p *Partition) AddLow(w *TailWaiter) { p.lows.add(w) }
+
+// RemoveLow undoes AddLow.
+func (p *Partition) RemoveLow(w *TailWaiter) { p.lows.remove(w) }
+
 // fireTails wakes all fetches.
 func (p *Partition) fireTails() {
 	p.tail.fire()
 	p.ends.fire()
+	p.lows.fire()
 	p.marks.fire(turned)
 }
 

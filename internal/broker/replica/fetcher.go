@@ -468,7 +468,7 @@ func (f *Fetcher) take(w *follower, now time.Time, d *kmsg.FetchResponsePartitio
 		err = w.replica.TruncateDiverged(w.epoch, d.DivergingEpoch.Epoch, d.DivergingEpoch.EndOffset)
 	default:
 		err = f.append(w, now, d)
-		if err == nil && len(d.Records.Bytes) == 0 {
+		if err == nil && len(d.Records.Bytes) == 0 && w.replica.FollowerState().LogStart == w.told.logStart {
 			w.failures = 0
 			return // it is where it was
 		}

@@ -127,11 +127,11 @@ func (p *placer) shuffle() {
 }
 
 // placeable lists the brokers that new partitions may go to: not on their way out, and with a
-// directory that takes some (KIP-1066).
+// directory that takes some (KIP-1066). Who has stopped, in order or not, may follow: it will be back.
 func (m *Machine) placeable() []*meta.Broker {
 	var out []*meta.Broker
 	for _, b := range m.image().Brokers() {
-		if !b.InControlledShutdown && !cordoned(b) {
+		if (b.Fenced || !b.InControlledShutdown) && !cordoned(b) {
 			out = append(out, b)
 		}
 	}

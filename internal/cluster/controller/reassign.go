@@ -64,9 +64,10 @@ func (m *Machine) reassign(
 		return nil, err
 	}
 	before := without(p.Replicas, p.Adding...) // as it was before a reassignment that is under way
-	if !otherFactor && len(to.Replicas) != len(before) {
+	// The number that must stay is that of where a reassignment under way leads (KIP-860).
+	if target := len(without(p.Replicas, p.Removing...)); !otherFactor && len(to.Replicas) != target {
 		return nil, refuse(kerr.InvalidReplicationFactor, "The replication factor is changed from %d to %d",
-			len(before), len(to.Replicas))
+			target, len(to.Replicas))
 	}
 	c := m.change(t, to.PartitionIndex)
 	c.adding, c.removing = without(to.Replicas, before...), without(p.Replicas, to.Replicas...)
@@ -92,7 +93,7 @@ func (m *Machine) cancelReassignment(t *meta.Topic, index int32) (kmsg.Record, e
 	}
 	c := m.change(t, index)
 	c.replicas, c.isr, c.adding, c.removing = without(p.Replicas, p.Adding...), without(p.ISR, p.Adding...), nil, nil
-	if (len(c.isr) == 0 && len(p.ISR) > 0 || dropsAll(p, c.replicas)) && !m.uncleanAllowed(t.Name) {
+	if len(c.isr) == 0 && !m.uncleanAllowed(t.Name) {
 		return nil, refuse(kerr.InvalidReplicaAssignment, "Unable to revert partition assignment for %s:%d because it would "+
 			"require an unclean leader election.", t.Name, index)
 	}
@@ -100,13 +101,4 @@ func (m *Machine) cancelReassignment(t *meta.Topic, index int32) (kmsg.Record, e
 		c.election = electOrUnclean
 	}
 	return recordOrNil(c)
-}
-
-// dropsAll says that nobody is in sync, and that none of those who may lead would be a replica any more.
-func dropsAll(p *meta.Partition, replicas []int32) bool {
-	may := p.ELR
-	if len(may) == 0 {
-		may = p.LastELR
-	}
-	return len(p.ISR) == 0 && len(may) > 0 && len(without(may, replicas...)) == len(may)
 }
