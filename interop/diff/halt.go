@@ -25,7 +25,7 @@ func started(past int) step {
 	return halting("start", past, func(ctx context.Context, p *player, node int) error { return p.sys.start(ctx, p.vars.prefix, node) })
 }
 
-// still has a node stand still, which for three minutes is still in sync and alive to all others. It must not be the
+// still has a node stand still, which for a while is still in sync and alive to all others. It must not be the
 // active controller.
 func still(past int) step {
 	return halting("stand still", past, func(ctx context.Context, p *player, node int) error {

@@ -56,8 +56,9 @@ func several(ctx context.Context, kind string, nodes int) (*system, func(), erro
 	if err != nil {
 		return nil, nil, err
 	}
-	// Nothing may be taken out of an in-sync set because the machine is busy, nor records because they are old.
-	c.Set = append([]string{"group.initial.rebalance.delay.ms=0", "broker.session.timeout.ms=180000", "replica.lag.time.max.ms=300000",
+	// Nothing may be taken out of an in-sync set because the machine is busy, nor records because they are old. The session of
+	// a broker is what Kafka has a stopped one wait for before it may register again.
+	c.Set = append([]string{"group.initial.rebalance.delay.ms=0", "broker.session.timeout.ms=30000", "initial.broker.registration.timeout.ms=180000", "replica.lag.time.max.ms=300000",
 		"auto.leader.rebalance.enable=false", "controller.quorum.fetch.timeout.ms=30000", "controller.quorum.request.timeout.ms=20000", "controller.quorum.election.timeout.ms=5000",
 		"group.consumer.assignment.interval.ms=0", "broker.rack=rack{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}, calm...)
 	stop := func() {

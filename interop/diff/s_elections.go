@@ -102,7 +102,12 @@ func elections() []step {
 			// The home led partition 0 in epoch 0 and does not any more.
 			ask("produce to the former leader", each, kmsg.NewPtrProduceRequest, produceOf(t, 0, numbered(1))),
 			at(1, both("produce to the leader", kmsg.NewPtrProduceRequest, produceOf(t, 0, numbered(2)))),
-			both("fetch from the former leader", kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 12)),
+			ask("fetch from the former leader", low, kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 12)),
+			ask("fetch from the former leader", high, kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 12)).with(func(s *step) {
+				s.until = func(r kmsg.Response) bool {
+					return r.(*kmsg.FetchResponse).Topics[0].Partitions[0].HighWatermark == 14
+				}
+			}),
 			ask("fetch from the former leader, of its epoch", high, kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 5), currentEpoch(0)),
 			at(1, ask("fetch from the leader, of the epoch before", high, kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 5), currentEpoch(0))),
 			at(1, ask("fetch from the leader, of its epoch", high, kmsg.NewPtrFetchRequest, fetchFrom(t, 0, 10), currentEpoch(1))),

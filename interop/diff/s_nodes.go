@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -27,12 +28,17 @@ func around(steps ...step) []step {
 }
 
 // makeSpread are quiet steps that create a topic of one partition for each list, which names replicas by how many ids
-// they are past the home, and wait until all of them serve consumers.
+// they are past the home, and wait until all of them serve consumers. Lists of different lengths cannot be asked for at
+// once: their partitions begin with the first replica, and get the others then.
 func makeSpread(name string, replicas [][]int, configs ...string) []step {
+	ragged := slices.ContainsFunc(replicas, func(past []int) bool { return len(past) != len(replicas[0]) })
 	create := quietly(ask("create "+name, 7, kmsg.NewPtrCreateTopicsRequest, func(v *vars, r *kmsg.CreateTopicsRequest) {
 		newTopic(name, -1, -1)(v, r)
 		t := &r.Topics[len(r.Topics)-1]
 		for p, past := range replicas {
+			if ragged {
+				past = past[:1]
+			}
 			assign(int32(p), v.nodesPast(past...)...)(t)
 		}
 		for i := 0; i+1 < len(configs); i += 2 {
@@ -43,12 +49,30 @@ func makeSpread(name string, replicas [][]int, configs ...string) []step {
 		v.kept[topicIDKey(name)] = r.(*kmsg.CreateTopicsResponse).Topics[0].TopicID
 	}
 	steps := []step{create}
+	if ragged {
+		steps = append(steps, addReplicas(name, replicas)...)
+	}
 	for p, all := range replicas {
 		for _, past := range all {
 			steps = append(steps, quietly(ask(fmt.Sprint("serve ", name, p), 12, kmsg.NewPtrFetchRequest, fetchFrom(name, int32(p), 0))).with(func(s *step) { s.past = past }))
 		}
 	}
 	return steps
+}
+
+// addReplicas are quiet steps that give partitions their replicas, and wait until they have them.
+func addReplicas(name string, replicas [][]int) []step {
+	add := quietly(ask("add replicas to "+name, 0, kmsg.NewPtrAlterPartitionAssignmentsRequest, func(v *vars, r *kmsg.AlterPartitionAssignmentsRequest) {
+		for p, past := range replicas {
+			reassignTo(name, int32(p), past)(v, r)
+		}
+	}))
+	added := quietly(ask("wait for the replicas of "+name, 0, kmsg.NewPtrListPartitionReassignmentsRequest, func(_ *vars, r *kmsg.ListPartitionReassignmentsRequest) {
+		r.TimeoutMillis = enough
+	})).with(func(s *step) {
+		s.until = func(r kmsg.Response) bool { return len(r.(*kmsg.ListPartitionReassignmentsResponse).Topics) == 0 }
+	})
+	return []step{add, added}
 }
 
 // pair is one partition that the home leads and the node after it follows.
@@ -176,6 +200,14 @@ func epochEnd(topic string, replica, current, asked int32) func(*vars, *kmsg.Off
 		p.CurrentLeaderEpoch, p.LeaderEpoch = current, asked
 		t.Partitions = append(t.Partitions, p)
 		r.Topics = append(r.Topics, t)
+	}
+}
+
+// epochEndOf is epochEnd of any partition, as a consumer who does not know the current epoch.
+func epochEndOf(topic string, partition, asked int32) func(*vars, *kmsg.OffsetForLeaderEpochRequest) {
+	return func(v *vars, r *kmsg.OffsetForLeaderEpochRequest) {
+		epochEnd(topic, -1, -1, asked)(v, r)
+		r.Topics[0].Partitions[0].Partition = partition
 	}
 }
 

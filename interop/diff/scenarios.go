@@ -19,7 +19,7 @@ func scenarios(nodes int, long bool) []scenario {
 			all = append(all, moveScenarios()...)
 		}
 		// Last, as nodes stop.
-		all = append(all, haltScenarios()...)
+		all = append(all, haltScenarios(long)...)
 	}
 	return all
 }

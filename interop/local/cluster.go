@@ -283,7 +283,7 @@ func (c *Cluster) Await(ctx context.Context, id int) error {
 		}
 		select {
 		case <-n.exited:
-			return fmt.Errorf("node %d ended at its start: %s", id, c.LogTail(id, 2000))
+			return fmt.Errorf("node %d ended at its start: %s", id, c.LogTail(id, 6000))
 		case <-ctx.Done():
 			return fmt.Errorf("node %d does not answer at %s: %w", id, n.addr, ctx.Err())
 		case <-time.After(20 * time.Millisecond):

@@ -31,7 +31,7 @@ func (m *Machine) AlterPartitionReassignments(
 			pr := kmsg.AlterPartitionReassignmentsResponseReassignablePartitionResponse{
 				PartitionIndex: t.Partitions[j].PartitionIndex,
 			}
-			if pr.ErrorCode, pr.ErrorMessage = Code(err); t.Partitions[j].Replicas == nil && pr.ErrorCode != 3 {
+			if pr.ErrorCode, pr.ErrorMessage = Code(err); err == error(kerr.NoReassignmentInProgress) {
 				pr.ErrorMessage = nil // to cancel where there is nothing to cancel needs no words
 			}
 			result.Partitions = append(result.Partitions, pr)
