@@ -38,6 +38,19 @@ func TestJudge(t *testing.T) {
 			a, b := h.Begin(0, "t", 0), h.Begin(0, "t", 0)
 			return []Record{{at, 0, b}, {at, 1, a}}
 		}},
+		{"nonmonotonic-send", func(h *History) []Record {
+			h.GivesUp(0)
+			a, b := h.Begin(0, "t", 0), h.Begin(0, "t", 0)
+			h.Settle(a, acked, 1)
+			h.Settle(b, acked, 0)
+			return []Record{{at, 0, b}, {at, 1, a}}
+		}},
+		{"nonmonotonic-send", func(h *History) []Record {
+			h.GivesUp(1)
+			a, b := h.Begin(0, "t", 0), h.Begin(0, "t", 0)
+			h.Settle(a, unknown, -1)
+			return []Record{{at, 0, b}, {at, 1, a}}
+		}},
 		{"aborted-read", func(h *History) []Record {
 			k := h.Begin(0, "t", 0)
 			h.Settle(k, forbidden, -1)
@@ -77,7 +90,11 @@ func TestJudgeQuiet(t *testing.T) {
 	h.Settle(a, acked, 0)
 	h.Settle(c, acked, 2)
 	h.Saw(at, 0, a)
-	h.Judge("t", []Record{{at, 0, a}, {at, 1, b}, {at, 2, c}}, true)
+	h.GivesUp(1)
+	d, e := h.Begin(1, "t", 0), h.Begin(1, "t", 0)
+	h.Settle(d, unknown, -1)
+	h.Settle(e, acked, 3)
+	h.Judge("t", []Record{{at, 0, a}, {at, 1, b}, {at, 2, c}, {at, 3, e}, {at, 4, d}}, true)
 	h.Judge("other", nil, true)
 	h.Found(func(kind string, n int, examples []string) bool {
 		if n > 0 {

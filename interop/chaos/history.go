@@ -52,6 +52,7 @@ type History struct {
 	acksOf map[int]int         // by writer
 	told   map[int]int         // by writer that is another process, the highest seq heard of
 	before map[int]int         // by writer, below which nothing is open any more
+	gives  map[int]bool        // by writer: it gives up records, and sends the next one elsewhere
 	wrong  map[string][]string // by kind of anomaly
 	counts map[string]int
 }
@@ -61,8 +62,17 @@ const wrongKept = 5 // examples of each kind
 // NewHistory returns an empty one.
 func NewHistory() *History {
 	return &History{
-		sent: map[int][]sent{}, acksOf: map[int]int{}, told: map[int]int{}, before: map[int]int{}, read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
+		sent: map[int][]sent{}, acksOf: map[int]int{}, told: map[int]int{}, before: map[int]int{}, gives: map[int]bool{},
+		read: map[place]map[int64]key{}, wrong: map[string][]string{}, counts: map[string]int{},
 	}
+}
+
+// GivesUp says of a writer without idempotence that it closes its connection when a record has had no answer for long, and sends the
+// next one through another. What it gave up may still be under way, and come after what it sent later.
+func (h *History) GivesUp(writer int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gives[writer] = true
 }
 
 // Begin notes that a writer sends its next record.
@@ -194,10 +204,14 @@ func (h *History) Judge(topic string, final []Record, committed bool) {
 		if last[r.Place] == nil {
 			last[r.Place] = map[int]int{}
 		}
-		if prev, ok := last[r.Place][r.Key.writer]; ok && prev > r.Key.seq {
+		prev, ok := last[r.Place][r.Key.writer]
+		late := ok && prev > r.Key.seq
+		if late && !h.gaveUpLocked(r.Key) {
 			h.anomalyLocked("nonmonotonic-send", "%v: %v comes after %d of the same writer", r.Place, r.Key, prev)
 		}
-		last[r.Place][r.Key.writer] = r.Key.seq
+		if !late {
+			last[r.Place][r.Key.writer] = r.Key.seq
+		}
 		end[r.Place] = max(end[r.Place], r.Offset+1)
 	}
 	for w, list := range h.sent {
@@ -212,6 +226,12 @@ func (h *History) Judge(topic string, final []Record, committed bool) {
 		}
 	}
 	h.judgeVanished(topic, where)
+}
+
+// gaveUpLocked says of a record that its writer gave it up.
+func (h *History) gaveUpLocked(k key) bool {
+	list := h.sent[k.writer]
+	return h.gives[k.writer] && k.seq >= 0 && k.seq < len(list) && list[k.seq].outcome == unknown
 }
 
 // judgeOne compares a record with what its writer knows; mu is held.

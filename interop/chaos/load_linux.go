@@ -221,6 +221,7 @@ func (l *load) flush(cl *kgo.Client, writer int) {
 // longer than a second, sends nothing twice and is thrown away when something fails: the gaps are then the cluster's, and
 // not those of a client that waits for a broker which has fallen silent.
 func (l *load) probe(ctx context.Context, p int32) {
+	l.h.GivesUp(probeWriter + int(p))
 	var cl *kgo.Client
 	defer func() {
 		if cl != nil {
