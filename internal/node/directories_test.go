@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
@@ -150,6 +151,40 @@ func TestClusterLosesADirectory(t *testing.T) {
 		t.Error("the broker stops as if all that it had were stored")
 	}
 	c.nodes[2] = nil
+}
+
+// TestLostReplicaIsNotMadeAnew: of a replica that was in one of its broker's directories that is gone, and that is the only
+// complete one, no empty log is made, unless an unclean election is allowed.
+func TestLostReplicaIsNotMadeAnew(t *testing.T) {
+	n := start(t, t.TempDir())
+	self := n.api.NodeID
+	makes := func(name string, p meta.Partition) bool {
+		p.Replicas, p.Directories = []int32{self, 7}, []base.TopicID{meta.DirLost, {9}}
+		mt := &meta.Topic{Name: name, ID: base.NewTopicID(), Partitions: []*meta.Partition{&p}}
+		topic := &partition.Topic{Name: name, ID: mt.ID, Parts: make([]*partition.Partition, 1)}
+		n.openReplicas(n.image(), mt, mt, topic)
+		return topic.Parts[0] != nil
+	}
+	if makes("in-sync", meta.Partition{ISR: []int32{self}}) {
+		t.Error("the only one in sync is made anew")
+	}
+	if makes("last", meta.Partition{ELR: []int32{7}, LastELR: []int32{self}}) {
+		t.Error("the last known leader is made anew")
+	}
+	if !makes("beside", meta.Partition{ISR: []int32{7, self}}) {
+		t.Error("one beside another in sync is not made anew")
+	}
+	adm := kadm.NewClient(client(t, n))
+	allowed := "true"
+	if _, err := adm.CreateTopic(deadline(t), 1, 1, map[string]*string{"unclean.leader.election.enable": &allowed}, "unclean"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.store.Delete(base.TopicPartition{Topic: "unclean"}); err != nil {
+		t.Fatal(err)
+	}
+	if !makes("unclean", meta.Partition{ISR: []int32{self}}) {
+		t.Error("where an unclean election is allowed it is not made anew")
+	}
 }
 
 // TestStartWithoutADirectory starts a broker one of whose directories fails: what it has there is not served and not

@@ -66,6 +66,9 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 			n.applySettings(im, n.parts.Topic(r.Name))
 		}
 	}
+	if len(d.Configs) > 0 {
+		n.openUnfound(im)
+	}
 	for _, t := range d.Changed {
 		n.openTopic(im, t, old.TopicByID(t.ID))
 	}

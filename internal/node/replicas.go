@@ -121,6 +121,12 @@ func (n *Node) openReplicas(im *meta.Image, t, old *meta.Topic, topic *partition
 			}
 			continue
 		}
+		if _, here := n.store.Log(tp); !here && mp.Unfound(n.api.NodeID) && !tc.UncleanElection {
+			n.log.Error("replica is not served: a log directory is gone, its log is not in any that there are, and it was the last one "+
+				"in sync; it is not made anew. Bring the directory back, or elect another replica by an unclean election",
+				"topic", t.Name, "partition", i)
+			continue
+		}
 		log, err := n.openLog(tp, t.ID, c.logConfig(t.Name, tc))
 		if err != nil {
 			n.log.Error("partition cannot be opened", "topic", t.Name, "partition", i, "err", err)
@@ -129,6 +135,15 @@ func (n *Node) openReplicas(im *meta.Image, t, old *meta.Topic, topic *partition
 		p := partition.New(tp, t.ID, log, c.partitionSettings(t.Name, tc))
 		p.SetCluster(n.replication)
 		topic.Parts[i] = p
+	}
+}
+
+// openUnfound tries replicas again that are not made anew: an unclean election may be allowed now.
+func (n *Node) openUnfound(im *meta.Image) {
+	for t := range im.Topics() {
+		if slices.ContainsFunc(t.Partitions, func(p *meta.Partition) bool { return p.Unfound(n.api.NodeID) }) {
+			n.openTopic(im, t, t)
+		}
 	}
 }
 

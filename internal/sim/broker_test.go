@@ -87,6 +87,10 @@ func (n *node) adopt(t *meta.Topic) bool {
 			continue
 		}
 		if p == nil {
+			if _, here := n.store.Log(k); !here && mp.Unfound(n.id) {
+				n.w.reached("a replica was not made anew")
+				continue
+			}
 			if p = n.openReplica(k, t.ID); p == nil && (n.doomed || n.offline() != nil) {
 				return false
 			} else if p == nil {

@@ -86,6 +86,9 @@ func (w *world) breakDisk() {
 		n.fault.Inject(vfs.Rule{Kind: vfs.OpWrite, Path: dir + "/*/*", Err: syscall.EIO})
 		n.fault.Inject(vfs.Rule{Kind: vfs.OpSync, Path: dir + "/*/*", Err: syscall.EIO})
 	case w.sparable(n):
+		if w.chance(0.4) {
+			dirs = []string{dir}
+		}
 		n.lose(dirs)
 	}
 }
@@ -97,10 +100,11 @@ func (w *world) sparable(n *node) bool {
 	if im == nil {
 		return false // nobody is up
 	}
+	unplaced := ""
 	for _, k := range w.allKeys() {
 		p := im.Topic(k.Topic).Partitions[k.Partition]
-		if i := slices.Index(p.Replicas, n.id); i >= 0 && i < len(p.Directories) && meta.ReservedDir(p.Directories[i]) {
-			return false // nobody was told yet where it is, so nobody could tell that it is gone
+		if i := slices.Index(p.Replicas, n.id); i >= 0 && i < len(p.Directories) && p.Directories[i] == meta.DirUnassigned {
+			unplaced = "a directory was lost before it was told what is in it"
 		}
 		if !slices.ContainsFunc(p.ISR, func(id int32) bool {
 			m := w.node(id)
@@ -110,15 +114,18 @@ func (w *world) sparable(n *node) bool {
 			return false
 		}
 	}
+	if unplaced != "" {
+		w.reached(unplaced)
+	}
 	return true
 }
 
-// lose takes a node's log directories away: it comes back soon, with empty ones.
+// lose takes log directories of a node away: it comes back soon, with empty ones.
 func (n *node) lose(dirs []string) {
 	w := n.w
 	n.crash()
-	w.reached("a node lost its log directories")
-	w.note("%s has lost its log directories", n)
+	w.reached(map[bool]string{true: "a node lost its log directories", false: "a node lost one of its log directories"}[len(dirs) > 1])
+	w.note("%s has lost %v", n, dirs)
 	for _, dir := range dirs {
 		if err := n.disk.RemoveAll(dir); err != nil {
 			panic(err)
@@ -214,11 +221,11 @@ func (w *world) stuck() bool {
 	})
 }
 
-// lostPlace says of a replica that the metadata has it in a directory that its broker no longer has: it may lead nothing,
+// lostPlace says of a replica that the metadata has it in a directory that its broker no longer has, or lost: it may lead nothing,
 // even where it is the only one left in sync.
 func lostPlace(im *meta.Image, p *meta.Partition, id int32) bool {
 	b, i := im.Broker(id), slices.Index(p.Replicas, id)
-	return b != nil && i >= 0 && i < len(p.Directories) && !meta.ReservedDir(p.Directories[i]) && !slices.Contains(b.LogDirs, p.Directories[i])
+	return b != nil && i >= 0 && i < len(p.Directories) && b.DirOffline(p.Directories[i])
 }
 
 // absorbElsewhere takes in what a leader whose directory has failed still says to be committed: it is read from one of those

@@ -82,20 +82,19 @@ func (m *Machine) assignDir(id int32, dir base.TopicID, t *meta.Topic, index int
 // lostDir says of a replica that it is known where it was.
 func lostDir(p *meta.Partition, id int32) bool {
 	i := slices.Index(p.Replicas, id)
-	return i < len(p.Directories) && p.Directories[i] != meta.DirUnassigned && p.Directories[i] != meta.DirMigrating
+	return i < len(p.Directories) && !unplaced(p, id)
 }
 
-// lostTheLast says of a replica that its directory is none of its broker's any more, and that nobody else is in sync, or
-// eligible. In another directory it begins empty, and would lead and have the others cut what they hold. A
-// partition of one replica has nothing to lose by that.
+// unplaced says of a replica that its broker has not said in which directory it is.
+func unplaced(p *meta.Partition, id int32) bool {
+	i := slices.Index(p.Replicas, id)
+	return i >= 0 && (i >= len(p.Directories) || p.Directories[i] == meta.DirUnassigned || p.Directories[i] == meta.DirMigrating)
+}
+
+// lostTheLast says of a replica that its directory is none of its broker's any more, and that nobody else is known to be
+// complete. In another directory it begins empty, and would lead and have the others cut what they hold. Of one that is lost
+// (DirLost) its broker says a place only if it has found it there.
 func (m *Machine) lostTheLast(p *meta.Partition, id int32) bool {
 	i := slices.Index(p.Replicas, id)
-	if len(p.Replicas) == 1 || i >= len(p.Directories) || meta.ReservedDir(p.Directories[i]) || m.online(p, id) {
-		return false
-	}
-	if slices.Contains(p.LastELR, id) {
-		return true // it leads again should those who are eligible turn out to have lost something
-	}
-	complete := slices.Concat(p.ISR, p.ELR)
-	return len(complete) > 0 && len(without(complete, id)) == 0
+	return i < len(p.Directories) && !meta.ReservedDir(p.Directories[i]) && !m.online(p, id) && p.OnlyComplete(id)
 }

@@ -26,13 +26,18 @@ func (m *Machine) RegisterBroker(
 		return nil, &resp, err
 	}
 	rec := m.registrationRecord(req)
+	dirGone := m.lostDirectory(old, req)
 	var records []kmsg.Record
 	if again := old != nil && old.Incarnation == req.IncarnationId; again {
 		rec.BrokerEpoch, rec.Fenced, rec.InControlledShutdown = old.Epoch, old.Fenced, old.InControlledShutdown
+		if dirGone {
+			records = m.updatePartitions(update{remove: req.BrokerId, add: noBroker, unclean: noBroker, dirGone: true},
+				unplacedOn(req.BrokerId))
+		}
 	} else {
 		rec.BrokerEpoch = m.nextOffset()
 		clean := old != nil && old.Epoch == req.PreviousBrokerEpoch
-		records = m.leaveISRs(req.BrokerId, clean)
+		records = m.leaveISRs(req.BrokerId, clean, dirGone)
 		m.setSession(req.BrokerId, nil)
 	}
 	s := m.sessions[req.BrokerId]
@@ -56,13 +61,28 @@ func (m *Machine) setSession(id int32, s *session) {
 }
 
 // leaveISRs is what the end of an incarnation changes.
-func (m *Machine) leaveISRs(id int32, clean bool) []kmsg.Record {
+func (m *Machine) leaveISRs(id int32, clean, dirGone bool) []kmsg.Record {
+	in, lost := inISR(id), unplacedOn(id)
 	if clean || !m.elrEnabled() {
-		return m.updatePartitions(update{remove: id, add: noBroker, unclean: noBroker}, inISR(id))
+		return m.updatePartitions(update{remove: id, add: noBroker, unclean: noBroker, dirGone: dirGone}, func(p *meta.Partition) bool {
+			return in(p) || dirGone && lost(p)
+		})
 	}
-	return m.updatePartitions(update{remove: noBroker, add: noBroker, unclean: id}, func(p *meta.Partition) bool {
-		return inISR(id)(p) || slices.Contains(p.ELR, id)
+	return m.updatePartitions(update{remove: noBroker, add: noBroker, unclean: id, dirGone: dirGone}, func(p *meta.Partition) bool {
+		return in(p) || slices.Contains(p.ELR, id) || dirGone && lost(p)
 	})
+}
+
+// lostDirectory says that a broker comes without a directory that it had, or that nobody knows which it had.
+func (m *Machine) lostDirectory(old *meta.Broker, req *kmsg.BrokerRegistrationRequest) bool {
+	if m.image().Feature(MetadataVersion) < levelDirectories {
+		return false
+	}
+	return old == nil || slices.ContainsFunc(old.LogDirs, func(d base.TopicID) bool { return !slices.Contains(req.LogDirs, d) })
+}
+
+func unplacedOn(id int32) func(*meta.Partition) bool {
+	return func(p *meta.Partition) bool { return unplaced(p, id) }
 }
 
 func (m *Machine) checkRegistration(now time.Time, old *meta.Broker, req *kmsg.BrokerRegistrationRequest) error {

@@ -147,6 +147,11 @@ func (c *clusterHarness) picture() []string {
 			if p.RecoveryState == recovering {
 				line += " recovering"
 			}
+			for at, id := range p.Replicas {
+				if at < len(p.Directories) && p.Directories[at] == meta.DirLost {
+					line += fmt.Sprintf(" lost=%d", id)
+				}
+			}
 			out = append(out, line)
 		}
 	}

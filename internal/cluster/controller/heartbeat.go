@@ -190,9 +190,10 @@ func (m *Machine) directoriesChanged(b *meta.Broker, req *kmsg.BrokerHeartbeatRe
 			}
 		}
 		if len(offline) > 0 && len(online) > 0 {
-			records = m.updatePartitions(update{remove: b.ID, add: noBroker, unclean: noBroker}, func(p *meta.Partition) bool {
+			gone := update{remove: b.ID, add: noBroker, unclean: noBroker, dirGone: true}
+			records = m.updatePartitions(gone, func(p *meta.Partition) bool {
 				i := slices.Index(p.Replicas, b.ID)
-				return i >= 0 && i < len(p.Directories) && slices.Contains(offline, p.Directories[i])
+				return i >= 0 && (unplaced(p, b.ID) || slices.Contains(offline, p.Directories[i]))
 			})
 			r.LogDirs, changed = online, true
 		}

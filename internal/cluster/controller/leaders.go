@@ -56,9 +56,13 @@ type update struct {
 	remove  int32 // leaves every in-sync set and leads nothing
 	add     int32 // may lead although the image has it fenced still
 	unclean int32 // as remove, and may have lost records
+	// dirGone says of who is removed that one of its directories is gone: a replica that is not known to be in another one
+	// counts as lost with it, until its broker says that it has found it. With Kafka it counts as being there, and one that
+	// was the last in sync leads with an empty log and has the others cut theirs to it (ADR 0011).
+	dirGone bool
 }
 
-var noUpdate = update{noBroker, noBroker, noBroker}
+var noUpdate = update{remove: noBroker, add: noBroker, unclean: noBroker}
 
 // updatePartitions is how the partitions that want it change, in the order of their names.
 func (m *Machine) updatePartitions(u update, want func(*meta.Partition) bool) []kmsg.Record {
@@ -94,6 +98,9 @@ func (m *Machine) updatePartition(u update, t *meta.Topic, index int32, unclean 
 	}
 	c.unclean = u.unclean
 	c.isr = without(p.ISR, u.remove, u.unclean)
+	if id := max(u.remove, u.unclean); u.dirGone && unplaced(p, id) {
+		c.dirs = map[int32]base.TopicID{id: meta.DirLost}
+	}
 	if r := c.record(); r != nil {
 		return r
 	}

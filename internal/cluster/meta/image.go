@@ -60,6 +60,26 @@ type Partition struct {
 	ELR, LastELR     []int32
 }
 
+// OnlyComplete says that nobody but this replica is known to have all that was committed. A partition of one replica has
+// nothing to lose by a replica that begins anew.
+func (p *Partition) OnlyComplete(id int32) bool {
+	if len(p.Replicas) == 1 {
+		return false
+	}
+	if slices.Contains(p.LastELR, id) {
+		return true // it leads again should those who are eligible turn out to have lost something
+	}
+	complete := slices.Concat(p.ISR, p.ELR)
+	return len(complete) > 0 && !slices.ContainsFunc(complete, func(other int32) bool { return other != id })
+}
+
+// Unfound says of a replica that is in none of its broker's directories that it must not be made anew in one: it was in
+// one that is gone, nobody knows which, and nobody else is known to be complete.
+func (p *Partition) Unfound(id int32) bool {
+	i := slices.Index(p.Replicas, id)
+	return i >= 0 && i < len(p.Directories) && p.Directories[i] == DirLost && p.OnlyComplete(id)
+}
+
 // Broker is one registered broker.
 type Broker struct {
 	ID                    int32
