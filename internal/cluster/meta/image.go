@@ -112,12 +112,12 @@ func (b *Broker) Endpoint(listener string) (host string, port int32, ok bool) {
 	return "", 0, false
 }
 
-// Ids that stand for no directory (DirectoryId): a replica that has not said where it is, one in a directory that
-// failed, and one of a level that knew no directories. The first hundred ids are kept for such.
+// Ids that stand for no directory, those of Kafka's DirectoryId: a replica of a level that knew no directories, one that
+// has not said where it is, and one in a directory that failed. The first hundred ids are kept for such.
 var (
-	DirUnassigned = base.TopicID{}
-	DirLost       = base.TopicID{15: 1}
-	DirMigrating  = base.TopicID{15: 2}
+	DirMigrating  = base.TopicID{}
+	DirUnassigned = base.TopicID{15: 1}
+	DirLost       = base.TopicID{15: 2}
 )
 
 const reservedDirs = 100

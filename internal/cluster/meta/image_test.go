@@ -206,3 +206,15 @@ func BenchmarkCreateTopic(b *testing.B) {
 		_, _ = e.Image(2, 1)
 	}
 }
+
+// TestDirectoryIDs: an Apache Kafka that goes on with our metadata reads these ids, and takes a lost replica for one that may lead
+// where they are not its own (DirectoryId of 4.3.1).
+func TestDirectoryIDs(t *testing.T) {
+	for id, want := range map[base.TopicID]string{
+		DirMigrating: "AAAAAAAAAAAAAAAAAAAAAA", DirUnassigned: "AAAAAAAAAAAAAAAAAAAAAQ", DirLost: "AAAAAAAAAAAAAAAAAAAAAg",
+	} {
+		if got := id.String(); got != want {
+			t.Errorf("id %s, want %s", got, want)
+		}
+	}
+}
