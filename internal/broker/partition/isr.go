@@ -246,6 +246,10 @@ func (p *Partition) propose(c ISRChange) { p.cluster.Load().Propose(p, c) }
 // done ends the proposal. After any other error the controller may have taken it: the high watermark
 // goes on waiting for both sets until the answer to another try, or the metadata, tells which it is.
 // Whoever carries the change tries again after such an error.
+//
+// A set that somebody has left is taken from the metadata alone. The controller judged by min.insync.replicas whether who left is
+// eligible to lead (KIP-966), and it may have been raised since this leader heard of it: what the others then committed below it, the
+// eligible one would not have. The metadata that has the smaller set has what it was judged by too. Kafka 4.3.1 takes the answer.
 func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	p.mu.Lock()
 	r := &p.mu.repl
@@ -256,13 +260,17 @@ func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	switch {
 	case errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.IneligibleReplica):
 		r.proposed = nil
-	case err == nil && s.LeaderEpoch == c.LeaderEpoch && s.PartitionEpoch >= c.PartitionEpoch:
+	case err == nil && s.LeaderEpoch == c.LeaderEpoch && s.PartitionEpoch >= c.PartitionEpoch && containsAll(s.ISR, r.state.ISR):
 		r.decided(s.ISR, s.PartitionEpoch)
 		r.state.RecoveryState = s.RecoveryState
 	}
 	p.mu.Unlock()
 	p.advance()
 	p.marks.fire(decided)
+}
+
+func containsAll(ids, of []int32) bool {
+	return !slices.ContainsFunc(of, func(id int32) bool { return !slices.Contains(ids, id) })
 }
 
 // Proposes says whether a change that was proposed still waits for what the controller makes of it.

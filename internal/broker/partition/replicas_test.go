@@ -536,6 +536,48 @@ func TestBelowMinInSyncNothingIsCommitted(t *testing.T) {
 	}
 }
 
+// settings has a replica hear of another min.insync.replicas.
+func (g *group) settings(r *replica) {
+	s := *r.p.Settings()
+	s.MinInSync = g.minISR
+	r.p.SetSettings(&s)
+}
+
+// TestAnswerDoesNotShrink: a leader that does not know of a raised min.insync.replicas commits nothing by the answer to its own
+// change of the set, from which one left that is eligible to lead.
+func TestAnswerDoesNotShrink(t *testing.T) {
+	g := newGroup(t, 1, 2)
+	a, b := g.replicas[0], g.replicas[1]
+	g.must(g.produce(a))
+	for range 2 {
+		g.pull(b)
+		g.sync(b)
+	}
+	g.sync(a)
+	g.now = g.now.Add(2 * testLag)
+	g.pull(b)
+	a.p.Tick(g.now, testLag) // asks for the third to leave
+	if len(g.asked) != 1 || len(g.asked[0].c.ISR) != 2 {
+		t.Fatalf("asked for %+v, want a set of two", g.asked)
+	}
+	g.minISR = 3 // which the controller decides by
+	g.alter(false)
+	if hw := a.p.HighWatermark(); hw != 0 {
+		t.Fatalf("high watermark %d by the answer, want 0", hw)
+	}
+	g.settings(a)
+	g.tell(a)
+	g.pull(b)
+	if hw := a.p.HighWatermark(); hw != 0 {
+		t.Fatalf("high watermark %d below min.insync.replicas, want 0", hw)
+	}
+	g.minISR = 2
+	g.settings(a)
+	if hw := a.p.HighWatermark(); hw != 1 {
+		t.Fatalf("high watermark %d with two in sync and two wanted, want 1", hw)
+	}
+}
+
 // TestLostAnswerKeepsBothSets: the controller may have let the follower in, so the high watermark waits for it.
 func TestLostAnswerKeepsBothSets(t *testing.T) {
 	g := newGroup(t, 1, 1)
