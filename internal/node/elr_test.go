@@ -3,6 +3,8 @@ package node
 import (
 	"log/slog"
 	"testing"
+
+	"github.com/logstead/logstead/internal/cluster/uplink"
 )
 
 // TestClusterTellsOfACleanStop: a broker that stopped in order registers with the epoch that it had, one that did not
@@ -24,6 +26,15 @@ func TestClusterTellsOfACleanStop(t *testing.T) {
 	if got := c.nodes[2].store.PreviousEpoch(); got != before {
 		t.Errorf("after a stop before it was registered the epoch before is %d, want %d", got, before)
 	}
+	// One that has not heard the answer to its registration learns of it from the metadata.
+	n := c.nodes[2]
+	before = n.uplink.Epoch()
+	c.stop(2)
+	n.uplink = uplink.New(uplink.Options{})
+	if got := n.brokerEpoch(); got != before {
+		t.Errorf("without the answer to the registration the epoch is %d, want %d", got, before)
+	}
+	c.startAll(2)
 	c.crash(2)
 	c.startAll(2)
 	if got := c.nodes[2].store.PreviousEpoch(); got != -1 {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
+	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/storage"
 )
@@ -123,18 +124,25 @@ func cleanerOptions(l *conf.Live) storage.CleanerOptions {
 	return o
 }
 
-// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under, or where it
-// never was, what the run before had noted, for nothing was written since. Kafka 4.3.1 notes none there, and takes the
-// broker for one that may have lost something.
+// brokerEpoch is what a stop in order notes for the next start: the epoch that this run was registered under, as the answer to its
+// registration or the metadata says, or where it never was, what the run before had noted, for nothing was written since.
+// Kafka 4.3.1 notes none there, and takes the broker for one that may have lost something.
 func (n *Node) brokerEpoch() int64 {
 	if n.abrupt.Load() {
 		return -1
 	}
 	if clustered(n.live.Load().broker) {
-		if n.uplink != nil && n.uplink.Epoch() >= 0 {
-			return n.uplink.Epoch()
+		epoch := int64(-1)
+		if n.uplink != nil {
+			epoch = n.uplink.Epoch()
 		}
-		return n.store.PreviousEpoch()
+		if b := n.ownRegistration(); b != nil {
+			epoch = max(epoch, b.Epoch)
+		}
+		if epoch < 0 {
+			epoch = n.store.PreviousEpoch()
+		}
+		return epoch
 	}
 	if n.meta != nil {
 		if b := n.image().Broker(n.live.Load().broker.NodeID); b != nil {
@@ -142,6 +150,18 @@ func (n *Node) brokerEpoch() int64 {
 		}
 	}
 	return -1
+}
+
+// ownRegistration is what the metadata knows of this run of the broker, nil before it knows it.
+func (n *Node) ownRegistration() *meta.Broker {
+	if n.meta == nil {
+		return nil
+	}
+	b := n.image().Broker(n.live.Load().broker.NodeID)
+	if b == nil || b.Incarnation != n.incarnation {
+		return nil
+	}
+	return b
 }
 
 // ensureFormatted formats empty directories where that was asked for and refuses them otherwise.
