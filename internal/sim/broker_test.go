@@ -24,7 +24,7 @@ import (
 
 const (
 	topicName    = "t"
-	minISR       = 2
+	minISR       = 2 // unless it was changed
 	lagMax       = 800 * time.Millisecond
 	beatEvery    = 400 * time.Millisecond
 	patience     = 600 * time.Millisecond // with a request
@@ -63,6 +63,7 @@ func (n *node) published(im *meta.Image) {
 	if b := im.Broker(n.id); b == nil || b.Incarnation != n.incarnation {
 		return // until this incarnation is registered, the metadata speaks of an earlier one
 	}
+	n.applySettings(im) // before in-sync sets, as package node does
 	for _, name := range n.w.topics() {
 		if t := im.Topic(name); t != nil && !n.adopt(t) {
 			return
@@ -122,7 +123,7 @@ func (n *node) openReplica(k tp, id base.TopicID) *partition.Partition {
 		return nil
 	}
 	p := partition.New(k, id, log, &partition.Settings{
-		Durability: cfg.Durability, MinInSync: minISR,
+		Durability: cfg.Durability, MinInSync: minISROf(n.image, k.Topic),
 		Validate: batch.ValidateOptions{Partition: k, TimestampAfterMaxMs: 1<<63 - 1, TimestampBeforeMaxMs: 1<<63 - 1, MaxMessageBytes: 1 << 20},
 	})
 	p.SetCluster(&partition.Cluster{Eligible: n.eligible, Propose: func(p *partition.Partition, c partition.ISRChange) { n.propose(k, p, c) }})

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
@@ -11,9 +12,85 @@ import (
 )
 
 // Eligible leader replicas (KIP-966): brokers that stop in order and tell so, crashes that take what is in the page
-// cache, and changes of what is eligible.
+// cache, changes of what is eligible, and of min.insync.replicas, by which that is judged.
 
-const elrVersion = "eligible.leader.replicas.version"
+const (
+	elrVersion = "eligible.leader.replicas.version"
+	minInSync  = "min.insync.replicas"
+)
+
+// minISROf is min.insync.replicas of a topic as the metadata has it.
+func minISROf(im *meta.Image, topic string) int {
+	for _, res := range []meta.Resource{{Type: meta.ResourceTopic, Name: topic}, {Type: meta.ResourceBroker}} {
+		if v, ok := im.Configs(res)[minInSync]; ok {
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				panic(err)
+			}
+			return n
+		}
+	}
+	return minISR
+}
+
+// applySettings takes in what min.insync.replicas is now.
+func (n *node) applySettings(im *meta.Image) {
+	for _, k := range n.w.allKeys() {
+		p := n.parts[k]
+		if want := minISROf(im, k.Topic); p != nil && p.Settings().MinInSync != want {
+			s := *p.Settings()
+			s.MinInSync = want
+			p.SetSettings(&s)
+		}
+	}
+}
+
+// setMinISR changes min.insync.replicas of a topic, or of all that have none of their own. Where a crash takes records it is never one.
+func (w *world) setMinISR() {
+	least := 1
+	if w.opts.lossy {
+		least = 2
+	}
+	names := append(w.topics(), "")
+	res, value := meta.Resource{Type: meta.ResourceTopic, Name: names[w.rng.IntN(len(names))]}, least+w.rng.IntN(4-least)
+	if res.Name == "" {
+		res.Type = meta.ResourceBroker
+	}
+	w.note("min.insync.replicas of %q is to be %d", res.Name, value)
+	w.reached("min.insync.replicas was set")
+	w.alterMinISR(kmsg.IncrementalAlterConfigsRequestAlterConfigsResource{
+		ResourceType: int8(res.Type), ResourceName: res.Name, Configs: []kmsg.IncrementalAlterConfigsRequestAlterableConfig{minISRTo(value)},
+	})
+}
+
+func minISRTo(n int) kmsg.IncrementalAlterConfigsRequestAlterableConfig {
+	return kmsg.IncrementalAlterConfigsRequestAlterableConfig{Name: minInSync, Value: new(strconv.Itoa(n))}
+}
+
+func (w *world) alterMinISR(list ...kmsg.IncrementalAlterConfigsRequestAlterConfigsResource) {
+	req := kmsg.IncrementalAlterConfigsRequest{Resources: list}
+	w.decide(func(m *controller.Machine, _ time.Time) controller.Outcome {
+		records, _ := m.IncrementalAlterConfigs(&req)
+		return controller.Outcome{Records: records}
+	})
+}
+
+// restoreMinISR has min.insync.replicas be what it was in the beginning from now on.
+func (w *world) restoreMinISR() {
+	var list []kmsg.IncrementalAlterConfigsRequestAlterConfigsResource
+	if im := w.newest().image; im != nil {
+		for _, name := range w.topics() {
+			if minISROf(im, name) != minISR {
+				list = append(list, kmsg.IncrementalAlterConfigsRequestAlterConfigsResource{ResourceType: int8(meta.ResourceTopic),
+					ResourceName: name, Configs: []kmsg.IncrementalAlterConfigsRequestAlterableConfig{minISRTo(minISR)}})
+			}
+		}
+	}
+	if len(list) > 0 {
+		w.alterMinISR(list...)
+	}
+	w.after(300*time.Millisecond, w.restoreMinISR)
+}
 
 // mayCrash keeps a lossy run to what is promised: fewer brokers than min.insync.replicas are stopped without a sync
 // before they are in sync again.
@@ -76,6 +153,8 @@ func (w *world) eligibility() {
 		w.note("the level of eligible leader replicas is to be %d", level)
 		w.reached("the level of eligible leader replicas was set")
 		w.setLevel(level)
+	case x >= 16:
+		w.setMinISR()
 	}
 }
 
@@ -96,9 +175,9 @@ func (n *node) stopAfter(d time.Duration) {
 		case n.boot != boot || !n.up || !n.leaving:
 		case n.frozen.After(n.w.now()):
 			n.stopAfter(n.frozen.Sub(n.w.now()))
-		case n.w.opts.lossy && n.epoch < 0:
-			// It may be registered without having heard so. Then it names an epoch of before, and counts as stopped otherwise:
-			// one more than the run is held to.
+		case n.w.opts.lossy && n.ownEpoch() < 0:
+			// It may be registered without having heard so, from the controller or the metadata. Then it names an epoch of
+			// before, and counts as stopped otherwise: one more than the run is held to.
 			n.leaving = false
 		case n.sick:
 			n.crash() // it stops, and not in order
@@ -110,8 +189,19 @@ func (n *node) stopAfter(d time.Duration) {
 
 // noteEpoch is what a stop in order tells the next start.
 func (n *node) noteEpoch() int64 {
-	if n.epoch < 0 {
-		return n.store.PreviousEpoch()
+	if epoch := n.ownEpoch(); epoch >= 0 {
+		if n.epoch < 0 {
+			n.w.reached("a broker learned its epoch from the metadata and stopped")
+		}
+		return epoch
+	}
+	return n.store.PreviousEpoch()
+}
+
+// ownEpoch is the epoch that this run is registered under, -1 where it has not heard of that.
+func (n *node) ownEpoch() int64 {
+	if n.image != nil && n.lives(n.image) {
+		return max(n.epoch, n.image.Broker(n.id).Epoch)
 	}
 	return n.epoch
 }

@@ -178,6 +178,7 @@ func (w *world) recover() {
 	w.faulty = false
 	w.net = network{cut: map[link]bool{}}
 	w.mend()
+	w.restoreMinISR()
 	if !w.changer.finish() {
 		return
 	}

@@ -40,6 +40,7 @@ var seldom = []string{
 	"a log moved to another directory", "a node lost its log directories", "a place was reported", "a broker went on without a directory",
 	"the only one in sync has lost its disk", "a node lost one of its log directories",
 	"a directory was lost before it was told what is in it", "a replica was not made anew",
+	"min.insync.replicas was set", "a broker learned its epoch from the metadata and stopped",
 	"the level of eligible leader replicas was set", "somebody was eligible where a crash takes records",
 	"kraft.version went from 0 to 1 amid faults", "a controller lost its directory", "a controller was removed", "a wiped controller was added anew",
 	"a wiped controller came back as it was formatted first",
