@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 type topicDescription struct {
@@ -30,6 +31,8 @@ type topicPartition struct {
 	Epoch     int32   `json:"leader_epoch" col:"EPOCH"`
 	Replicas  []int32 `json:"replicas" col:"REPLICAS"`
 	ISR       []int32 `json:"in_sync" col:"IN-SYNC"`
+	ELR       []int32 `json:"eligible_leader_replicas" col:"ELR,wide"` // nil where the brokers do not tell
+	LastELR   []int32 `json:"last_known_elr" col:"LAST-KNOWN-ELR,wide"`
 	Offline   []int32 `json:"offline" col:"OFFLINE,wide"`
 	Start     *int64  `json:"start_offset" col:"START"`
 	End       *int64  `json:"end_offset" col:"END"`
@@ -49,7 +52,23 @@ func (ds topicDescriptions) names() []string {
 	return out
 }
 
-func (ds topicDescriptions) sections(bool) []section {
+// eligible is a partition in whose in-sync set too few are left (KIP-966).
+type eligible struct {
+	Partition int32   `col:"PARTITION"`
+	ELR       []int32 `col:"ELR"`
+	LastELR   []int32 `col:"LAST-KNOWN-ELR"`
+}
+
+func (d *topicDescription) eligible() (rows []eligible) {
+	for _, p := range d.Partitions {
+		if len(p.ELR)+len(p.LastELR) > 0 {
+			rows = append(rows, eligible{p.Partition, p.ELR, p.LastELR})
+		}
+	}
+	return rows
+}
+
+func (ds topicDescriptions) sections(wide bool) []section {
 	var out []section
 	for _, d := range ds {
 		facts := []fact{
@@ -64,6 +83,9 @@ func (ds topicDescriptions) sections(bool) []section {
 			facts = append(facts, fact{"Internal", "yes"})
 		}
 		out = append(out, section{facts: facts}, section{rows: d.Partitions})
+		if rows := d.eligible(); len(rows) > 0 && !wide {
+			out = append(out, section{title: "Who may lead when nobody is in sync", rows: rows})
+		}
 		if len(d.Configs) > 0 {
 			out = append(out, section{title: "Settings of its own", rows: d.Configs})
 		} else {
@@ -106,6 +128,10 @@ func (c *conn) describeTopics(args []string, regex bool) (topicDescriptions, err
 	if err != nil {
 		c.app.debug("sizes are missing: %v", err)
 	}
+	elrs, err := c.eligibleLeaders(names)
+	if err != nil {
+		c.app.debug("eligible leader replicas are missing: %v", err)
+	}
 	configs, configErr := c.ownConfigs(names)
 	var out topicDescriptions
 	for _, d := range details.Sorted() {
@@ -113,6 +139,11 @@ func (c *conn) describeTopics(args []string, regex bool) (topicDescriptions, err
 			return nil, asFault(fmt.Sprintf("cannot describe topic %q", d.Topic), d.Err)
 		}
 		desc := describeTopic(d, e, bytes[d.Topic])
+		for i := range desc.Partitions {
+			row := &desc.Partitions[i]
+			e := elrs[topicPartitionName{d.Topic, row.Partition}]
+			row.ELR, row.LastELR = e.ELR, e.LastELR
+		}
 		desc.Configs = configs[d.Topic]
 		desc.configNote = "No settings of its own: every setting is the broker's default."
 		if configErr != nil {
@@ -149,6 +180,46 @@ func describeTopic(d kadm.TopicDetail, e ends, sizes map[int32]map[int32]int64) 
 		out.Partitions = append(out.Partitions, row)
 	}
 	return out
+}
+
+type topicPartitionName struct {
+	topic     string
+	partition int32
+}
+
+// eligibleLeaders are the eligible leader replicas of every partition, which Metadata does not tell.
+func (c *conn) eligibleLeaders(topics []string) (map[topicPartitionName]eligible, error) {
+	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
+	for _, name := range topics {
+		t := kmsg.NewDescribeTopicPartitionsRequestTopic()
+		t.Topic = name
+		req.Topics = append(req.Topics, t)
+	}
+	out := map[topicPartitionName]eligible{}
+	for {
+		resp, err := call(c, "cannot read eligible leader replicas", func(ctx context.Context) (*kmsg.DescribeTopicPartitionsResponse, error) {
+			return req.RequestWith(ctx, c.cl)
+		})
+		if err != nil {
+			return nil, err
+		}
+		before := len(out)
+		for _, t := range resp.Topics {
+			for _, p := range t.Partitions {
+				if t.Topic != nil && p.ErrorCode == 0 {
+					out[topicPartitionName{*t.Topic, p.Partition}] = eligible{
+						p.Partition, append([]int32{}, sorted(p.EligibleLeaderReplicas)...), append([]int32{}, sorted(p.LastKnownELR)...),
+					}
+				}
+			}
+		}
+		if resp.NextCursor == nil || len(out) == before {
+			return out, nil
+		}
+		next := kmsg.NewDescribeTopicPartitionsRequestCursor()
+		next.Topic, next.Partition = resp.NextCursor.Topic, resp.NextCursor.Partition
+		req.Cursor = &next
+	}
 }
 
 func sorted(ids []int32) []int32 {
