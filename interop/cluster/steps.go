@@ -30,8 +30,9 @@ const (
 	versions    = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
-// steps are those of Kafka's tools, what goes between brokers, then those of logstead's command line, whose last takes a node out.
-var steps = slices.Concat(toolSteps, replicationSteps, cliSteps)
+// steps are those of Kafka's tools, what goes between brokers, who may lead, then those of logstead's command line, whose last takes
+// a node out.
+var steps = slices.Concat(toolSteps, replicationSteps, eligibleSteps, cliSteps)
 
 // step is one check. What it returns is compared between the two kinds of cluster.
 type step struct {
