@@ -188,6 +188,13 @@ var builds = []broken{
 		suite: "simulator", command: sim + " -only disks", words: `FAIL: TestSeeds(?s).*are committed`,
 	},
 	{
+		promise: "a replica that lost its directory is not complete", name: "a replica that may have been in it leads",
+		edits: []edit{{
+			"internal/cluster/controller/leaders.go", "u.dirGone && unplaced(p, id) {", "u.dirGone && unplaced(p, id) && m == nil {",
+		}},
+		suite: "simulator", command: "go test ./internal/sim -run TestSeeds -seeds 1000 -only disks", words: `FAIL: TestSeeds(?s).*are committed`,
+	},
+	{
 		promise: "who may have lost something is not eligible to lead", name: "an unclean stop stays eligible",
 		edits: []edit{{
 			"internal/cluster/controller/broker_registration.go", "if clean || !m.elrEnabled() {", "if clean || !m.elrEnabled() || true {",
@@ -266,6 +273,11 @@ var builds = []broken{
 			"internal/broker/partition/isr.go", "slices.Contains(r.state.ISR, id) || slices.Contains(r.proposed, id)", "slices.Contains(r.state.ISR, id)",
 		}},
 		suite: "replicas", command: replicas, words: `was acknowledged there|FAIL: TestLostAnswer`,
+	},
+	{
+		promise: "below min.insync.replicas nothing is committed, whoever has heard of it", name: "the answer makes an in-sync set smaller",
+		edits: []edit{{"internal/broker/partition/isr.go", " && containsAll(s.ISR, r.state.ISR):", ":"}},
+		suite: "replicas", command: replicas, words: `FAIL: TestAnswerDoesNotShrink`,
 	},
 	{
 		promise: "a new run of a broker is another broker", name: "late fetch of an old broker epoch taken",
