@@ -49,6 +49,26 @@ func (c *conn) listEnds(topics []string, times []time.Time, stable bool) (ends, 
 	return e, nil
 }
 
+// listEndsOf is listEnds of topics to look at: where a partition has no leader the others are told all the same.
+func (c *conn) listEndsOf(details kadm.TopicDetails) (ends, error) {
+	names := details.Names()
+	leaderless := false
+	details.EachPartition(func(p kadm.PartitionDetail) { leaderless = leaderless || p.Leader < 0 })
+	if !leaderless {
+		return c.listEnds(names, nil, false)
+	}
+	list := func(fn func(context.Context, ...string) (kadm.ListedOffsets, error)) kadm.ListedOffsets {
+		ctx, cancel := c.step()
+		defer cancel()
+		out, err := fn(ctx, names...)
+		if err != nil {
+			c.app.debug("offsets are missing: %v", err)
+		}
+		return out
+	}
+	return ends{start: list(c.ListStartOffsets), end: list(c.ListEndOffsets)}, nil
+}
+
 // of gives one partition's ends; ok is false when the brokers did not tell, and err says why.
 func (e ends) of(topic string, partition int32) (logEnds, error) {
 	start, ok1 := e.start.Lookup(topic, partition)

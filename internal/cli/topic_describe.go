@@ -120,7 +120,7 @@ func (c *conn) describeTopics(args []string, regex bool) (topicDescriptions, err
 		return nil, err
 	}
 	names := details.Names()
-	e, err := c.listEnds(names, nil, false)
+	e, err := c.listEndsOf(details)
 	if err != nil {
 		return nil, err
 	}
