@@ -387,17 +387,21 @@ func uncleanElections() []step {
 	described := func(name string) step {
 		return ask(name, high, kmsg.NewPtrDescribeTopicPartitionsRequest, describePartitions(100, nil, t, eager, safe))
 	}
-	fillThere := func(topic string) step {
-		return quietly(at(1, ask("fill "+topic, 9, kmsg.NewPtrProduceRequest, produceOf(topic, 0, numbered(5)))))
+	fillThere := func(topic string) []step {
+		known := quietly(at(2, ask("wait until what is in "+topic+" is committed", 12, kmsg.NewPtrFetchRequest, fetchFrom(topic, 0, 5)))).with(func(s *step) {
+			s.until = func(r kmsg.Response) bool { return r.(*kmsg.FetchResponse).Topics[0].Partitions[0].HighWatermark == 5 }
+		})
+		return []step{quietly(at(1, ask("fill "+topic, 9, kmsg.NewPtrProduceRequest, produceOf(topic, 0, numbered(5))))), known}
 	}
+	acksOf := map[string]int16{t: -1, eager: -1, safe: 1}
 	elect := func(name string, kind int8, topic string, partitions ...int32) step {
 		return ask(name, high, kmsg.NewPtrElectLeadersRequest, electIn(kind, topic, partitions...))
 	}
 	pair := [][]int{{1, 2}}
 	steps := concat(
 		makeSpread(t, [][]int{{1, 2}, {1}, {1, 2, 0}}), makeSpread(eager, pair, "unclean.leader.election.enable", "true"), makeSpread(safe, pair, "min.insync.replicas", "2"),
-		[]step{fillThere(t), fillThere(eager), fillThere(safe), stopped(2)},
-		[]step{
+		fillThere(t), fillThere(eager), fillThere(safe), []step{
+			stopped(2),
 			described("with one stopped"),
 			produce("what the other will not have", t, 1, high),
 			produce("what the other will not have, eager", eager, 1, high),
@@ -419,12 +423,16 @@ func uncleanElections() []step {
 			ask("elect anybody", 1, kmsg.NewPtrElectLeadersRequest, electIn(unclean, t, 0, 1, 2, 9)),
 			elect("elect anybody again", unclean, t, 0, 1),
 			elect("elect anybody who is eligible", unclean, safe, 0),
-			described("with leaders"),
+			described("with leaders").with(func(s *step) {
+				s.until = func(r kmsg.Response) bool {
+					return len(r.(*kmsg.DescribeTopicPartitionsResponse).Topics[0].Partitions[2].ISR) == 2
+				}
+			}),
 			ask("metadata with leaders", high, kmsg.NewPtrMetadataRequest, metadataOf(t, eager, safe)),
 		})
 	for _, topic := range []string{t, eager, safe} {
 		steps = append(steps,
-			produce("produce to "+topic, topic, 2, high, acks(1)),
+			produce("produce to "+topic, topic, 2, high, acks(acksOf[topic])),
 			at(2, ask("records of "+topic, high, kmsg.NewPtrFetchRequest, fetchFrom(topic, 0, 0))),
 			at(2, ask("latest of "+topic, high, kmsg.NewPtrListOffsetsRequest, listOffset(topic, 0, -1))),
 			at(2, ask("the end of epoch 0 of "+topic, high, kmsg.NewPtrOffsetForLeaderEpochRequest, epochEndOf(topic, 0, 0))),
