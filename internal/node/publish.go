@@ -40,6 +40,11 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	}
 	if n.configChanged(d) {
 		n.reconfigure(im)
+		defer func() {
+			for t := range im.Topics() {
+				n.applySettings(im, n.parts.Topic(t.Name), false)
+			}
+		}()
 	}
 	if d.Quotas {
 		n.setQuotas(im)
@@ -59,11 +64,12 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	for _, t := range d.Created {
 		n.openTopic(im, t, nil)
 	}
-	// Settings come before in-sync sets: below min.insync.replicas nothing more may be committed by a set that was
-	// decided under it (KIP-966).
+	// A raised min.insync.replicas comes before in-sync sets and leaders, a lowered one after them: nothing is committed by one that
+	// is of another time than the set (KIP-966), nor by a leader that another has taken the place of.
 	for _, r := range d.Configs {
 		if r.Type == meta.ResourceTopic {
-			n.applySettings(im, n.parts.Topic(r.Name))
+			n.applySettings(im, n.parts.Topic(r.Name), true)
+			defer func() { n.applySettings(im, n.parts.Topic(r.Name), false) }()
 		}
 	}
 	if len(d.Configs) > 0 {
@@ -135,7 +141,7 @@ func (n *Node) reconfigure(im *meta.Image) {
 	default:
 	}
 	for t := range im.Topics() {
-		n.applySettings(im, n.parts.Topic(t.Name))
+		n.applySettings(im, n.parts.Topic(t.Name), true)
 	}
 }
 
@@ -147,7 +153,8 @@ func connectionLimits(b *conf.Broker) server.Limits {
 	return l
 }
 
-func (n *Node) applySettings(im *meta.Image, topic *partition.Topic) {
+// applySettings takes in a topic's settings. hold leaves min.insync.replicas where it is higher, until the roles are given.
+func (n *Node) applySettings(im *meta.Image, topic *partition.Topic, hold bool) {
 	if topic == nil {
 		return
 	}
@@ -157,7 +164,12 @@ func (n *Node) applySettings(im *meta.Image, topic *partition.Topic) {
 	for _, p := range topic.Parts {
 		if p != nil {
 			p.Log().SetConfig(lc)
-			p.SetSettings(ps)
+			s := ps
+			if now := p.Settings().MinInSync; hold && now > s.MinInSync {
+				held := *ps
+				held.MinInSync, s = now, &held
+			}
+			p.SetSettings(s)
 			if n.fetchers != nil {
 				n.fetchers.Resettle(p)
 			}

@@ -63,7 +63,8 @@ func (n *node) published(im *meta.Image) {
 	if b := im.Broker(n.id); b == nil || b.Incarnation != n.incarnation {
 		return // until this incarnation is registered, the metadata speaks of an earlier one
 	}
-	n.applySettings(im) // before in-sync sets, as package node does
+	n.applySettings(im, true) // as package node does
+	defer n.applySettings(im, false)
 	for _, name := range n.w.topics() {
 		if t := im.Topic(name); t != nil && !n.adopt(t) {
 			return

@@ -33,11 +33,11 @@ func minISROf(im *meta.Image, topic string) int {
 	return minISR
 }
 
-// applySettings takes in what min.insync.replicas is now.
-func (n *node) applySettings(im *meta.Image) {
+// applySettings takes in what min.insync.replicas is now; hold leaves one that is to become lower.
+func (n *node) applySettings(im *meta.Image, hold bool) {
 	for _, k := range n.w.allKeys() {
 		p := n.parts[k]
-		if want := minISROf(im, k.Topic); p != nil && p.Settings().MinInSync != want {
+		if want := minISROf(im, k.Topic); p != nil && p.Settings().MinInSync != want && !(hold && p.Settings().MinInSync > want) {
 			s := *p.Settings()
 			s.MinInSync = want
 			p.SetSettings(&s)
@@ -92,6 +92,23 @@ func (w *world) restoreMinISR() {
 // before they are in sync again.
 func (n *node) mayCrash() bool {
 	return !n.w.opts.lossy || !slices.ContainsFunc(n.w.nodes, func(other *node) bool { return other != n && other.tainted })
+}
+
+// dropTorn has a log begin anew of which a crash took the first segment and left a later one. Nothing else cuts the beginning of a
+// log here. A broker takes such a log as it is, as Apache Kafka does: it comes into the in-sync set again without its beginning.
+func (n *node) dropTorn() error {
+	if !n.w.opts.lossy {
+		return nil
+	}
+	for _, k := range n.w.allKeys() {
+		if l, ok := n.store.Log(k); ok && l.StartOffset() > 0 {
+			n.w.reached("a crash took the first segment and left a later one")
+			if err := n.store.Delete(k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // untaint looks who is in sync again everywhere since it was stopped.

@@ -158,6 +158,9 @@ func (n *node) open() (err error) {
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err
 	}
+	if err = n.dropTorn(); err != nil {
+		return err
+	}
 	if n.metaStore = n.store; n.w.opts.metaApart() {
 		o.Dirs = []string{metaDir}
 		if n.metaStore, err = storage.Open(context.Background(), o); err != nil {
