@@ -169,7 +169,7 @@ var builds = []broken{
 		promise: "one run of a broker leads a leader epoch", name: "a new run stays in sync",
 		edits: []edit{{
 			"internal/cluster/controller/broker_registration.go",
-			"\t\trecords = m.leaveISRs(req.BrokerId, clean)\n", "\t\t_ = clean\n",
+			"\t\trecords = m.leaveISRs(req.BrokerId, clean, dirGone)\n", "\t\t_ = clean\n",
 		}},
 		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(is led by|are committed|committed was)`,
 	},
