@@ -40,6 +40,16 @@ func (w *world) keys() (list []tp) {
 	return list
 }
 
+// written are those that producers write to now: the last one may be at rest, so that no append covers up what one before it has left open.
+func (w *world) written() []tp {
+	keys := w.keys()
+	if rest := w.opts.rest; rest > 0 && w.now().Sub(w.began) > rest {
+		w.reached("a partition was at rest")
+		return keys[:len(keys)-1]
+	}
+	return keys
+}
+
 // topics are the names of all topics of a run.
 func (w *world) topics() []string {
 	if w.opts.coordinators {
@@ -128,7 +138,7 @@ func (n *node) openReplica(k tp, id base.TopicID) *partition.Partition {
 		Validate: batch.ValidateOptions{Partition: k, TimestampAfterMaxMs: 1<<63 - 1, TimestampBeforeMaxMs: 1<<63 - 1, MaxMessageBytes: 1 << 20},
 	})
 	p.SetCluster(&partition.Cluster{Eligible: n.eligible, Propose: func(p *partition.Partition, c partition.ISRChange) { n.propose(k, p, c) }})
-	n.parts[k] = p
+	n.hold(k, p)
 	return p
 }
 
@@ -349,7 +359,7 @@ func (n *node) follow(k tp, p *partition.Partition, leader, epoch int32) {
 		l = &loop{f: replica.NewFetcher(replica.FetcherOptions{
 			NodeID: n.id, BrokerEpoch: func() int64 { return n.epoch },
 			Limits: func() replica.Limits {
-				return replica.Limits{MaxWait: 200 * time.Millisecond, MinBytes: 1, MaxBytes: 64 << 10, MaxPartitionBytes: 2 << 10,
+				return replica.Limits{MaxWait: fetchWait, MinBytes: 1, MaxBytes: 64 << 10, MaxPartitionBytes: 2 << 10,
 					Backoff: 200 * time.Millisecond}
 			},
 			Failed: func(k tp, err error, _ int) { n.w.reached("fetch failed: " + errName(err)) },
@@ -370,7 +380,8 @@ type replicaOf struct {
 
 func (r replicaOf) AppendAsFollower(records []byte, epoch int32, hw, logStart int64, now time.Time, s *storage.Settlement) error {
 	err := r.Partition.AppendAsFollower(records, epoch, hw, logStart, now, s)
-	if err == nil {
+	if err == nil && !r.n.doomed {
+		r.n.w.check.joins(r.n, r.k, epoch)
 		r.n.w.check.appended(r.n, r.k, r.Partition)
 	}
 	return err
@@ -416,7 +427,7 @@ func (n *node) pump(leader int32) {
 		return
 	}
 	l.busy = true
-	n.call(leader, patience, func(t *node, reply func(any)) { t.serve(req, n.w.now().Add(200*time.Millisecond), reply) },
+	n.call(leader, patience, func(t *node, reply func(any)) { t.serve(req, n.w.now().Add(fetchWait), reply) },
 		func(answer any, ok bool) {
 			l.busy = false
 			if resp, is := answer.(kmsg.Response); ok && is {
@@ -428,126 +439,15 @@ func (n *node) pump(leader int32) {
 		})
 }
 
-type toldKey struct {
-	follower int32
-	k        tp
-}
-
 // serve answers a follower.
 func (t *node) serve(req kmsg.Request, until time.Time, reply func(any)) {
 	switch r := req.(type) {
 	case *kmsg.FetchRequest:
-		if len(r.Topics) > 0 {
-			t.noteFollower(r)
-		}
 		t.serveFetch(r, until, reply)
 	case *kmsg.ListOffsetsRequest:
 		t.w.reached("follower outside of the leader's log")
 		reply(t.serveOffsets(r))
 	}
-}
-
-func (t *node) noteFollower(r *kmsg.FetchRequest) {
-	for i := range r.Topics {
-		for j := range r.Topics[i].Partitions {
-			d := &r.Topics[i].Partitions[j]
-			k := tp{Topic: r.Topics[i].Topic, Partition: d.Partition}
-			p := t.parts[k]
-			if p == nil || p.CheckFollower(r.ReplicaState.ReplicaId) != nil {
-				continue
-			}
-			epoch := p.LeaderEpoch()
-			if p.CheckLeader(d.CurrentLeaderEpoch) != nil {
-				continue
-			}
-			if log := p.Log(); d.FetchOffset > log.EndOffset() || d.FetchOffset < log.StartOffset() {
-				continue
-			}
-			if _, _, diverges, err := p.Diverges(d.LastFetchedEpoch, d.FetchOffset); diverges || err != nil {
-				continue
-			}
-			p.FollowerFetched(partition.FollowerFetch{
-				ID: r.ReplicaState.ReplicaId, BrokerEpoch: r.ReplicaState.ReplicaEpoch, Offset: d.FetchOffset,
-				LogStart: d.LogStartOffset, LeaderEpoch: epoch, Now: t.w.now(),
-			})
-		}
-	}
-}
-
-// serveFetch answers at once where there is something to say, else tries again until it is time.
-func (t *node) serveFetch(r *kmsg.FetchRequest, until time.Time, reply func(any)) {
-	resp := kmsg.NewFetchResponse()
-	news := false
-	for i := range r.Topics {
-		topic := &r.Topics[i]
-		out := kmsg.FetchResponseFetchableTopicResponse{Topic: topic.Topic, TopicId: topic.TopicId}
-		for j := range topic.Partitions {
-			d, more := t.fetchOne(r, topic.Topic, &topic.Partitions[j])
-			news = news || more
-			out.Partitions = append(out.Partitions, d)
-		}
-		resp.Responses = append(resp.Responses, out)
-	}
-	if !news && t.w.now().Before(until) {
-		t.after(20*time.Millisecond, func() { t.serveFetch(r, until, reply) })
-		return
-	}
-	for i := range resp.Responses {
-		for _, d := range resp.Responses[i].Partitions {
-			k := tp{Topic: resp.Responses[i].Topic, Partition: d.PartitionIndex}
-			t.told[toldKey{r.ReplicaState.ReplicaId, k}] = d.HighWatermark
-			if p := t.parts[k]; p != nil {
-				t.w.check.absorb(t, k, p)
-			}
-		}
-	}
-	reply(&resp)
-}
-
-func (t *node) fetchOne(r *kmsg.FetchRequest, topic string, in *kmsg.FetchRequestFetchPartition) (kmsg.FetchResponsePartitionData, bool) {
-	out := kmsg.NewFetchResponsePartitionData()
-	out.PartitionIndex, out.HighWatermark = in.Partition, -1
-	k := tp{Topic: topic, Partition: in.Partition}
-	p := t.parts[k]
-	err := error(kerr.UnknownTopicID)
-	if p != nil {
-		err = p.CheckFollower(r.ReplicaState.ReplicaId)
-	}
-	if err == nil && in.LastFetchedEpoch >= 0 {
-		if err = p.CheckLeader(in.CurrentLeaderEpoch); err == nil {
-			epoch, end, diverges, failed := p.Diverges(in.LastFetchedEpoch, in.FetchOffset)
-			if err = failed; diverges {
-				out.HighWatermark, out.LogStartOffset = p.HighWatermark(), p.Log().StartOffset()
-				out.DivergingEpoch = kmsg.FetchResponseEpochEndOffset{Epoch: epoch, EndOffset: end}
-				return out, true
-			}
-		}
-	}
-	if err == nil {
-		err = t.read(p, in, &out)
-	}
-	if err != nil {
-		out.ErrorCode = kerr.UnknownServerError.Code
-		var ke *kerr.Error
-		if errors.As(err, &ke) {
-			out.ErrorCode = ke.Code
-		}
-		return out, true
-	}
-	before, ok := t.told[toldKey{r.ReplicaState.ReplicaId, k}]
-	return out, len(out.Records.Bytes) > 0 || !ok || before != out.HighWatermark
-}
-
-func (t *node) read(p *partition.Partition, in *kmsg.FetchRequestFetchPartition, out *kmsg.FetchResponsePartitionData) error {
-	res, err := p.Read(partition.ReadRequest{
-		Offset: in.FetchOffset, MaxBytes: in.PartitionMaxBytes, MinOne: true, LeaderEpoch: in.CurrentLeaderEpoch, ToEnd: true,
-	})
-	if err != nil {
-		return err
-	}
-	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = res.HighWatermark, res.LastStableOffset, res.LogStart
-	out.Records.Bytes, err = bytesOf(res.Range)
-	return err
 }
 
 func bytesOf(r *storage.FileRange) ([]byte, error) {

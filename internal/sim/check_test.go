@@ -31,6 +31,7 @@ type replicaKey struct {
 type view struct {
 	scanned  int64 // its log was compared with what others wrote, up to here
 	verified int64 // and with what is committed
+	joined   int32 // the newest leader epoch whose line its log is known to be on
 	epoch    int32 // in which it led, and the high watermark then
 	hw       int64
 }
@@ -54,13 +55,14 @@ type checker struct {
 	images    map[int64]string
 	newest    int64 // offset of the metadata that anyone has seen
 	out       *node // stays away while the others have to make progress
+	lines     map[tp]*lines
 }
 
 func newChecker(w *world) *checker {
 	return &checker{
 		w: w, committed: map[tp][]committed{}, since: map[tp][]int32{}, next: map[tp]map[string]int{}, written: map[tp]map[place]uint32{},
 		views: map[replicaKey]*view{}, ends: map[replicaKey]int64{}, leaders: map[tp]map[int32]incarnation{},
-		rulers: map[int32]int32{}, images: map[int64]string{},
+		rulers: map[int32]int32{}, images: map[int64]string{}, lines: map[tp]*lines{},
 	}
 }
 
@@ -127,7 +129,7 @@ func (c *checker) appended(n *node, k tp, p *partition.Partition) {
 	if c.written[k] == nil {
 		c.written[k] = map[place]uint32{}
 	}
-	c.scan(n, k, p, v.scanned, end, func(b batch.Batch) {
+	c.scan(n, k, p, max(v.scanned-1, 0), end, func(b batch.Batch) {
 		at := place{b.BaseOffset(), b.LeaderEpoch()}
 		if crc, ok := c.written[k][at]; ok && crc != b.CRC() {
 			c.w.fail("%s at %s: another batch at offset %d of leader epoch %d than elsewhere", k, n, at.offset, at.epoch)
@@ -137,8 +139,9 @@ func (c *checker) appended(n *node, k tp, p *partition.Partition) {
 	v.scanned = end
 }
 
-// scan gives whole batches of a log, and demands that offsets are dense.
+// scan gives whole batches of a log, and demands that offsets are dense and leader epochs do not go back.
 func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn func(batch.Batch)) {
+	epoch := int32(-1)
 	for at := from; at < to && c.w.failed == nil; {
 		rng, err := p.Log().Read(at, 1<<20, to, true)
 		if err == nil && rng == nil {
@@ -160,6 +163,11 @@ func (c *checker) scan(n *node, k tp, p *partition.Partition, from, to int64, fn
 				c.w.fail("%s at %s: a batch of offsets %d to %d where %d comes next", k, n, b.BaseOffset(), b.LastOffset(), at)
 				return
 			}
+			if b.LeaderEpoch() < epoch {
+				c.w.fail("%s at %s: a batch of leader epoch %d at offset %d, after one of %d", k, n, b.LeaderEpoch(), b.BaseOffset(), epoch)
+				return
+			}
+			epoch = b.LeaderEpoch()
 			fn(b)
 			at = b.LastOffset() + 1
 		}
@@ -181,6 +189,9 @@ func (c *checker) absorb(n *node, k tp, p *partition.Partition) {
 		c.absorbElsewhere(k, p)
 		return
 	}
+	if c.unsure(n, k, p) {
+		return
+	}
 	v, hw := c.view(n, k), p.HighWatermark()
 	if p.IsLeader() {
 		if epoch := p.LeaderEpoch(); v.epoch == epoch && hw < v.hw {
@@ -188,7 +199,11 @@ func (c *checker) absorb(n *node, k tp, p *partition.Partition) {
 		} else {
 			v.epoch, v.hw = epoch, hw
 		}
-	} else if have := int64(len(c.committed[k])); hw > have {
+	} else if have := int64(len(c.covered(k, p.LeaderEpoch()))); hw > have {
+		if c.linesOf(k).began(p.LeaderEpoch()) > 0 {
+			c.verify(n, k, p, have) // it remembers more of an earlier line, which its leader has and has not committed again
+			return
+		}
 		c.w.fail("%s at %s: a follower's high watermark is %d, no leader's was above %d", k, n, hw, have)
 	}
 	c.verify(n, k, p, hw)
@@ -196,7 +211,7 @@ func (c *checker) absorb(n *node, k tp, p *partition.Partition) {
 
 // verify compares a log below a bound with what is committed, and adds to that what a leader has more.
 func (c *checker) verify(n *node, k tp, p *partition.Partition, to int64) {
-	v := c.view(n, k)
+	v, epoch := c.view(n, k), p.LeaderEpoch()
 	if v.verified >= to {
 		return
 	}
@@ -210,21 +225,17 @@ func (c *checker) verify(n *node, k tp, p *partition.Partition, to int64) {
 			if at >= to {
 				return
 			}
-			switch all := c.committed[k]; {
+			switch all := c.covered(k, epoch); {
 			case at < int64(len(all)) && all[at] != got:
 				c.w.fail("%s at %s: offset %d holds %q of leader epoch %d, committed was %q of leader epoch %d", k, n, at, got.value,
 					got.epoch, all[at].value, all[at].epoch)
 			case at == int64(len(all)):
-				c.committed[k] = append(all, got)
-				c.since[k] = append(c.since[k], p.LeaderEpoch())
-				if k.Topic == topicName && !b.IsTransactional() {
-					c.inOrder(k, got.value)
-				}
+				c.cover(k, epoch, got, k.Topic == topicName && !b.IsTransactional())
 			}
 		}
 	})
 	v.verified = to
-	if p.IsLeader() {
+	if p.IsLeader() && c.linesOf(k).of(epoch) == nil {
 		c.inSync(k, p.State().ISR, to, n.String())
 	}
 }
@@ -245,20 +256,18 @@ func (c *checker) inSync(k tp, isr []int32, all int64, says string) {
 }
 
 // inOrder demands the next record of its producer, which is named before the last dash.
-func (c *checker) inOrder(k tp, value string) {
+func (c *checker) inOrder(k tp, next map[string]int, value string) {
 	i := strings.LastIndexByte(value, '-')
 	var number int
 	if _, err := fmt.Sscan(value[i+1:], &number); err != nil {
 		c.w.fail("%s: record %q: %v", k, value, err)
 		return
 	}
-	if c.next[k] == nil {
-		c.next[k] = map[string]int{}
-	}
-	if want := c.next[k][value[:i]]; number != want {
+	// A log that has lost all of a producer takes whatever it goes on with, as one does that has forgotten it.
+	if want, known := next[value[:i]]; number != want && (known || !c.mayBeLost(k)) {
 		c.w.fail("%s: record %q of a producer is committed where number %d comes next", k, value, want)
 	}
-	c.next[k][value[:i]] = number + 1
+	next[value[:i]] = number + 1
 }
 
 // truncated has a part of a log looked at again.
@@ -287,8 +296,16 @@ func (c *checker) leads(n *node, k tp, p *partition.Partition) {
 		c.w.reached("a partition changed its leader")
 	}
 	c.leaders[k][epoch] = me
+	c.endLine(n, k, p)
+	if c.unsure(n, k, p) {
+		return
+	}
+	since := c.since[k]
+	if old := c.linesOf(k).of(epoch); old != nil {
+		since = old.since
+	}
 	have := int64(0) // what later leaders have committed, it may not have: it is late
-	for _, e := range c.since[k] {
+	for _, e := range since {
 		if e < epoch {
 			have++
 		}
@@ -297,15 +314,16 @@ func (c *checker) leads(n *node, k tp, p *partition.Partition) {
 		c.w.fail("%s: %s begins leader epoch %d with %d records, %d are committed", k, n, epoch, end, have)
 		return
 	}
+	c.joins(n, k, epoch)
 	c.view(n, k).verified = 0
 	c.verify(n, k, p, have)
 }
 
-// acked checks what a producer was told.
-func (c *checker) acked(k tp, base int64, values []string) {
+// acked checks what a producer was told by the leader of an epoch.
+func (c *checker) acked(k tp, epoch int32, base int64, values []string) {
 	for i, v := range values {
 		at := base + int64(i)
-		if all := c.committed[k]; at >= int64(len(all)) || all[at].value != v {
+		if all := c.covered(k, epoch); at >= int64(len(all)) || all[at].value != v {
 			c.w.fail("%s: record %q was acknowledged at offset %d and is not committed there", k, v, at)
 		}
 	}
@@ -349,6 +367,7 @@ func (c *checker) image(n *node, im *meta.Image) {
 		c.w.note("metadata at %d: %s", im.Offset, b.String())
 		if im.Offset > c.newest { // what another knows already may have changed since
 			c.newest = im.Offset
+			c.uncleans(im)
 			c.members(im)
 			c.untaint(im)
 		}
@@ -376,6 +395,9 @@ func (c *checker) members(im *meta.Image) {
 		}
 		for i, p := range t.Partitions {
 			k := tp{Topic: name, Partition: int32(i)}
+			if len(c.linesOf(k).pending) > 0 {
+				continue // what is committed shows when its leader begins
+			}
 			isr := slices.DeleteFunc(slices.Clone(p.ISR), func(id int32) bool { return lostPlace(im, p, id) })
 			c.inSync(k, isr, int64(len(c.committed[k])), fmt.Sprintf("metadata at %d", im.Offset))
 			elr := slices.DeleteFunc(slices.Clone(p.ELR), func(id int32) bool { return lostPlace(im, p, id) })

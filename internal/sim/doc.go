@@ -1,8 +1,8 @@
 // Package sim runs a whole cluster in one goroutine on a virtual clock, from one seed.
 //
 // What it drives is the real thing: the quorum (raft.Core), the controller with its Machine, storage on
-// files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher, and in half of
-// the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
+// files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher and the fetch sessions that leaders
+// have for it, and in half of the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
 // Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
 // power fails between any two operations on their disk, whose disks fail or are full, and whose controllers lose their directories and are
 // replaced; idempotent and transactional producers, consumers that are members of groups or read from followers, and one that
@@ -33,5 +33,7 @@
 //  11. What a consumer reads, from whatever replica, is committed and without gaps; of transactions it leaves out the aborted ones alone.
 //  12. In a generation or with a member epoch a partition is given to one member. What is committed for a group does not go back and is
 //     found again, nothing is skipped, and in the end each partition has one member that has committed all of it.
-//  13. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
+//  13. After an unclean election, where it is allowed, what is committed goes on from what the new leader has. It is the same
+//     for all replicas of a leader epoch from there on, and leader epochs do not go back in a log.
+//  14. The metadata at an offset is the same on all nodes, and one controller rules an epoch.
 package sim

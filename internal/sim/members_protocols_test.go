@@ -29,12 +29,20 @@ func (m *member) beat() {
 	if have := m.partitions(); len(have) > 0 {
 		req.TopicPartitions = append(req.TopicPartitions, kmsg.ConsumerGroupHeartbeatRequestTopicPartitions{TopicId: topic, Partitions: have})
 	}
+	var taken owner
+	asked := false
 	m.request(patience, &m.attempt, func(c *group.Machine, now time.Time, reply func(any)) coord.Result {
+		if !asked {
+			asked, taken = true, m.taken()
+		}
 		return c.ConsumerGroupHeartbeat(now, group.Context{Version: 1}, &req, func(r *kmsg.ConsumerGroupHeartbeatResponse) { reply(r) })
 	}, func(v any, err error) {
 		r, _ := v.(*kmsg.ConsumerGroupHeartbeatResponse)
 		if err == nil {
 			err = kerr.ErrorForCode(r.ErrorCode)
+		}
+		if err == nil && taken.member != "" && m.at >= taken.at {
+			w.fail("group %s: what %s has was given to %s with epoch %d, and it has not let go", m.g.id, m.name, taken.member, taken.epoch)
 		}
 		switch {
 		case isOne(err, kerr.FencedMemberEpoch, kerr.UnknownMemberID):
@@ -62,6 +70,16 @@ func (m *member) beat() {
 			}
 		})
 	})
+}
+
+// taken is who else was given, and knows, what this member says that it has. Who is a member still, and has let go of nothing, shares it with nobody.
+func (m *member) taken() (by owner) {
+	for _, k := range m.g.w.keys() {
+		if l := m.g.latest[k]; m.owned[k] != nil && l.member != m.id {
+			by = l
+		}
+	}
+	return by
 }
 
 // topicID is the id of the topic that producers write to.

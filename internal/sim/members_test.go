@@ -56,6 +56,7 @@ type ownerKey struct {
 type owner struct {
 	epoch       int32
 	member, who string
+	at          int32 // the leader epoch of the coordinator that said so
 }
 
 // member is one consumer. It gives a connection up before it asks again, as the committer does.
@@ -147,8 +148,10 @@ func (m *member) end() {
 	m.attempt++
 	m.asked++
 	g.members = slices.DeleteFunc(g.members, func(o *member) bool { return o == m })
-	for k := range m.owned {
-		m.haunt(k, 8)
+	for _, k := range g.w.keys() {
+		if m.owned[k] != nil {
+			m.haunt(k, m.id, m.epoch, 8)
+		}
 	}
 	instance := m.instance
 	g.w.after(g.between(10*time.Millisecond, 2*time.Second), func() { g.add(instance) })
@@ -209,6 +212,11 @@ func (m *member) enter() {
 
 // lose gives all partitions up.
 func (m *member) lose() {
+	for _, k := range m.g.w.keys() {
+		if m.owned[k] != nil {
+			m.haunt(k, m.id, m.epoch, 4)
+		}
+	}
 	clear(m.owned)
 	m.asked++
 	m.busy = false
@@ -224,11 +232,12 @@ func (m *member) who() string {
 
 // given takes an assignment, and demands that nobody else has it in the same generation.
 func (m *member) given(epoch int32, parts []tp) {
-	g := m.g
+	g, before := m.g, m.epoch
 	m.epoch = epoch
-	for k := range m.owned {
-		if !slices.Contains(parts, k) {
+	for _, k := range g.w.keys() {
+		if m.owned[k] != nil && !slices.Contains(parts, k) {
 			delete(m.owned, k)
+			m.haunt(k, m.id, before, 4)
 			m.asked++ // a commit that is on its way would be of what it has no more
 			m.busy = false
 		}
@@ -243,7 +252,7 @@ func (m *member) given(epoch int32, parts []tp) {
 			if l.member != "" && l.member != m.id {
 				g.w.reached("a partition went to another member")
 			}
-			g.latest[k] = owner{epoch, m.id, m.who()}
+			g.latest[k] = owner{epoch, m.id, m.who(), m.at}
 		}
 		if m.owned[k] == nil {
 			m.owned[k] = &position{}
@@ -393,31 +402,33 @@ func (g *consumers) committed(k tp, offset int64, epoch int32) {
 	}
 }
 
-// haunt is a commit of a consumer that is gone, of a partition that another one has by now: it must change nothing.
-func (m *member) haunt(k tp, tries int) {
+// haunt is a commit of a consumer that is gone or had to let go, of a partition that another one has by now: it must change nothing.
+func (m *member) haunt(k tp, id string, epoch int32, tries int) {
 	g := m.g
 	g.w.after(g.between(200*time.Millisecond, time.Second), func() {
 		switch l := g.latest[k]; {
-		case l.member != m.id && (l.epoch > m.epoch || l.who == m.who()):
-			m.commitLate(k)
+		case l.member != id && (l.epoch > epoch || m.gone && l.who == m.who()):
+			m.commitLate(k, id, epoch)
 		case tries > 0:
-			m.haunt(k, tries-1)
+			m.haunt(k, id, epoch, tries-1)
 		}
 	})
 }
 
-func (m *member) commitLate(k tp) {
+func (m *member) commitLate(k tp, id string, epoch int32) {
 	g := m.g
-	req := commitRequest(g, m.id, m.instance, m.epoch, k, 0)
-	g.w.reached("a consumer that was gone committed")
-	g.w.requestFor(patience, offsetsKey, &m.asked, func(n *node, reply func(any)) {
+	req := commitRequest(g, id, m.instance, epoch, k, 0)
+	if g.w.reached("a consumer that was gone committed"); !m.gone {
+		g.w.reached("a consumer committed what it had let go")
+	}
+	g.w.requestFor(patience, offsetsKey, new(int), func(n *node, reply func(any)) {
 		g.store(n, req, func(err error) { reply(answered{err}) })
 	}, func(v any, err error) {
 		if err == nil {
 			err = errorOf(v, true)
 		}
 		if err == nil {
-			g.w.fail("group %s: %s has committed %s with epoch %d; %s has it with epoch %d", g.id, m.id, k, m.epoch, g.latest[k].member, g.latest[k].epoch)
+			g.w.fail("group %s: %s has committed %s with epoch %d; %s has it with epoch %d", g.id, id, k, epoch, g.latest[k].member, g.latest[k].epoch)
 		}
 		g.w.reached("a commit of one that was gone: " + errName(err))
 	})

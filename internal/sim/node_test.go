@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/api"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -27,18 +28,20 @@ const (
 	heartbeat    = 100 * time.Millisecond
 	maxWaiting   = 200 // operations that may wait at a controller
 	brokerConfig = "broker.session.timeout.ms=1500\nlogstead.broker.suspect.timeout.ms=300\n" +
-		"default.replication.factor=3\nmin.insync.replicas=2\n"
+		"default.replication.factor=3\nmin.insync.replicas=2\nunclean.leader.election.interval.ms=1000\n"
 )
 
-var static = func() *conf.Static {
+var static, balanced = configured(brokerConfig), configured(brokerConfig + balanceConfig)
+
+func configured(properties string) *conf.Static {
 	s, err := conf.Load(conf.Source{
-		File: "sim.properties", ReadFile: func(string) ([]byte, error) { return []byte(brokerConfig), nil },
+		File: "sim.properties", ReadFile: func(string) ([]byte, error) { return []byte(properties), nil },
 	})
 	if err != nil {
 		panic(err)
 	}
 	return s
-}()
+}
 
 // node is a broker and controller: its disk, and while it is up what runs on it.
 type node struct {
@@ -72,7 +75,8 @@ type node struct {
 	states      map[tp]*meta.Partition
 	follows     map[tp]*following
 	loops       map[int32]*loop
-	told        map[toldKey]int64
+	api         *api.Broker // what answers followers
+	evened      controller.BalanceSummary
 	coords      *coordinators
 	places      map[tp]bool // replicas whose directory is to be told
 	telling     bool
@@ -117,8 +121,8 @@ func (n *node) start() {
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
 	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
-	n.loops, n.told, n.coords = map[int32]*loop{}, map[toldKey]int64{}, nil
-	n.places, n.telling = map[tp]bool{}, false
+	n.loops, n.api, n.coords = map[int32]*loop{}, n.newAPI(), nil
+	n.places, n.telling, n.evened = map[tp]bool{}, false, controller.BalanceSummary{}
 	if w.opts.coordinators {
 		n.coords = n.newCoordinators()
 	}
@@ -141,6 +145,7 @@ func (n *node) start() {
 	w.check.booted(n)
 	n.every(tickEvery, n.tick)
 	n.every(tickEvery, n.report)
+	n.balancing()
 	n.syncLater()
 }
 
@@ -167,9 +172,13 @@ func (n *node) open() (err error) {
 			return err
 		}
 	}
+	config := static
+	if n.w.opts.feature == balances {
+		config = balanced
+	}
 	random := func() *rand.Rand { return rand.New(rand.NewPCG(n.w.rng.Uint64(), 3)) }
 	n.ctl, err = controller.Open(context.Background(), controller.Options{
-		Config: controller.Config{NodeID: n.id, Static: static, NewID: n.newID, Random: random()},
+		Config: controller.Config{NodeID: n.id, Static: config, NewID: n.newID, Random: random()},
 		Store:  n.metaStore, FS: n.fault, ClusterID: clusterID, Clock: n.w.clk, SnapshotBytes: n.w.opts.snapshots,
 		Quorum: n.quorum(random()),
 	})

@@ -39,7 +39,7 @@ func (p *producer) begin() {
 	if w.stopped {
 		return
 	}
-	keys := w.keys()
+	keys := w.written()
 	p.k = keys[w.rng.IntN(len(keys))]
 	b := batch.NewBuilder(batch.Options{Producer: &batch.Producer{ID: p.id, Sequence: p.next[p.k]}})
 	p.values = nil
@@ -74,7 +74,7 @@ func (p *producer) try() {
 	if to < 1 {
 		return
 	}
-	k, sent := p.k, slices.Clone(p.batch)
+	k, sent, values := p.k, slices.Clone(p.batch), p.values
 	w.send(client, to, func() {
 		t := w.node(to)
 		boot := t.boot
@@ -85,6 +85,9 @@ func (p *producer) try() {
 				}
 				if part := t.parts[k]; err == nil {
 					w.check.absorb(t, k, part)
+					if w.opts.feature == unclean { // what it is told is true when it is said
+						w.check.acked(k, part.LeaderEpoch(), base, values)
+					}
 				}
 				w.send(to, client, func() { settle(base, err) })
 			})
@@ -97,11 +100,20 @@ func (p *producer) answered(base int64, err error) {
 	p.attempt++ // whatever comes now is late
 	switch {
 	case err == nil:
-		w.check.acked(p.k, base, p.values)
+		if w.opts.feature != unclean {
+			w.check.acked(p.k, p.epoch[p.k], base, p.values)
+		}
 		w.note("producer %d: %s has %v at %d", p.id, p.k, p.values, base)
 		p.next[p.k] += int32(len(p.values))
 		p.acks[p.k]++
 		w.after(w.between(5*time.Millisecond, 60*time.Millisecond), p.begin)
+		return
+	case errors.Is(err, kerr.OutOfOrderSequenceNumber) && w.check.mayBeLost(p.k):
+		// As a client does: it goes on under another name, and what it has not heard of is as if it had not been sent.
+		w.reached("a producer began anew after an unclean election")
+		p.id += 100
+		clear(p.next)
+		w.after(w.between(20*time.Millisecond, 100*time.Millisecond), p.begin)
 		return
 	case errors.Is(err, kerr.OutOfOrderSequenceNumber), errors.Is(err, kerr.InvalidProducerEpoch):
 		w.fail("producer %d: batch with sequence %d of %s: %v: what was acknowledged before it is gone", p.id, p.next[p.k], p.k, err)

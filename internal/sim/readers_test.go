@@ -34,6 +34,9 @@ type early struct {
 }
 
 func (w *world) read() {
+	if w.opts.feature == unclean {
+		return // what they had read may be lost
+	}
 	for _, isolation := range []partition.Isolation{partition.ReadUncommitted, partition.ReadCommitted} {
 		r := &reader{w: w, isolation: isolation, rng: rand.New(rand.NewPCG(w.opts.seed, 17+uint64(isolation))),
 			next: map[tp]int64{}, epoch: map[tp]int32{}, near: map[tp]int32{}}
@@ -56,6 +59,11 @@ func (r *reader) fetch(k tp) {
 	n := r.w.nodes[r.rng.IntN(len(r.w.nodes))]
 	if id := r.near[k]; id > 0 && r.rng.IntN(4) > 0 {
 		n = r.w.node(id)
+	}
+	if r.w.stopped && n.parts[k] == nil { // it has heard by now where the replicas are
+		if s := r.w.newest().states[k]; s != nil && s.Leader > 0 {
+			n = r.w.node(s.Leader)
+		}
 	}
 	p := n.parts[k]
 	if !n.up || p == nil || n.frozen.After(r.w.now()) {

@@ -133,7 +133,7 @@ func (n *node) dropReplica(k tp, p *partition.Partition) bool {
 	n.unfollow(k)
 	n.unloadShard(k)
 	p.Close(kerr.NotLeaderForPartition)
-	delete(n.parts, k)
+	n.letGo(k)
 	n.w.check.dropped(n, k)
 	if err := n.store.Delete(k); err != nil {
 		if !n.doomed && !n.sick {

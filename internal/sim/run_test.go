@@ -57,6 +57,10 @@ func (w *world) create() {
 				t.Name, t.NumPartitions, t.ReplicationFactor = name, 1, 3
 				if name == topicName {
 					t.NumPartitions = w.opts.partitions
+					if w.opts.feature == unclean {
+						yes := "true"
+						t.Configs = []kmsg.CreateTopicsRequestCreatableTopicConfig{{Name: uncleanAllowed, Value: &yes}}
+					}
 				}
 				req.Topics = append(req.Topics, t)
 			}
@@ -91,6 +95,10 @@ func (w *world) breakSomething() {
 	if !w.faulty {
 		return
 	}
+	if d := w.apartUntil.Sub(w.now()); d > 0 {
+		w.after(d, w.breakSomething) // what is apart goes on for so long
+		return
+	}
 	if w.mover != nil && w.chance(0.6) {
 		w.mover.move()
 	}
@@ -102,6 +110,9 @@ func (w *world) breakSomething() {
 	}
 	if w.changer != nil && w.chance(0.5) {
 		w.changer.wipe()
+	}
+	if w.opts.feature == unclean && w.chance(0.7) {
+		w.uncleanly()
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
@@ -148,10 +159,14 @@ func (w *world) breakSomething() {
 
 // cut closes a direction for a while.
 func (w *world) cut(from, to int32) {
+	w.cutFor(from, to, w.between(100*time.Millisecond, 3*time.Second))
+}
+
+func (w *world) cutFor(from, to int32, d time.Duration) {
 	l := link{from, to}
 	all := w.net.cut
 	all[l] = true
-	w.after(w.between(100*time.Millisecond, 3*time.Second), func() { delete(all, l) })
+	w.after(d, func() { delete(all, l) })
 }
 
 func (w *world) electPreferred() {
@@ -225,8 +240,8 @@ func (w *world) recover() {
 	if !w.runUntil(30*time.Second, func() bool { return w.group.unsettled() == "" }) && w.failed == nil {
 		w.fail("a group does not come to rest: %s", w.group.unsettled())
 	}
-	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() }) && w.failed == nil {
-		w.fail("the replicas do not come to the same, or not to where they were to be (%v)", w.mover.settled())
+	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() && w.balanced() }) && w.failed == nil {
+		w.fail("the replicas do not come to the same, or not to where they were to be (%v, balanced %v)", w.mover.settled(), w.balanced())
 	}
 	if w.failed == nil && !w.runUntil(10*time.Second, w.haveRead) && w.failed == nil {
 		w.fail("consumers do not come to the end of what is committed")
@@ -303,7 +318,7 @@ func (w *world) progress() bool { return w.waitsFor() == "" }
 // waitsFor is what has not come about since the faults ended.
 func (w *world) waitsFor() string {
 	for _, p := range w.producers {
-		for _, k := range w.keys() {
+		for _, k := range w.written() {
 			if p.acks[k] == 0 {
 				return fmt.Sprintf("producer %d has nothing acknowledged by %s", p.id, k)
 			}

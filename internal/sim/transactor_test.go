@@ -144,7 +144,7 @@ func (t *transactor) next() {
 		return
 	}
 	t.left--
-	keys := w.keys()
+	keys := w.written()
 	k := keys[w.rng.IntN(len(keys))]
 	b := batch.NewBuilder(batch.Options{Producer: &batch.Producer{ID: t.pid, Epoch: t.epoch, Sequence: t.seqs[k]}, Transactional: true})
 	v := fmt.Sprintf("%s-%d-%d", t.id, t.now.n, len(t.now.sent))

@@ -57,8 +57,10 @@ type world struct {
 	changer     *changer
 	lastID      int64 // of the producer ids given out
 	check       *checker
-	faulty      bool // faults go on
-	stopped     bool // producers have stopped
+	faulty      bool      // faults go on
+	stopped     bool      // producers have stopped
+	calm        time.Time // when loads have changed last; see load
+	apartUntil  time.Time // see apart
 
 	steps  int
 	digest uint64 // of all that happened
@@ -201,6 +203,7 @@ type options struct {
 	faultEvery time.Duration
 	syncDelay  time.Duration // at most
 	snapshots  int64         // bytes of metadata between two
+	rest       time.Duration // after which nothing is written to one of the partitions any more; 0 is never
 
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
 	transactors  int
@@ -234,6 +237,14 @@ func (o options) grouped() options {
 	return o
 }
 
+// rested chooses, by chance of its own, whether one of several partitions is left at rest.
+func (o options) rested() options {
+	if rng := rand.New(rand.NewPCG(o.seed, 29)); o.partitions > 1 && rng.IntN(2) == 0 {
+		o.rest = time.Duration(4000+rng.IntN(12000)) * time.Millisecond
+	}
+	return o
+}
+
 // feature is what a seed has beside what all have: no run grows by more than one.
 type feature string
 
@@ -243,9 +254,11 @@ const (
 	lossy     feature = "lossy"     // see options; of those that are plain otherwise
 	disks     feature = "disks"     // brokers have two log directories, of which some fail and some are lost
 	quorums   feature = "quorums"   // controllers lose their directories and are replaced; half of the quorums begin static
+	unclean   feature = "unclean"   // a replica that misses records may lead where nobody else can
+	balances  feature = "balances"  // the active controller evens out what brokers carry
 )
 
-var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks, quorums}
+var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks, quorums, unclean, balances}
 
 // featured chooses a seed's feature, by chance of its own: what a seed is beside that stays as it was.
 func (o options) featured() options {
@@ -256,6 +269,12 @@ func (o options) featured() options {
 	}
 	if o.feature == quorums {
 		o.static = rng.IntN(2) == 0
+	}
+	if o.feature == balances {
+		o.nodes, o.partitions = []int{3, 4, 4, 5}[rng.IntN(4)], 2+rng.Int32N(3)
+	}
+	if o.feature == unclean { // a leader that has all of its log, and nothing that goes on from what may be lost
+		o.fsync, o.coordinators, o.nodes = false, false, []int{3, 5}[rng.IntN(2)]
 	}
 	return o
 }
@@ -278,5 +297,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng).featured().eligible().grouped()
+	}.sized(rng).featured().eligible().grouped().rested()
 }
