@@ -241,6 +241,10 @@ func (w *world) recover() {
 		w.fail("a group does not come to rest: %s", w.group.unsettled())
 	}
 	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() && w.balanced() }) && w.failed == nil {
+		if w.stuck() { // a partition at rest, which nobody has waited for before
+			w.reached("the only one in sync has lost its disk")
+			return
+		}
 		w.fail("the replicas do not come to the same, or not to where they were to be (%v, balanced %v)", w.mover.settled(), w.balanced())
 	}
 	if w.failed == nil && !w.runUntil(10*time.Second, w.haveRead) && w.failed == nil {

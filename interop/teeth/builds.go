@@ -240,6 +240,38 @@ var builds = []broken{
 		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*left out as aborted`,
 	},
 	{
+		promise: "a follower hears of the high watermark", name: "a session does not tell again what is named again",
+		edits: []edit{{"internal/broker/api/fetch_session.go", "p.named = s.first", "p.named = false"}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*the replicas do not come to the same`,
+	},
+	{
+		promise: "a follower hears of the high watermark", name: "a high watermark is not marked",
+		edits: []edit{{"internal/broker/partition/waiters.go", "\tp.marks.fire(raised)\n", ""}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*the replicas do not come to the same`,
+	},
+	{
+		promise: "commits never go back", name: "commit of an old generation taken, in a cluster",
+		edits: []edit{{
+			"internal/broker/group/commit.go",
+			"if c.epoch != g.generation {\n\t\t\treturn fail(kerr.IllegalGeneration)", "if c.epoch > g.generation {\n\t\t\treturn fail(kerr.IllegalGeneration)",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(has committed t-\d with epoch|went back|was acknowledged before it asked)`,
+	},
+	{
+		promise: "one owner a partition", name: "double assignment, in a cluster",
+		edits: []edit{{
+			"internal/broker/group/reconcile.go", "taken && !mine {", "taken && !mine && r.targetEpoch < 0 {",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*it has not let go`,
+	},
+	{
+		promise: "only who has all leads, unless it is allowed otherwise", name: "an unclean election where none is allowed",
+		edits: []edit{{
+			"internal/cluster/controller/leaders.go", "\treturn m.config().Bool(key)\n", "\treturn !m.config().Bool(key)\n",
+		}},
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*which was neither in sync nor eligible`,
+	},
+	{
 		promise: "the high watermark is one of its leader epoch", name: "high watermark ignores the epoch of fetches",
 		edits: []edit{
 			{"internal/broker/partition/role.go", "\t\tr.begin = p.Log().EndOffset()\n\t\tr.remotes = nil\n", "\t\tr.begin = p.Log().EndOffset()\n"},
