@@ -26,7 +26,7 @@ func TestDeletedOnAllReplicas(t *testing.T) {
 	c.inSync("orders", 3)
 	produceNumbers(t, c.client(), "orders", 0, 10)
 	follower := c.follower("orders")
-	leader := int(c.nodes[follower].image().Topic("orders").Partitions[0].Leader)
+	leader := c.leader("orders", 0)
 	a := newAsker(t, c.nodes[leader].Bootstrap(), "deleting")
 	c.eventually("all know what is committed", func() bool {
 		for _, n := range c.up() {
@@ -65,7 +65,7 @@ func TestMissingNode(t *testing.T) {
 	c.replicated("orders", 1)
 	c.inSync("orders", 3)
 	gone := c.follower("orders")
-	leader := int(c.nodes[gone].image().Topic("orders").Partitions[0].Leader)
+	leader := c.leader("orders", 0)
 	c.stop(gone)
 	a := newAsker(t, c.nodes[leader].Bootstrap(), "asking")
 

@@ -176,7 +176,7 @@ func (c *cluster) change(fn func(s *partition.State), who ...int) {
 	}
 }
 
-// decide is AlterPartition.
+// decide is AlterPartition, after which the leader hears of the metadata as well.
 func (c *cluster) decide(p *partition.Partition, ch partition.ISRChange) {
 	c.mu.Lock()
 	s := &c.mu.state
@@ -193,6 +193,7 @@ func (c *cluster) decide(p *partition.Partition, ch partition.ISRChange) {
 	answer := partition.ISRState{Leader: s.Leader, LeaderEpoch: s.LeaderEpoch, PartitionEpoch: s.PartitionEpoch, ISR: s.ISR}
 	c.mu.Unlock()
 	p.ISRAnswered(ch, answer, nil)
+	c.brokers[answer.Leader].tell()
 }
 
 func (c *cluster) isr() []int32 {
