@@ -47,7 +47,7 @@ func run() int {
 	dump := flag.String("dump", "", "write both transcripts as JSON into this directory")
 	list := flag.Bool("list", false, "list the scenarios with their steps")
 	nodes := flag.Int("nodes", 1, "how many nodes each side has; several are started")
-	long := flag.Bool("long", false, "with several nodes, also the scenarios that say where replicas are to be")
+	long := flag.Bool("long", false, "with several nodes, also the scenarios that say where replicas are to be, and those in which nodes are missing")
 	most := flag.Int("most", 200, "print at most this many differences")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

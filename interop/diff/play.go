@@ -237,6 +237,9 @@ func expand(steps []step, ranges map[int16]versions) []step {
 
 // step plays one step and writes down the answer.
 func (p *player) step(ctx context.Context, scenario string, st step) {
+	defer time.AfterFunc(slowStep, func() {
+		fmt.Fprintf(os.Stderr, "%s: %s | %s: takes longer than %v\n", p.sys.addrs[0], scenario, st.name, slowStep)
+	}).Stop()
 	if st.act != nil {
 		if err := st.act(ctx, p); err != nil {
 			p.out = append(p.out, exchange{scenario, st.name, "could not be set up: " + err.Error()})
@@ -264,6 +267,9 @@ func (p *player) step(ctx context.Context, scenario string, st step) {
 
 // settleLimit is how long a step is asked again; what it waits for comes within milliseconds on an idle machine.
 const settleLimit = 2 * time.Minute
+
+// slowStep is when a step is worth a line: nothing is seen of it otherwise.
+const slowStep = 10 * time.Second
 
 // early says whether an answer is of a moment that passes, so that the step is to be asked again.
 func (p *player) early(st step, resp kmsg.Response) bool {

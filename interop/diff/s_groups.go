@@ -359,7 +359,7 @@ func offsetCommit() []step {
 		fetches("an unknown topic", fetchOffsets("oc", "oc-none", 0)),
 		fetches("an unknown partition", fetchOffsets("oc", "oc", 77)),
 		fetches("an empty group id", fetchOffsets("=", "oc", 0)),
-		ask("two groups", 8, kmsg.NewPtrOffsetFetchRequest, fetchOffsets("oc", "oc", 0), fetchOffsets("oc-none", "oc", 0)),
+		ask("two groups", 8, kmsg.NewPtrOffsetFetchRequest, fetchOffsets("oc", "oc", 0), fetchOffsets("oc-none", "oc", 0)).with(func(s *step) { s.once = true }),
 		ask("with a member that is none", 9, kmsg.NewPtrOffsetFetchRequest, fetchOffsets("oc", "oc", 0), func(_ *vars, r *kmsg.OffsetFetchRequest) {
 			r.Groups[0].MemberID, r.Groups[0].MemberEpoch = ptr("nobody"), 3
 		}),

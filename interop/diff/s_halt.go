@@ -33,12 +33,10 @@ func firm(s step) step {
 	return s
 }
 
-func haltScenarios(long bool) []scenario {
-	all := []scenario{{"stopped-node", stoppedNode()}, {"still-follower", stillFollower()}}
-	if long {
-		all = append(all, scenario{"unclean", uncleanElections()})
-	}
-	return all
+// haltScenarios are none of those that always run: now and then followers of an Apache Kafka that has started again give up
+// partitions ("marked as failed") and come into sync no more.
+func haltScenarios() []scenario {
+	return []scenario{{"stopped-node", stoppedNode()}, {"still-follower", stillFollower()}, {"unclean", uncleanElections()}}
 }
 
 // stoppedNode asks the two nodes that are left when the one after the home is stopped.

@@ -17,9 +17,8 @@ func scenarios(nodes int, long bool) []scenario {
 		all = append(all, nodeScenarios()...)
 		if long {
 			all = append(all, moveScenarios()...)
+			all = append(all, haltScenarios()...) // last, as nodes stop
 		}
-		// Last, as nodes stop.
-		all = append(all, haltScenarios(long)...)
 	}
 	return all
 }
