@@ -249,7 +249,8 @@ func (p *player) step(ctx context.Context, scenario string, st step) {
 	limit := time.Now().Add(settleLimit)
 	for {
 		answer, resp := p.ask(ctx, st)
-		if resp != nil && !st.start && !st.await && p.early(st, resp) && time.Now().Before(limit) && ctx.Err() == nil {
+		waits := resp != nil && !st.start && !st.await && p.early(st, resp)
+		if waits && time.Now().Before(limit) && ctx.Err() == nil {
 			time.Sleep(30 * time.Millisecond)
 			continue
 		}
@@ -258,7 +259,7 @@ func (p *player) step(ctx context.Context, scenario string, st step) {
 		}
 		if !st.quiet && !st.start {
 			p.out = append(p.out, exchange{scenario, st.name, answer})
-		} else if st.quiet && (resp == nil || hasError(resp, nil)) {
+		} else if st.quiet && (resp == nil || waits || hasError(resp, nil)) {
 			p.out = append(p.out, exchange{scenario, st.name, fmt.Sprintf("could not be set up: %v", answer)})
 		}
 		return
