@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/logstead/logstead/internal/kit/base"
 )
 
 type topicDescription struct {
@@ -141,7 +143,7 @@ func (c *conn) describeTopics(args []string, regex bool) (topicDescriptions, err
 		desc := describeTopic(d, e, bytes[d.Topic])
 		for i := range desc.Partitions {
 			row := &desc.Partitions[i]
-			e := elrs[topicPartitionName{d.Topic, row.Partition}]
+			e := elrs[base.TopicPartition{Topic: d.Topic, Partition: row.Partition}]
 			row.ELR, row.LastELR = e.ELR, e.LastELR
 		}
 		desc.Configs = configs[d.Topic]
@@ -182,20 +184,15 @@ func describeTopic(d kadm.TopicDetail, e ends, sizes map[int32]map[int32]int64) 
 	return out
 }
 
-type topicPartitionName struct {
-	topic     string
-	partition int32
-}
-
 // eligibleLeaders are the eligible leader replicas of every partition, which Metadata does not tell.
-func (c *conn) eligibleLeaders(topics []string) (map[topicPartitionName]eligible, error) {
+func (c *conn) eligibleLeaders(topics []string) (map[base.TopicPartition]eligible, error) {
 	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
 	for _, name := range topics {
 		t := kmsg.NewDescribeTopicPartitionsRequestTopic()
 		t.Topic = name
 		req.Topics = append(req.Topics, t)
 	}
-	out := map[topicPartitionName]eligible{}
+	out := map[base.TopicPartition]eligible{}
 	for {
 		resp, err := call(c, "cannot read eligible leader replicas", func(ctx context.Context) (*kmsg.DescribeTopicPartitionsResponse, error) {
 			return req.RequestWith(ctx, c.cl)
@@ -207,7 +204,7 @@ func (c *conn) eligibleLeaders(topics []string) (map[topicPartitionName]eligible
 		for _, t := range resp.Topics {
 			for _, p := range t.Partitions {
 				if t.Topic != nil && p.ErrorCode == 0 {
-					out[topicPartitionName{*t.Topic, p.Partition}] = eligible{
+					out[base.TopicPartition{Topic: *t.Topic, Partition: p.Partition}] = eligible{
 						p.Partition, append([]int32{}, sorted(p.EligibleLeaderReplicas)...), append([]int32{}, sorted(p.LastKnownELR)...),
 					}
 				}
