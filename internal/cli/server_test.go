@@ -16,7 +16,10 @@ func TestStopBeforeReady(t *testing.T) {
 		args []string
 		want int
 	}{
-		{[]string{"server", "--auto-format", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "log.dirs=" + t.TempDir()}, exitOK},
+		{[]string{
+			"server", "--auto-format", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "logstead.http.listeners=127.0.0.1:0",
+			"--set", "log.dirs=" + t.TempDir(),
+		}, exitOK},
 		{[]string{"dev", "--port", "0", "--http-port", "0"}, exitOK},
 		{[]string{"dev", "--port", "0", "--http-port", "0", "--", "true"}, exitInterrupted},
 	} {
