@@ -14,7 +14,7 @@ type broken struct {
 
 const (
 	crashes     = "go test ./internal/storage -short -run TestCrashes"
-	model       = "go test ./internal/storage -run TestModel -rapid.nofailfile"
+	model       = "go test ./internal/storage -run TestModel -rapid.nofailfile -rapid.seed=7" // which of its checks fails first depends on the seed
 	groups      = "go test ./internal/broker/group -run TestModel"
 	txns        = "go test ./internal/broker/txn -run TestModel"
 	replicas    = "go test ./internal/broker/partition"
@@ -83,7 +83,7 @@ var builds = []broken{
 	{
 		promise: "a read finds every record", name: "index entry off by one",
 		edits: []edit{{"internal/storage/index.go", "append(x.offs, newOffsetEntry(rel, pos))", "append(x.offs, newOffsetEntry(rel-1, pos))"}},
-		suite: "log model", command: model, words: `FAIL: TestModel(?s).*read`,
+		suite: "log model", command: model, words: `FAIL: TestModel(?s).*(read \d+ records|a range up to offset)`,
 	},
 	{
 		promise: "the high watermark never moves back", name: "high watermark moves back",
