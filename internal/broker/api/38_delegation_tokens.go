@@ -18,20 +18,15 @@ var (
 	_ = register(kmsg.KeyDescribeDelegationToken, (*Broker).describeTokens)
 )
 
-// The principal of a connection that nobody has authenticated.
-const (
-	anonymousType = "User"
-	anonymousName = "ANONYMOUS"
-)
-
 func (b *Broker) createToken(c *Call, req *kmsg.CreateDelegationTokenRequest) {
 	resp := kmsg.NewCreateDelegationTokenResponse()
 	resp.ErrorCode = kerr.DelegationTokenRequestNotAllowed.Code
-	resp.PrincipalType, resp.PrincipalName = anonymousType, anonymousName
+	requester := c.principal()
+	resp.PrincipalType, resp.PrincipalName = requester.Type, requester.Name
 	if req.OwnerPrincipalName != nil && *req.OwnerPrincipalName != "" && req.OwnerPrincipalType != nil {
 		resp.PrincipalType, resp.PrincipalName = *req.OwnerPrincipalType, *req.OwnerPrincipalName
 	}
-	resp.TokenRequesterPrincipalType, resp.TokenRequesterPrincipalName = anonymousType, anonymousName
+	resp.TokenRequesterPrincipalType, resp.TokenRequesterPrincipalName = requester.Type, requester.Name
 	resp.IssueTimestampMs, resp.ExpiryTimestampMs, resp.MaxTimestampMs = -1, -1, -1
 	c.Reply(&resp)
 }

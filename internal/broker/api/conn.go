@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -17,6 +18,9 @@ type Conn struct {
 	Listener string
 	// Controller says that the listener belongs to the controllers: it serves their APIs and no others.
 	Controller bool
+	// Principal is who the client is; the zero value until it has authenticated, and for good where the listener does
+	// not ask.
+	Principal auth.Principal
 	// Local is the address the client reached us at, from which an advertised address is inferred
 	// where none is configured.
 	Local  netip.AddrPort

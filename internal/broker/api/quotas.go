@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -15,10 +16,11 @@ import (
 // a client that used too much is answered at once, with the time it has to wait, and its connection
 // is not read for as long. Where no quota is set, all of it is one atomic load a call.
 
-// anonymous is the user of a connection that did not authenticate.
-const anonymous = "ANONYMOUS"
+// principal is on whose behalf the call is made.
+func (c *Call) principal() auth.Principal { return c.Conn.Principal.OrAnonymous() }
 
-func (c *Call) user() string { return anonymous }
+// user is the user whose quotas the call is charged to.
+func (c *Call) user() string { return c.principal().Name }
 
 // charge measures what the call used and remembers how long the client has to wait for it.
 func (c *Call) charge(kind quota.Kind, value float64) {
