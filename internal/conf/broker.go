@@ -17,6 +17,7 @@ type Broker struct {
 	Rack   string
 	Roles  Roles
 	Quorum Quorum
+	SASL   SASL
 
 	Listeners           []Listener // of clients; those of the controller are in Quorum
 	Advertised          []Listener // only what is set; others are inferred per connection
@@ -67,9 +68,13 @@ type InternalTopic struct {
 	SegmentBytes      int32
 }
 
-// Broker is the typed form of the configuration.
+// Broker is the typed form of the configuration. Dynamic configs that do not go together with what the node was started
+// with, which may have changed since they were set, are left out.
 func (l *Live) Broker() *Broker {
 	b, err := newBroker(l)
+	if err != nil && len(l.cluster)+len(l.own) > 0 {
+		b, err = newBroker(NewLive(l.static, nil, nil))
+	}
 	if err != nil {
 		panic("conf: unchecked configuration: " + err.Error())
 	}
@@ -107,7 +112,10 @@ func newBroker(l *Live) (*Broker, error) {
 		b.readSelector(l), refuseUnserved(l)); err != nil {
 		return b, err
 	}
-	return b, b.checkQuorum(l)
+	if err := errors.Join(b.checkQuorum(l), b.readSASL(l)); err != nil {
+		return b, err
+	}
+	return b, b.readLogins(l)
 }
 
 // memoryBudget lets Kafka's queued.max.request.bytes stand in for ours.
@@ -179,6 +187,7 @@ func (b *Broker) readListeners(l *Live) error {
 	if b.Advertised, err = parseListeners(l.List("advertised.listeners"), protocolOf); err != nil {
 		errs = append(errs, fmt.Errorf("advertised.listeners: %w", err))
 	}
+	b.Quorum.Protocol = protocolOf[b.Quorum.ListenerNames[0]]
 	isController := func(x Listener) bool { return b.Quorum.IsListener(x.Name) }
 	b.Listeners, b.Quorum.Listeners = split(b.Listeners, isController)
 	b.Advertised, b.Quorum.Advertised = split(b.Advertised, isController)
@@ -218,8 +227,8 @@ func (b *Broker) checkListeners() []error {
 	var errs []error
 	listeners := append(slices.Clone(b.Listeners), b.Quorum.Listeners...)
 	for i, x := range listeners {
-		if x.Protocol != "PLAINTEXT" {
-			errs = append(errs, fmt.Errorf("listeners: %s speaks %s: this version serves PLAINTEXT only", x, x.Protocol))
+		if x.Protocol != "PLAINTEXT" && x.Protocol != "SASL_PLAINTEXT" {
+			errs = append(errs, fmt.Errorf("listeners: %s speaks %s: this version serves PLAINTEXT and SASL_PLAINTEXT", x, x.Protocol))
 		}
 		for _, other := range listeners[:i] {
 			if x.Port != 0 && x.Port == other.Port && x.Host == other.Host {

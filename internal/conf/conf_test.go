@@ -135,7 +135,7 @@ func TestRefusals(t *testing.T) {
 		{"log.cleanup.policy=shred", "List elements must be among: compact, delete"},
 		{"listeners=PLAINTEXT://:70000", "port 70000 is not within 0 and 65535"},
 		{"listeners=WEB://:1", "add WEB:PLAINTEXT to listener.security.protocol.map"},
-		{"listeners=SSL://:1", "serves PLAINTEXT only"},
+		{"listeners=SSL://:1", "serves PLAINTEXT and SASL_PLAINTEXT"},
 		{"listeners=PLAINTEXT://:1,PLAINTEXT://:2", "names must differ"},
 		{"advertised.listeners=PLAINTEXT://0.0.0.0:1", "no address that a client can connect to"},
 		{"node.id=1\nbroker.id=2", "must be equal"},

@@ -56,6 +56,8 @@ var logsteadKeys = []row{
 		"Most segment files open at a time; 0 is half of what the system allows the process."},
 	{"logstead.memory.budget.bytes", Long, "0", atLeast(0), ReadOnly, High, Honoured,
 		"Memory for requests and answers of all connections together; 0 is a quarter of the machine's."},
+	{"logstead.sasl.handshake.timeout.ms", Int, "30000", atLeast(0), ReadOnly, Low, Honoured,
+		"How long a client of a SASL listener may take to log in before its connection is closed; 0 is no limit, as in Kafka."},
 	{"logstead.scrub.bytes.per.second", Long, "4194304", atLeast(0), ReadOnly, Low, Honoured,
 		"Most bytes a second that the scrubber reads in search of damage; 0 is no bound."},
 	{"logstead.scrub.interval.ms", Long, "604800000", atLeast(0), ReadOnly, Low, Honoured,

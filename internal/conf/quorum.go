@@ -43,6 +43,8 @@ type Quorum struct {
 	// ListenerNames are controller.listener.names, upper case; the first is the one that other nodes
 	// are reached on.
 	ListenerNames []string
+	// Protocol is the security protocol of the first of them.
+	Protocol string
 	// Listeners are the listeners of this node's controller, Advertised what is set for them.
 	Listeners, Advertised []Listener
 }

@@ -163,6 +163,15 @@ var quorumVoters = validator{"id@host:port,...", func(v Value) error {
 	return distinct.fn(v)
 }}
 
+// jaasText is read only to be checked: an error in it is for who sets it.
+var jaasText = validator{"login modules", func(v Value) error {
+	if v.str == "" {
+		return nil
+	}
+	_, err := ParseJAAS(v.str)
+	return err
+}}
+
 var quorumServers = validator{"host:port,...", func(v Value) error {
 	for _, s := range v.list {
 		if _, _, err := splitHostPort(s); err != nil {
