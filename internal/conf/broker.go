@@ -187,7 +187,9 @@ func (b *Broker) readListeners(l *Live) error {
 	if b.Advertised, err = parseListeners(l.List("advertised.listeners"), protocolOf); err != nil {
 		errs = append(errs, fmt.Errorf("advertised.listeners: %w", err))
 	}
-	b.Quorum.Protocol = protocolOf[b.Quorum.ListenerNames[0]]
+	if names := b.Quorum.ListenerNames; len(names) > 0 {
+		b.Quorum.Peers = Listener{Name: names[0], Protocol: protocolOf[names[0]]}
+	}
 	isController := func(x Listener) bool { return b.Quorum.IsListener(x.Name) }
 	b.Listeners, b.Quorum.Listeners = split(b.Listeners, isController)
 	b.Advertised, b.Quorum.Advertised = split(b.Advertised, isController)
@@ -223,11 +225,14 @@ func split(all []Listener, is func(Listener) bool) (rest, taken []Listener) {
 	return rest, taken
 }
 
+// served are the security protocols that listeners speak.
+var served = map[string]bool{"PLAINTEXT": true, "SASL_PLAINTEXT": true}
+
 func (b *Broker) checkListeners() []error {
 	var errs []error
 	listeners := append(slices.Clone(b.Listeners), b.Quorum.Listeners...)
 	for i, x := range listeners {
-		if x.Protocol != "PLAINTEXT" && x.Protocol != "SASL_PLAINTEXT" {
+		if !served[x.Protocol] {
 			errs = append(errs, fmt.Errorf("listeners: %s speaks %s: this version serves PLAINTEXT and SASL_PLAINTEXT", x, x.Protocol))
 		}
 		for _, other := range listeners[:i] {

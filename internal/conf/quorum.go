@@ -43,8 +43,8 @@ type Quorum struct {
 	// ListenerNames are controller.listener.names, upper case; the first is the one that other nodes
 	// are reached on.
 	ListenerNames []string
-	// Protocol is the security protocol of the first of them.
-	Protocol string
+	// Peers is the first of those names, with its security protocol: how the controllers are spoken to.
+	Peers Listener
 	// Listeners are the listeners of this node's controller, Advertised what is set for them.
 	Listeners, Advertised []Listener
 }

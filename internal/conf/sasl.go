@@ -57,9 +57,7 @@ type SASLLogin struct {
 }
 
 // SpeaksSASL says whether clients of the listener have to log in.
-func (l Listener) SpeaksSASL() bool { return speaksSASL(l.Protocol) }
-
-func speaksSASL(protocol string) bool { return strings.HasPrefix(protocol, "SASL_") }
+func (l Listener) SpeaksSASL() bool { return strings.HasPrefix(l.Protocol, "SASL_") }
 
 // mechanismValue is a key's value for one mechanism of one listener, and the name it was set by: what is set for the
 // mechanism goes before what is set for the listener, and that before what is set for all.
@@ -108,7 +106,7 @@ func (l *Live) saslListener(name string) (*SASLListener, error) {
 	v, key := l.mechanismValue(name, "", "sasl.enabled.mechanisms")
 	s := &SASLListener{Mechanisms: v.list, MaxReauth: map[string]time.Duration{}}
 	if len(s.Mechanisms) == 0 {
-		return s, fmt.Errorf("%s is empty, and listener %s speaks SASL: name some of %s", key, name, served())
+		return s, fmt.Errorf("%s is empty, and listener %s speaks SASL: name some of %s", key, name, servedMechanisms())
 	}
 	var errs []error
 	for _, m := range s.Mechanisms {
@@ -135,14 +133,14 @@ func (l *Live) saslListener(name string) (*SASLListener, error) {
 	return s, errors.Join(errs...)
 }
 
-func served() string { return strings.Join(saslMechanisms, ", ") }
+func servedMechanisms() string { return strings.Join(saslMechanisms, ", ") }
 
 // checkMechanism refuses a mechanism of Kafka's that is not served here, and any other word.
 func checkMechanism(key, value, mechanism string) error {
 	if slices.Contains(saslMechanisms, mechanism) {
 		return nil
 	}
-	return fmt.Errorf("%s is %s: %s is not served; served are %s", key, value, mechanism, served())
+	return fmt.Errorf("%s is %s: %s is not served; served are %s", key, value, mechanism, servedMechanisms())
 }
 
 // moduleClasses are the login modules of Kafka's by mechanism.
@@ -221,8 +219,8 @@ func (b *Broker) readLogins(l *Live) error {
 			errs = append(errs, err)
 		}
 	}
-	if speaksSASL(b.Quorum.Protocol) {
-		login, err := l.login(b.Quorum.ListenerNames[0], "sasl.mechanism.controller.protocol")
+	if b.Quorum.Peers.SpeaksSASL() {
+		login, err := l.login(b.Quorum.Peers.Name, "sasl.mechanism.controller.protocol")
 		b.SASL.Controller = login
 		if err == nil && login.Mechanism != SASLPlain && b.Roles.Controller && max(len(b.Quorum.Voters), len(b.Quorum.BootstrapServers)) > 1 {
 			err = fmt.Errorf("sasl.mechanism.controller.protocol is %s: controllers keep SCRAM credentials in the metadata, which "+

@@ -31,7 +31,7 @@ func (n *Node) composeCluster(cfg *config) {
 		return
 	}
 	n.puller = uplink.New(uplink.Options{
-		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Controllers: n.controllers,
+		NodeID: b.NodeID, Logger: n.log, Dial: n.dialController, Controllers: n.controllers,
 		Leader:       func() int32 { id, _ := n.meta.Leader(); return id },
 		Registration: n.registration, MetadataOffset: func() int64 { return n.acted.offset() },
 		AwaitMetadata: n.acted.await, OfflineDirs: n.offlineDirIDs, CordonedDirs: n.cordonedDirIDs,
@@ -45,7 +45,7 @@ func (n *Node) composeCluster(cfg *config) {
 	}
 	n.uplink = n.puller
 	n.remote = remote.New(remote.Options{
-		NodeID: b.NodeID, Logger: n.log, Dial: n.dial, Address: n.brokerAddress,
+		NodeID: b.NodeID, Logger: n.log, Dial: n.dialBroker, Address: n.brokerAddress,
 		RequestTimeout: l.Duration("request.timeout.ms"),
 	})
 	n.api.Forwarder, n.api.Remote = n.uplink, n.remote
@@ -126,7 +126,7 @@ func (n *Node) registration() *kmsg.BrokerRegistrationRequest {
 func (n *Node) endpoints() (out []meta.Endpoint) {
 	for _, l := range n.listeners {
 		host, port, _ := n.registeredAddress(l.Name)
-		out = append(out, meta.Endpoint{Listener: l.Name, Host: host, Port: port})
+		out = append(out, meta.Endpoint{Listener: l.Name, Host: host, Port: port, Protocol: n.protocolOf(l.Name)})
 	}
 	return out
 }

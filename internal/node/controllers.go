@@ -106,7 +106,9 @@ func (n *Node) controllerRegistration() *kmsg.ControllerRegistrationRequest {
 	for _, l := range n.controllerListeners {
 		host, port, ok := addressOf(l, b.Quorum.Advertised)
 		if ok {
-			req.Listeners = append(req.Listeners, kmsg.ControllerRegistrationRequestListener{Name: l.Name, Host: host, Port: uint16(port)})
+			req.Listeners = append(req.Listeners, kmsg.ControllerRegistrationRequestListener{
+				Name: l.Name, Host: host, Port: uint16(port), SecurityProtocol: n.protocolOf(l.Name),
+			})
 		}
 	}
 	for _, f := range controller.Features() {

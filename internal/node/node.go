@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
@@ -73,6 +74,8 @@ type Node struct {
 	listeners           []server.Listener // of clients
 	controllerListeners []server.Listener
 	httpListeners       []net.Listener
+	gates               map[string]*auth.Gate  // of the listeners that ask for a login, by name
+	scrams              map[string]*auth.Scram // the mechanisms that read the metadata
 
 	store       *storage.Store
 	metaStore   *storage.Store         // where metadata.log.dir is none of log.dirs; else nil

@@ -111,7 +111,7 @@ func (t *raftLines) newLine(id int32) *raftLine {
 	l := &raftLine{id: id, out: make(chan []byte, raftQueue), lost: make(chan struct{}, 1)}
 	cfg := t.n.live.Load()
 	l.client = peer.New(peer.Options{
-		Address: func() (string, error) { return t.n.voterAddress(id) }, Dial: t.n.dial, Logger: t.n.log,
+		Address: func() (string, error) { return t.n.voterAddress(id) }, Dial: t.n.dialController, Logger: t.n.log,
 		ClientID:       fmt.Sprintf("controller-%d-raft", cfg.broker.NodeID),
 		RequestTimeout: cfg.live.Duration("controller.quorum.request.timeout.ms"),
 		BackoffMax:     raftBackoff,

@@ -48,7 +48,7 @@ type leaderLine struct{ c *peer.Client }
 
 func (n *Node) leaderOf(id int32) replica.Leader {
 	return leaderLine{peer.New(peer.Options{
-		Address: func() (string, error) { return n.brokerAddress(id) }, Dial: n.dial, Logger: n.log,
+		Address: func() (string, error) { return n.brokerAddress(id) }, Dial: n.dialBroker, Logger: n.log,
 		ClientID:       fmt.Sprintf("broker-%d-fetcher-%d", n.api.NodeID, id),
 		RequestTimeout: n.live.Load().live.Duration("replica.socket.timeout.ms"), BackoffMax: fetchReconnect,
 		Lone: true, // a fetcher's loop has one request under way, and is done with an answer before the next

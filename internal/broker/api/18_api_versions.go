@@ -38,6 +38,9 @@ func (b *Broker) apiVersions(c *Call, req *kmsg.ApiVersionsRequest) {
 		}
 		c.Conn.Software.Store(&Software{req.ClientSoftwareName, req.ClientSoftwareVersion})
 	}
+	if s := c.Conn.sasl; s != nil && s.step == saslFirst {
+		s.step = saslNamed // as in Kafka, it is asked for once before the login
+	}
 	resp.ApiKeys = servedVersions(c.Conn.kind())
 	epoch, features := b.Features()
 	resp.FinalizedFeaturesEpoch = epoch

@@ -34,6 +34,7 @@ type Conn struct {
 	// being served; nil means that nobody knows.
 	More func() bool
 
+	sasl      *saslSession                // nil where the listener does not ask for a login
 	heartbeat atomic.Pointer[heartbeatOf] // nil where no broker's heartbeats come over it
 
 	clientID string // the last one seen, so that equal ids share one string

@@ -23,8 +23,26 @@ const minHeaderBytes = 2 + 2 + 4 + 2
 // goroutine; the answer goes to sink, perhaps later. An error means that the bytes were no request
 // this broker serves, which Kafka answers by closing the connection.
 func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			b.Logger.Error("request handler failed", "api", apiName(c.Key), "version", c.Version,
+				"client_id", c.ClientID, "correlation_id", c.Corr, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%s: internal error", apiName(c.Key))
+		}
+	}()
+	if s := conn.sasl; s != nil && s.step == saslBare {
+		return b.bareToken(c, conn, frame, sink)
+	}
 	if err := c.open(b, conn, frame, sink); err != nil {
+		if conn.LoggingIn() != nil {
+			return b.loginFailed(c, nil, err)
+		}
 		return err
+	}
+	if conn.sasl != nil {
+		if served, err := b.login(c); served {
+			return err
+		}
 	}
 	if private := b.Private[c.Key]; private != nil && conn.Controller {
 		c.NoReply()
@@ -41,13 +59,6 @@ func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err err
 		}
 		return fmt.Errorf("%s version %d: served are %d to %d", e.api.Name, c.Version, e.api.Min, e.api.Max)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			b.Logger.Error("request handler failed", "api", e.api.Name, "version", c.Version,
-				"client_id", c.ClientID, "correlation_id", c.Corr, "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("%s: internal error", e.api.Name)
-		}
-	}()
 	if err := e.serve(b, c); err != nil {
 		return fmt.Errorf("%s version %d: %w", e.api.Name, c.Version, err)
 	}
@@ -57,10 +68,10 @@ func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err err
 
 // open fills c from the frame's request header.
 func (c *Call) open(b *Broker, conn *Conn, frame []byte, sink Sink) error {
+	c.broker, c.Conn, c.sink, c.frameBytes = b, conn, sink, len(frame)
 	if len(frame) < minHeaderBytes {
 		return fmt.Errorf("request of %d bytes: a header has at least %d", len(frame), minHeaderBytes)
 	}
-	c.broker, c.Conn, c.sink, c.frameBytes = b, conn, sink, len(frame)
 	c.ended.Store(false)
 	c.metered, c.timed, c.throttle = b.Quotas.Any(), false, 0
 	c.worked.Store(0)

@@ -30,6 +30,7 @@ type conn struct {
 	api *api.Conn
 	in  frameReader
 
+	guarded  bool // the client has to log in: what it may send is bounded
 	closing  chan struct{}
 	shutOnce sync.Once
 	dead     atomic.Bool
@@ -64,12 +65,12 @@ type slot struct {
 	next    *slot
 }
 
-func newConn(s *Server, listener string, nc net.Conn) *conn {
+func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	c := &conn{
 		srv: s, nc: nc, closing: make(chan struct{}),
 		replied: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
-	c.api = api.NewConn(s.nextID.Add(1), listener, addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()), c.closing, c.flush)
+	c.api = api.NewConn(s.nextID.Add(1), l.Name, addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()), c.closing, c.flush)
 	c.api.More = c.in.hasMore
 	c.in.init(nc, s.o.MaxRequestBytes, s.budget, s.o.IdleTimeout, s.o.StallTimeout)
 	c.out.init(nc)
@@ -115,9 +116,11 @@ func (c *conn) stop() {
 // serve reads requests until the connection ends.
 func (c *conn) serve() {
 	defer c.end()
+	c.guard()
 	for {
 		frame, err := c.in.next()
 		if err != nil {
+			c.cutOff(err)
 			c.logEnd(err)
 			return
 		}
@@ -125,13 +128,44 @@ func (c *conn) serve() {
 		err = c.srv.o.Broker.Dispatch(c.api, frame, &s.call, s)
 		c.in.release()
 		if err != nil {
+			c.sendLast(s)
 			c.logEnd(err)
 			return
 		}
+		c.guard()
 		if !c.settle(s) || !c.sitOut() {
 			return
 		}
 	}
+}
+
+// guard bounds what a client may send, and for how long, as long as it has not logged in.
+func (c *conn) guard() {
+	limits := c.api.LoggingIn()
+	switch {
+	case limits == nil && c.guarded:
+		c.guarded = false
+		c.in.unlimited(c.srv.o.MaxRequestBytes)
+	case limits != nil && !c.guarded:
+		c.guarded = true
+		c.in.limited(min(limits.MaxReceiveBytes, c.srv.o.MaxRequestBytes), limits.HandshakeTimeout)
+	}
+}
+
+// cutOff counts a login that ended in the middle: its client was too slow, or sent what is no frame.
+func (c *conn) cutOff(err error) {
+	if c.api.LoggingIn() == nil || isReset(err) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return
+	}
+	c.api.LoginCut(errors.Is(err, os.ErrDeadlineExceeded))
+}
+
+// sendLast sends what the handler of a request has answered that ends the connection.
+func (c *conn) sendLast(s *slot) {
+	c.mu.Lock()
+	s.serving = false
+	c.mu.Unlock()
+	c.flush()
 }
 
 // settle is what the serving goroutine does once the handler has returned: wait for the answer
@@ -343,6 +377,7 @@ func (c *conn) end() {
 		c.flush()
 	}
 	c.shut()
+	c.api.Gone()
 	if c.api.Controller {
 		c.srv.o.Broker.Ended(c.api)
 	}
@@ -367,8 +402,13 @@ func (c *conn) logEnd(err error) {
 		level = slog.LevelDebug
 	}
 	args := []any{"client", c.api.Remote.String(), "listener", c.api.Listener, "err", err}
+	message, lines := "connection closed", &c.srv.badLog
+	if login := (*api.LoginError)(nil); errors.As(err, &login) {
+		level, message, lines = slog.LevelInfo, "login failed", &c.srv.logins
+		args = append(args, "mechanism", login.Mechanism)
+	}
 	if level == slog.LevelInfo {
-		left, ok := c.srv.badLog.allow(time.Now())
+		left, ok := lines.allow(time.Now())
 		if !ok {
 			return
 		}
@@ -376,5 +416,5 @@ func (c *conn) logEnd(err error) {
 			args = append(args, "suppressed", left)
 		}
 	}
-	c.srv.o.Logger.Log(context.Background(), level, "connection closed", args...)
+	c.srv.o.Logger.Log(context.Background(), level, message, args...)
 }

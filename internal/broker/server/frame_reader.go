@@ -27,15 +27,17 @@ const (
 
 // frameReader cuts a connection's bytes into request frames.
 type frameReader struct {
-	nc     net.Conn
-	raw    syscall.RawConn // nil where the connection has no descriptor
-	tryFn  func(uintptr) bool
-	got    int   // of try
-	err    error // of try
-	max    int
-	budget *budget
-	idle   time.Duration
-	stall  time.Duration
+	nc      net.Conn
+	raw     syscall.RawConn // nil where the connection has no descriptor
+	tryFn   func(uintptr) bool
+	got     int   // of try
+	err     error // of try
+	max     int
+	bounded bool // max is that of clients that have not logged in
+	budget  *budget
+	idle    time.Duration
+	stall   time.Duration
+	until   time.Time // no byte is waited for after it; zero is no limit
 
 	deadline time.Time
 	buf      *wire.Buffer // nil while idle
@@ -56,6 +58,31 @@ func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle, stall ti
 	}
 }
 
+// limited bounds frames to max bytes, and all of them together to a time; 0 is no limit.
+func (fr *frameReader) limited(maxBytes int, within time.Duration) {
+	fr.max, fr.bounded = maxBytes, true
+	if within > 0 {
+		fr.until = time.Now().Add(within)
+	}
+	fr.deadline = time.Time{}
+}
+
+// unlimited ends the bounds of limited but for the size of a frame.
+func (fr *frameReader) unlimited(maxBytes int) {
+	fr.max, fr.bounded, fr.until, fr.deadline = maxBytes, false, time.Time{}, time.Time{}
+	if fr.idle <= 0 {
+		_ = fr.nc.SetReadDeadline(time.Time{}) // an error shows with the next read
+	}
+}
+
+// soonest is a deadline, or the end of what limited allows where that comes first.
+func (fr *frameReader) soonest(t time.Time) time.Time {
+	if fr.until.IsZero() || !t.IsZero() && t.Before(fr.until) {
+		return t
+	}
+	return fr.until
+}
+
 // next returns the next frame without its size. The bytes of a frame on the data path are valid
 // until release; those of every other API are a copy that its handler may keep.
 func (fr *frameReader) next() ([]byte, error) {
@@ -64,7 +91,7 @@ func (fr *frameReader) next() ([]byte, error) {
 	}
 	size := int(int32(binary.BigEndian.Uint32(fr.buf.B[fr.r:])))
 	if size < 0 || size > fr.max {
-		return nil, fmt.Errorf("request of %d bytes: socket.request.max.bytes is %d", size, fr.max)
+		return nil, fr.tooLarge(size)
 	}
 	fr.wide = fr.much && size <= wideFrameBytes
 	if err := fr.fill(min(wire.SizeBytes+size, readBufferBytes)); err != nil {
@@ -79,6 +106,14 @@ func (fr *frameReader) next() ([]byte, error) {
 		return frame, nil
 	}
 	return append([]byte(nil), frame...), nil
+}
+
+func (fr *frameReader) tooLarge(size int) error {
+	key := "socket.request.max.bytes"
+	if fr.bounded {
+		key = "before a login sasl.server.max.receive.size"
+	}
+	return fmt.Errorf("request of %d bytes: %s is %d", size, key, fr.max)
 }
 
 // hot says whether the handlers of this API are done with the frame when they return.
@@ -140,7 +175,7 @@ const stallBytes = 256 << 10
 func (fr *frameReader) readCharged(b []byte) error {
 	for len(b) > 0 {
 		part := b[:min(len(b), stallBytes)]
-		if err := fr.nc.SetReadDeadline(time.Now().Add(fr.stall)); err != nil {
+		if err := fr.nc.SetReadDeadline(fr.soonest(time.Now().Add(fr.stall))); err != nil {
 			return err
 		}
 		if _, err := io.ReadFull(fr.nc, part); err != nil {
@@ -154,7 +189,7 @@ func (fr *frameReader) readCharged(b []byte) error {
 // endStall puts the idle deadline back.
 func (fr *frameReader) endStall() error {
 	fr.deadline = time.Time{}
-	if fr.idle > 0 {
+	if fr.idle > 0 || !fr.until.IsZero() {
 		return fr.refreshDeadline()
 	}
 	return fr.nc.SetReadDeadline(time.Time{})
@@ -238,14 +273,17 @@ func (fr *frameReader) fill(n int) error {
 // for every request.
 func (fr *frameReader) refreshDeadline() error {
 	if fr.idle <= 0 {
-		return nil
+		if fr.until.IsZero() {
+			return nil
+		}
+		return fr.nc.SetReadDeadline(fr.until)
 	}
 	now := time.Now()
 	if fr.deadline.Sub(now) >= fr.idle {
 		return nil
 	}
 	fr.deadline = now.Add(fr.idle + fr.idle/8)
-	return fr.nc.SetReadDeadline(fr.deadline)
+	return fr.nc.SetReadDeadline(fr.soonest(fr.deadline))
 }
 
 // readSome reads what is there. Where the connection has a descriptor, a buffer is taken only once

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 )
 
 // Options configure a Server. Limits of 0 mean none, but for MaxRequestBytes and BudgetBytes.
@@ -61,6 +62,8 @@ type Listener struct {
 	Name string
 	// Controller says that it belongs to the controllers.
 	Controller bool
+	// Gate is where its clients log in; nil where they need not.
+	Gate *auth.Gate
 	net.Listener
 }
 
@@ -70,7 +73,8 @@ type Server struct {
 	budget *budget
 	nextID atomic.Uint64
 	limits atomic.Pointer[Limits]
-	badLog badLog
+	badLog badLog // of what clients send
+	logins badLog // of logins that fail
 
 	mu struct {
 		sync.Mutex
@@ -158,7 +162,7 @@ func (s *Server) accept(ctx context.Context, l Listener) {
 			continue
 		}
 		if s.mayCome(ctx, nc) {
-			s.serveOn(l.Name, l.Controller, nc)
+			s.serveOn(&l, nc)
 		}
 	}
 }
@@ -195,16 +199,19 @@ const stallTimeout = 10 * time.Second
 const acceptRetry = 100 * time.Millisecond
 
 // Serve takes over one connection, as if it had been accepted on the named listener.
-func (s *Server) Serve(listener string, nc net.Conn) { s.serveOn(listener, false, nc) }
+func (s *Server) Serve(listener string, nc net.Conn) { s.serveOn(&Listener{Name: listener}, nc) }
 
-func (s *Server) serveOn(listener string, controller bool, nc net.Conn) {
+func (s *Server) serveOn(l *Listener, nc net.Conn) {
 	ip := hostOf(nc.RemoteAddr())
-	c := newConn(s, listener, nc)
-	c.api.Controller = controller
+	c := newConn(s, l, nc)
+	c.api.Controller = l.Controller
 	if err := s.admit(c, ip); err != nil {
-		s.o.Logger.Warn("connection refused", "listener", listener, "client", ip, "reason", err.Error())
+		s.o.Logger.Warn("connection refused", "listener", l.Name, "client", ip, "reason", err.Error())
 		_ = nc.Close()
 		return
+	}
+	if l.Gate != nil {
+		c.api.RequireLogin(l.Gate)
 	}
 	s.wg.Go(func() {
 		defer s.forget(c, ip)

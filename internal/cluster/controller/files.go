@@ -251,6 +251,8 @@ type FormatOptions struct {
 	Levels map[string]int16
 	// MetadataDir is the one of Dirs that holds the metadata log; the first where it is empty.
 	MetadataDir string
+	// Scram are credentials that the cluster begins with (KIP-900).
+	Scram []ScramCredential
 }
 
 // ErrFormatted is a directory that has a meta.properties already.
@@ -274,8 +276,16 @@ func Format(fsys vfs.FS, o FormatOptions, now time.Time) (string, error) {
 			return "", fmt.Errorf("format %s: it belongs to cluster %s: %w", dir, m.ClusterID, ErrFormatted)
 		}
 	}
+	records := bootstrapRecords(o.Levels)
+	for i := range o.Scram {
+		r, err := o.Scram[i].Record()
+		if err != nil {
+			return "", fmt.Errorf("credential of %s: %w", o.Scram[i].User, err)
+		}
+		records = append(records, r)
+	}
 	first := func(yield func(kmsg.Record) bool) {
-		for _, r := range bootstrapRecords(o.Levels) {
+		for _, r := range records {
 			if !yield(r) {
 				return
 			}

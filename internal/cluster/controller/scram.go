@@ -2,8 +2,10 @@ package controller
 
 import (
 	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/sha256"
 	"crypto/sha512"
+	"fmt"
 	"hash"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -101,16 +103,65 @@ func upsertScram(u kmsg.AlterUserScramCredentialsRequestScramCredentialUpsertion
 	if len(u.SaltedPassword) == 0 {
 		return nil, refuse(kerr.UnacceptableCredential, "The salted password is empty")
 	}
-	h := scramHash(u.Mechanism)
+	return scramRecord(u.Name, u.Mechanism, u.Iterations, u.Salt, u.SaltedPassword), nil
+}
+
+// scramRecord is a credential without its password, from which it cannot be had back.
+func scramRecord(user string, mechanism int8, iterations int32, salt, saltedPassword []byte) *kmsg.UserScramCredentialRecord {
+	h := scramHash(mechanism)
 	mac := func(text string) []byte {
-		w := hmac.New(h, u.SaltedPassword)
+		w := hmac.New(h, saltedPassword)
 		w.Write([]byte(text))
 		return w.Sum(nil)
 	}
 	stored := h()
 	stored.Write(mac("Client Key"))
 	return &kmsg.UserScramCredentialRecord{
-		Name: u.Name, Mechanism: u.Mechanism, Salt: append([]byte(nil), u.Salt...),
-		StoredKey: stored.Sum(nil), ServerKey: mac("Server Key"), Iterations: u.Iterations,
-	}, nil
+		Name: user, Mechanism: mechanism, Salt: append([]byte(nil), salt...),
+		StoredKey: stored.Sum(nil), ServerKey: mac("Server Key"), Iterations: iterations,
+	}
+}
+
+// ScramMechanism is the number of a SCRAM mechanism, 0 for a name that is none.
+func ScramMechanism(name string) int8 {
+	switch name {
+	case "SCRAM-SHA-256":
+		return 1
+	case "SCRAM-SHA-512":
+		return 2
+	}
+	return 0
+}
+
+// SaltPassword is what a client makes of a password (RFC 5802 Hi), for AlterUserScramCredentials.
+func SaltPassword(mechanism int8, password string, salt []byte, iterations int) ([]byte, error) {
+	h := scramHash(mechanism)
+	return pbkdf2.Key(h, password, salt, iterations, h().Size())
+}
+
+// ScramCredential is one that kafka-storage --add-scram describes.
+type ScramCredential struct {
+	User                     string
+	Mechanism                int8 // as ScramMechanism numbers it
+	Iterations               int32
+	Salt                     []byte
+	Password, SaltedPassword []byte // one of them
+}
+
+// Record is the credential as the metadata keeps it.
+func (c *ScramCredential) Record() (*kmsg.UserScramCredentialRecord, error) {
+	if err := checkScram(c.User, c.Mechanism); err != nil {
+		return nil, err
+	}
+	if c.Iterations < minScramIterations || c.Iterations > maxScramIterations {
+		return nil, fmt.Errorf("%d iterations: want %d to %d", c.Iterations, minScramIterations, maxScramIterations)
+	}
+	salted := c.SaltedPassword
+	if len(salted) == 0 {
+		var err error
+		if salted, err = SaltPassword(c.Mechanism, string(c.Password), c.Salt, int(c.Iterations)); err != nil {
+			return nil, err
+		}
+	}
+	return scramRecord(c.User, c.Mechanism, c.Iterations, c.Salt, salted), nil
 }

@@ -143,6 +143,14 @@ type Endpoint struct {
 	Protocol int16 // 0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL
 }
 
+// securityProtocols are the names of the security protocols by their numbers.
+var securityProtocols = [...]string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+
+// SecurityProtocol is the number of a security protocol; an unknown name is that of PLAINTEXT.
+func SecurityProtocol(name string) int16 {
+	return int16(max(slices.Index(securityProtocols[:], name), 0))
+}
+
 // Controller is one registered controller (KIP-919). It stays registered when its process has ended.
 type Controller struct {
 	ID          int32

@@ -70,18 +70,24 @@ func (c *Client) Do(ctx context.Context, req kmsg.Request, resp kmsg.Response) e
 func (c *Client) DoVersion(ctx context.Context, req kmsg.Request, resp kmsg.Response, most int16) error {
 	ctx, cancel := context.WithTimeout(ctx, c.o.RequestTimeout)
 	defer cancel()
-	cn, err := c.connected(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", apiName(req.Key()), err)
+	for {
+		cn, err := c.connected(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", apiName(req.Key()), err)
+		}
+		version, err := cn.version(req.Key(), most)
+		if err != nil {
+			return err
+		}
+		err = cn.exchange(ctx, req, resp, version)
+		if errors.Is(err, errSessionOver) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s to %s: %w", apiName(req.Key()), cn.address, err)
+		}
+		return nil
 	}
-	version, err := cn.version(req.Key(), most)
-	if err != nil {
-		return err
-	}
-	if err := cn.exchange(ctx, req, resp, version); err != nil {
-		return fmt.Errorf("%s to %s: %w", apiName(req.Key()), cn.address, err)
-	}
-	return nil
 }
 
 // Version is the version of an API that requests go out in, connecting where that is not known.
@@ -96,11 +102,15 @@ func (c *Client) Version(ctx context.Context, key int16) (int16, error) {
 // Post sends a message that has no answer. key is one of our own, which no version is negotiated for.
 // No error does not mean that it arrived.
 func (c *Client) Post(ctx context.Context, key, version int16, body []byte) error {
-	cn, err := c.connected(ctx)
-	if err != nil {
-		return err
+	for {
+		cn, err := c.connected(ctx)
+		if err != nil {
+			return err
+		}
+		if err = cn.post(key, version, body); !errors.Is(err, errSessionOver) {
+			return err
+		}
 	}
-	return cn.post(key, version, body)
 }
 
 func apiName(key int16) string {
@@ -137,6 +147,9 @@ func (c *Client) current() (*conn, error) {
 	defer c.mu.Unlock()
 	if c.mu.closed {
 		return nil, ErrClosed
+	}
+	if cn := c.mu.conn; cn != nil && cn.retire(time.Now()) {
+		c.mu.conn = nil
 	}
 	return c.mu.conn, nil
 }

@@ -262,6 +262,9 @@ func (cn *conn) post(key, version int16, body []byte) error {
 	w.Buf = append(w.Buf, body...)
 	cn.write.Lock()
 	defer cn.write.Unlock()
+	if err := cn.reason(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(cn.c.ctx, cn.c.o.RequestTimeout)
 	defer cancel()
 	return cn.out(ctx, w)
