@@ -2,6 +2,7 @@ package node
 
 import (
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/kit/obs"
 )
@@ -123,6 +124,21 @@ var families = []family{
 		"Open client connections.", writeConnections},
 	{"kafka_server_socket_server_metrics_connections_software", obs.Gauge, "clientSoftwareName, clientSoftwareVersion",
 		"Open client connections by the software they named.", writeSoftware},
+	{"kafka_server_socket_server_metrics_successful_authentication_total", obs.Counter, "listener",
+		"Logins of clients, where the listener asks for one.", perGate(func(c *auth.Counts) int64 { return c.Logins })},
+	{"kafka_server_socket_server_metrics_failed_authentication_total", obs.Counter, "listener",
+		"Logins of clients that failed.", perGate(func(c *auth.Counts) int64 { return c.Failures })},
+	{"kafka_server_socket_server_metrics_successful_reauthentication_total", obs.Counter, "listener",
+		"Logins of clients whose session was to end (connections.max.reauth.ms).", perGate(func(c *auth.Counts) int64 { return c.Again })},
+	{"kafka_server_socket_server_metrics_failed_reauthentication_total", obs.Counter, "listener",
+		"The same that failed.", perGate(func(c *auth.Counts) int64 { return c.FailedAgain })},
+	{"kafka_server_socket_server_metrics_expired_connections_killed_total", obs.Counter, "listener",
+		"Connections closed because their session was over.", perGate(func(c *auth.Counts) int64 { return c.ExpiredSessions })},
+	{"logstead_server_logins_waiting", obs.Gauge, "listener", "Connections whose clients have not logged in yet.",
+		perGate(func(c *auth.Counts) int64 { return c.Waiting })},
+	{"logstead_server_logins_late_total", obs.Counter, "listener",
+		"Connections closed because their clients took longer than logstead.sasl.handshake.timeout.ms to log in.",
+		perGate(func(c *auth.Counts) int64 { return c.TooLate })},
 	{"kafka_network_requestmetrics_totaltimems", obs.Summary, "request, quantile",
 		"Milliseconds from a request's arrival to its answer; quantiles are upper bounds within a factor of two.",
 		writeRequestTimes},

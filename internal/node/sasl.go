@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"net"
 	"slices"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/cluster/peer"
 	"github.com/logstead/logstead/internal/conf"
+	"github.com/logstead/logstead/internal/kit/obs"
 )
 
 // gate is where clients of a listener log in, nil where they need not.
@@ -57,6 +59,16 @@ func (n *Node) gateSettings(cfg *conf.SASL, listener string) *auth.Settings {
 		s.Mechanisms = append(s.Mechanisms, auth.NewPlain(users))
 	}
 	return s
+}
+
+// perGate writes one counter of every listener that asks for a login.
+func perGate(get func(*auth.Counts) int64) func(*Node, *view, *obs.Exposition) {
+	return func(n *Node, _ *view, e *obs.Exposition) {
+		for _, name := range slices.Sorted(maps.Keys(n.gates)) {
+			counts := n.gates[name].Counts()
+			e.Int(get(&counts), "listener", name)
+		}
+	}
 }
 
 // protocolOf is the number of a listener's security protocol.
