@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Client struct {
 	mu   struct {
 		sync.Mutex
 		conn    *conn
+		retired []*conn // whose sessions are over, and which may still wait for answers
 		closed  bool
 		failed  int       // attempts to connect that failed in a row
 		retryAt time.Time // no attempt before
@@ -40,12 +42,14 @@ func New(o Options) *Client {
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.mu.closed = true
-	cn := c.mu.conn
-	c.mu.conn = nil
+	cn, retired := c.mu.conn, c.mu.retired
+	c.mu.conn, c.mu.retired = nil, nil
 	c.mu.Unlock()
 	c.cancel()
-	if cn != nil {
-		cn.end(ErrClosed)
+	for _, cn := range append(retired, cn) {
+		if cn != nil {
+			cn.end(ErrClosed)
+		}
 	}
 	c.wg.Wait()
 }
@@ -149,6 +153,7 @@ func (c *Client) current() (*conn, error) {
 		return nil, ErrClosed
 	}
 	if cn := c.mu.conn; cn != nil && cn.retire(time.Now()) {
+		c.mu.retired = append(slices.DeleteFunc(c.mu.retired, (*conn).ended), cn)
 		c.mu.conn = nil
 	}
 	return c.mu.conn, nil

@@ -33,6 +33,7 @@ type conn struct {
 		sync.Mutex
 		err     error // why it ended
 		corr    int32
+		retired bool // no request goes out on it any more
 		waiting map[int32]chan []byte
 	}
 }
@@ -96,11 +97,15 @@ func (cn *conn) readAll() error {
 		cn.mu.Lock()
 		answer := cn.mu.waiting[corr]
 		delete(cn.mu.waiting, corr)
+		last := cn.mu.retired && len(cn.mu.waiting) == 0
 		cn.mu.Unlock()
 		if answer == nil {
 			return fmt.Errorf("an answer to request %d, which nobody waits for", corr)
 		}
 		answer <- frame[4:] // has room for it
+		if last {
+			return errSessionOver
+		}
 	}
 }
 
@@ -239,7 +244,11 @@ func (cn *conn) send(ctx context.Context, req kmsg.Request, version int16, answe
 	cn.write.Lock()
 	defer cn.write.Unlock()
 	cn.mu.Lock()
-	if err := cn.mu.err; err != nil {
+	err := cn.mu.err
+	if err == nil && cn.mu.retired {
+		err = errSessionOver
+	}
+	if err != nil {
 		cn.mu.Unlock()
 		return err
 	}

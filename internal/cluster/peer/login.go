@@ -60,21 +60,19 @@ type session struct {
 // errSessionOver is the end of a connection because of its session. A request that meets it has not been sent.
 var errSessionOver = fmt.Errorf("%w: its session is over", ErrClosed)
 
-// retire ends a connection whose session is over, once no request is on it, and says whether it did.
+// retire takes a connection whose session is over out of use, and says whether it did. It ends with the last request on it.
 func (cn *conn) retire(now time.Time) bool {
 	s, ok := cn.nc.(*session)
 	if !ok || now.Before(s.ends) {
 		return false
 	}
 	cn.mu.Lock()
-	if cn.mu.err != nil || len(cn.mu.waiting) > 0 {
-		cn.mu.Unlock()
-		return false
-	}
-	cn.mu.err = errSessionOver
+	cn.mu.retired = true
+	idle := len(cn.mu.waiting) == 0
 	cn.mu.Unlock()
-	close(cn.done)
-	_ = cn.nc.Close()
+	if idle {
+		cn.end(errSessionOver)
+	}
 	return true
 }
 
