@@ -14,6 +14,7 @@ func rootCommands(a *App) []*cobra.Command {
 		inGroup(groupAdmin, partitionCmd(a)),
 		inGroup(groupAdmin, groupCmd(a)),
 		inGroup(groupAdmin, txnCmd(a)),
+		inGroup(groupAdmin, userCmd(a)),
 		inGroup(groupAdmin, configCmd(a)),
 		inGroup(groupAdmin, clusterCmd(a)),
 		inGroup(groupAdmin, nodeCmd(a)),

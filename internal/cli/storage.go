@@ -67,6 +67,7 @@ func storageFormatCmd(a *App) *cobra.Command {
 			"with a new cluster id", "logstead storage format --set log.dirs=/var/lib/logstead",
 			"the directories of a file, with a given id", "logstead storage format --config server.properties --cluster-id ID",
 			"the first of several controllers", "logstead storage format --config server.properties --cluster-id ID --standalone",
+			"with a user that nodes log in as", "logstead storage format --config server.properties --add-scram 'SCRAM-SHA-512=[name=nodes,password=secret]'",
 			"at the levels of Apache Kafka 3.9", "logstead storage format --config server.properties --cluster-id ID --release-version 3.9",
 		),
 		Args: noArgs,
@@ -84,6 +85,8 @@ func storageFormatCmd(a *App) *cobra.Command {
 	fl.BoolVarP(&o.ignore, "ignore-formatted", "g", false, "leave directories alone that are formatted already")
 	fl.StringVarP(&o.release, "release-version", "r", "", "begin at the feature levels of this metadata `VERSION` (default: the newest)")
 	fl.StringArrayVarP(&o.features, "feature", "f", nil, "begin at another level of a feature: `NAME=LEVEL`; can be repeated")
+	fl.StringArrayVarP(&o.scram, "add-scram", "S", nil,
+		"begin with a user: `MECHANISM=[name=USER,password=PASSWORD]`, or salt and saltedpassword; can be repeated")
 	fl.BoolVarP(&o.standalone, "standalone", "s", false, "begin a quorum of this controller, to which others can be added")
 	fl.StringVarP(&o.initial, "initial-controllers", "I", "",
 		"begin a quorum of these controllers: `ID@HOST:PORT:DIRECTORY` of each, with a comma between")
@@ -96,7 +99,7 @@ type formatFlags struct {
 	cluster                    string
 	ignore, standalone, joiner bool
 	initial, release           string
-	features                   []string
+	features, scram            []string
 }
 
 func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
@@ -110,6 +113,10 @@ func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
 		return err
 	}
 	levels, err := f.levels()
+	if err != nil {
+		return err
+	}
+	credentials, err := f.credentials(levels)
 	if err != nil {
 		return err
 	}
@@ -131,7 +138,7 @@ func (a *App) formatStorage(b *conf.Broker, f formatFlags) error {
 	if len(fresh) > 0 {
 		_, err := controller.Format(vfs.OS{}, controller.FormatOptions{
 			Dirs: fresh, ClusterID: f.cluster, NodeID: b.NodeID, Voters: voters, Joiner: f.joiner, Levels: levels,
-			MetadataDir: b.MetadataDir,
+			MetadataDir: b.MetadataDir, Scram: credentials,
 		}, a.Now())
 		if errors.Is(err, controller.ErrFormatted) {
 			return &Fault{What: "cannot format", Why: err.Error(), Exit: exitConflict, cause: err}

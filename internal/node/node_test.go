@@ -243,8 +243,14 @@ func TestHTTP(t *testing.T) {
 	if code != http.StatusOK || err != nil {
 		t.Fatalf("/metrics answers %d, and parses with %v", code, err)
 	}
-	without := []string{ // a value as long as nobody has connected, or balancing has made no plan
+	without := []string{ // a value as long as nobody has connected, balancing has made no plan, or no listener asks for a login
 		"kafka_server_socket_server_metrics_connections_software", "logstead_balance_deviation",
+		"kafka_server_socket_server_metrics_successful_authentication_total",
+		"kafka_server_socket_server_metrics_failed_authentication_total",
+		"kafka_server_socket_server_metrics_successful_reauthentication_total",
+		"kafka_server_socket_server_metrics_failed_reauthentication_total",
+		"kafka_server_socket_server_metrics_expired_connections_killed_total",
+		"logstead_server_logins_waiting", "logstead_server_logins_late_total",
 	}
 	for _, f := range families {
 		if _, there := found[f.name]; !there && !strings.HasPrefix(f.name, "kafka_consumergroup_") && !slices.Contains(without, f.name) {

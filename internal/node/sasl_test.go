@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -102,6 +103,25 @@ func TestLogin(t *testing.T) {
 	}
 	if failed := n.gates["LOGIN"].Counts().Failures; failed < 5 {
 		t.Errorf("%d failures counted", failed)
+	}
+	resp, err := http.Get("http://" + n.HTTPAddress() + "/metrics") //nolint:noctx // of a test
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`kafka_server_socket_server_metrics_successful_authentication_total{listener="LOGIN"} `,
+		`kafka_server_socket_server_metrics_failed_authentication_total{listener="LOGIN"} `,
+		`logstead_server_logins_waiting{listener="LOGIN"} 0`,
+	} {
+		if !strings.Contains(string(body), want) {
+			t.Errorf("/metrics has no %s", want)
+		}
 	}
 	cl := client(t, n)
 	limit := deadline(t)
