@@ -225,16 +225,10 @@ func split(all []Listener, is func(Listener) bool) (rest, taken []Listener) {
 	return rest, taken
 }
 
-// served are the security protocols that listeners speak.
-var served = map[string]bool{"PLAINTEXT": true, "SASL_PLAINTEXT": true}
-
 func (b *Broker) checkListeners() []error {
 	var errs []error
 	listeners := append(slices.Clone(b.Listeners), b.Quorum.Listeners...)
 	for i, x := range listeners {
-		if !served[x.Protocol] {
-			errs = append(errs, fmt.Errorf("listeners: %s speaks %s: this version serves PLAINTEXT and SASL_PLAINTEXT", x, x.Protocol))
-		}
 		for _, other := range listeners[:i] {
 			if x.Port != 0 && x.Port == other.Port && x.Host == other.Host {
 				errs = append(errs, fmt.Errorf("listeners: %s and %s have the same address", other, x))

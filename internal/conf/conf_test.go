@@ -135,7 +135,6 @@ func TestRefusals(t *testing.T) {
 		{"log.cleanup.policy=shred", "List elements must be among: compact, delete"},
 		{"listeners=PLAINTEXT://:70000", "port 70000 is not within 0 and 65535"},
 		{"listeners=WEB://:1", "add WEB:PLAINTEXT to listener.security.protocol.map"},
-		{"listeners=SSL://:1", "serves PLAINTEXT and SASL_PLAINTEXT"},
 		{"listeners=PLAINTEXT://:1,PLAINTEXT://:2", "names must differ"},
 		{"advertised.listeners=PLAINTEXT://0.0.0.0:1", "no address that a client can connect to"},
 		{"node.id=1\nbroker.id=2", "must be equal"},
@@ -259,10 +258,10 @@ func TestSampleFile(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	s := load(t, file("f.properties",
-		"num.io.threads=4\nnum.network.threads=3\nbackground.threads=2\nssl.client.auth=required"))
+		"num.io.threads=4\nnum.network.threads=3\nbackground.threads=2\nremote.log.reader.threads=3"))
 	want := []string{
 		"set but without effect (belongs to Kafka's Java code): background.threads, num.io.threads",
-		"set but without effect (is for TLS, SASL and ACLs): ssl.client.auth",
+		"set but without effect (is for tiered storage): remote.log.reader.threads",
 	}
 	if got := s.Warnings(); !slices.Equal(got, want) {
 		t.Errorf("warnings = %q", got)

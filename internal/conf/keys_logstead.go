@@ -64,6 +64,10 @@ var logsteadKeys = []row{
 		"Pause between two passes of the scrubber over all logs; 0 is no scrubbing."},
 	{"logstead.shutdown.timeout.ms", Long, "30000", atLeast(0), ReadOnly, Medium, Honoured,
 		"How long a stop waits for connections to finish what they began."},
+	{"logstead.tls.handshake.timeout.ms", Int, "10000", atLeast(100), ReadOnly, Low, Honoured,
+		"How long a client may take for a TLS handshake; a tenth of it where half of logstead.tls.max.handshakes is taken."},
+	{"logstead.tls.max.handshakes", Int, "1024", atLeast(1), ReadOnly, Low, Honoured,
+		"Most TLS handshakes that run at a time; encrypted listeners accept no more until one has ended."},
 	{"logstead.validation", String, "sampled", oneOf("full", "header", "sampled"), ClusterWide, Medium, Honoured,
 		docValidation},
 }

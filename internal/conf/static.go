@@ -142,7 +142,12 @@ func newStatic(all []Setting, warnings []string) (*Static, error) {
 		return nil, errors.Join(errs...)
 	}
 	s.warnings = append(s.warnings, s.withoutEffect()...)
-	if _, err := newBroker(NewLive(s, nil, nil)); err != nil {
+	live := NewLive(s, nil, nil)
+	b, err := newBroker(live)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.checkTLS(live); err != nil {
 		return nil, err
 	}
 	return s, nil

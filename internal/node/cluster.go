@@ -81,12 +81,6 @@ func (n *Node) controllers() []uplink.Controller {
 	return all
 }
 
-// dial opens a connection to another node, as socket.connection.setup.timeout.ms allows.
-func (n *Node) dial(ctx context.Context, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: n.live.Load().live.Duration("socket.connection.setup.timeout.ms")}
-	return d.DialContext(ctx, "tcp", address)
-}
-
 // brokerAddress is where a broker listens for other brokers.
 func (n *Node) brokerAddress(id int32) (string, error) {
 	br := n.image().Broker(id)

@@ -43,7 +43,7 @@ func (n *Node) compose(cfg *config) {
 		Private: map[int16]func([]byte) error{keyRaft: n.receiveRaft, keyLoads: n.receiveLoads},
 		Admin: api.Admin{
 			Store: n.store, Controller: n.ctl, LogLevel: n.o.Level,
-			Conf: func() *conf.Live { return n.live.Load().live },
+			Conf: func() *conf.Live { return n.live.Load().live }, CheckOwn: n.checkOwnConfigs,
 		},
 	}
 	n.composeCluster(cfg)
@@ -65,7 +65,8 @@ func (n *Node) compose(cfg *config) {
 	o := server.Options{
 		Broker: n.api, Logger: n.log, MaxRequestBytes: int(cfg.broker.SocketRequestMaxBytes),
 		BudgetBytes: memoryBudget(cfg.broker), ConnectionBudgetBytes: cfg.broker.ConnectionBudgetBytes,
-		IdleTimeout:     cfg.broker.ConnectionsMaxIdle,
+		IdleTimeout:      cfg.broker.ConnectionsMaxIdle,
+		HandshakeTimeout: cfg.live.Duration("logstead.tls.handshake.timeout.ms"), MaxHandshakes: int(cfg.live.Int("logstead.tls.max.handshakes")),
 		SendBufferBytes: int(cfg.broker.SocketSendBuffer), ReceiveBufferBytes: int(cfg.broker.SocketReceiveBuffer),
 	}
 	n.controlled = server.New(o) // whose connections clients cannot use up

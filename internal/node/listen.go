@@ -25,14 +25,16 @@ func (n *Node) openListeners(cfg *conf.Broker) error {
 		if err != nil {
 			return err
 		}
-		n.listeners = append(n.listeners, server.Listener{Name: l.Name, Gate: n.gate(cfg, l), Listener: nl})
+		n.listeners = append(n.listeners, server.Listener{Name: l.Name, TLS: n.serverTLS(l), Gate: n.gate(cfg, l), Listener: nl})
 	}
 	for _, l := range cfg.Quorum.Listeners {
 		nl, err := n.listen("listeners", l.Host, l.Port)
 		if err != nil {
 			return err
 		}
-		n.controllerListeners = append(n.controllerListeners, server.Listener{Name: l.Name, Controller: true, Gate: n.gate(cfg, l), Listener: nl})
+		n.controllerListeners = append(n.controllerListeners, server.Listener{
+			Name: l.Name, Controller: true, TLS: n.serverTLS(l), Gate: n.gate(cfg, l), Listener: nl,
+		})
 	}
 	return nil
 }

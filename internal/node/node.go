@@ -77,35 +77,37 @@ type Node struct {
 	gates               map[string]*auth.Gate  // of the listeners that ask for a login, by name
 	scrams              map[string]*auth.Scram // the mechanisms that read the metadata
 
-	store       *storage.Store
-	metaStore   *storage.Store         // where metadata.log.dir is none of log.dirs; else nil
-	ctl         *controller.Controller // nil where the node has no controller
-	observer    *controller.Observer   // nil where the controller tells the metadata
-	meta        controller.Metadata
-	uplink      *uplink.Uplink          // nil on a node alone, and on one without a broker
-	puller      *uplink.Uplink          // what other controllers are asked over; nil on a node alone
-	remote      *remote.Brokers         // nil on a node alone
-	fetchers    *replica.Fetchers       // nil on a node alone
-	replication *partition.Cluster      // nil on a node alone
-	places      *places                 // nil on a node alone
-	dirIDs      map[string]base.TopicID // of the log directories, by path
-	cordons     chan struct{}           // capacity 1: settings have changed
-	throttles   struct{ leader, follower *quota.Replication }
-	raft        *raftLines   // to the other controllers
-	abrupt      atomic.Bool  // of tests: stop without handing over
-	incarnation base.TopicID // of this run of the broker
-	acted       progress
-	elections   struct{ unclean, fromELR atomic.Int64 } // since the start, where there is a controller
-	opened      bool                                    // of publish: every topic of an image has been opened
-	handover    bool                                    // of publish: another broker is in its controlled shutdown
-	parts       *partition.Table
-	groups      *coord.Shards[*group.Machine]
-	txns        *coord.Shards[*txn.Machine]
-	markers     *txn.MarkerSender
-	producerIDs *txn.ProducerIDs
-	api         *api.Broker
-	server      *server.Server // of clients
-	controlled  *server.Server // of the controllers' listeners
+	store            *storage.Store
+	metaStore        *storage.Store         // where metadata.log.dir is none of log.dirs; else nil
+	ctl              *controller.Controller // nil where the node has no controller
+	observer         *controller.Observer   // nil where the controller tells the metadata
+	meta             controller.Metadata
+	uplink           *uplink.Uplink          // nil on a node alone, and on one without a broker
+	puller           *uplink.Uplink          // what other controllers are asked over; nil on a node alone
+	remote           *remote.Brokers         // nil on a node alone
+	fetchers         *replica.Fetchers       // nil on a node alone
+	replication      *partition.Cluster      // nil on a node alone
+	places           *places                 // nil on a node alone
+	dirIDs           map[string]base.TopicID // of the log directories, by path
+	cordons          chan struct{}           // capacity 1: settings have changed
+	throttles        struct{ leader, follower *quota.Replication }
+	raft             *raftLines          // to the other controllers
+	abrupt           atomic.Bool         // of tests: stop without handing over
+	incarnation      base.TopicID        // of this run of the broker
+	secured          map[string]*secured // the encrypted listeners, by name
+	certificateNames *auth.MappingRules
+	acted            progress
+	elections        struct{ unclean, fromELR atomic.Int64 } // since the start, where there is a controller
+	opened           bool                                    // of publish: every topic of an image has been opened
+	handover         bool                                    // of publish: another broker is in its controlled shutdown
+	parts            *partition.Table
+	groups           *coord.Shards[*group.Machine]
+	txns             *coord.Shards[*txn.Machine]
+	markers          *txn.MarkerSender
+	producerIDs      *txn.ProducerIDs
+	api              *api.Broker
+	server           *server.Server // of clients
+	controlled       *server.Server // of the controllers' listeners
 
 	runtimeMetrics *prometheus.Registry
 	groupEvents    groupEvents
@@ -153,9 +155,10 @@ func (n *Node) open(ctx context.Context, cfg *config) error {
 	}
 	if !cfg.broker.Roles.Controller {
 		n.openObserver(cfg, n.store)
-		return nil
+	} else if err := n.openController(ctx, cfg); err != nil {
+		return err
 	}
-	return n.openController(ctx, cfg)
+	return n.openTLS(newConfig(n.o.Config, n.image(), cfg.broker.NodeID))
 }
 
 // announce is the first line of the log.
@@ -194,6 +197,9 @@ func (n *Node) Run(ctx context.Context) error {
 		entry := newControllerEntry(n)
 		n.meta.Subscribe(entry.published)
 		start("controller registration", entry.Run)
+	}
+	if len(n.secured) > 0 {
+		start("certificates", n.watchStores)
 	}
 	roles := n.live.Load().broker.Roles
 	if roles.Broker {

@@ -134,6 +134,7 @@ func (n *Node) reconfigure(im *meta.Image) {
 	c := newConfig(n.o.Config, im, n.api.NodeID)
 	n.live.Store(c)
 	n.server.SetLimits(connectionLimits(c.broker))
+	n.renewCertificates()
 	n.setGates(c.broker)
 	n.setQuotas(im)
 	n.setReplicationQuotas()

@@ -84,12 +84,14 @@ func (n *Node) protocolOf(listener string) int16 {
 
 // dialBroker opens a connection to the brokers' listener of another broker, and logs in where that asks for it.
 func (n *Node) dialBroker(ctx context.Context, address string) (net.Conn, error) {
-	return peer.LoggedIn(n.dial, mechanismOf(n.live.Load().broker.SASL.InterBroker))(ctx, address)
+	b := n.live.Load().broker
+	return peer.LoggedIn(n.dialer(b.InterBroker()), mechanismOf(b.SASL.InterBroker))(ctx, address)
 }
 
 // dialController opens a connection to a controller's listener, and logs in where that asks for it.
 func (n *Node) dialController(ctx context.Context, address string) (net.Conn, error) {
-	return peer.LoggedIn(n.dial, mechanismOf(n.live.Load().broker.SASL.Controller))(ctx, address)
+	b := n.live.Load().broker
+	return peer.LoggedIn(n.dialer(b.Quorum.Peers), mechanismOf(b.SASL.Controller))(ctx, address)
 }
 
 // mechanismOf is the client's side of a login, nil for none.

@@ -20,11 +20,19 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 	var own []legacyResult
 	for i := range req.Resources {
 		r := &req.Resources[i]
-		if c.Conn.Controller || !b.isOther(r.ResourceType, r.ResourceName) {
-			rest.Resources = append(rest.Resources, *r)
-			continue
+		var err error
+		if !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName) {
+			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
+		} else {
+			ops := make([]conf.Op, len(r.Configs))
+			for j, x := range r.Configs {
+				ops[j] = conf.Op{Name: x.Name, Value: x.Value}
+			}
+			if err = b.checkOwn(c, r.ResourceType, r.ResourceName, ops, (*conf.Live).Replace); err == nil {
+				rest.Resources = append(rest.Resources, *r)
+				continue
+			}
 		}
-		err := conf.CheckBrokerName(r.ResourceName, b.NodeID)
 		own = append(own, legacyResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
 		})

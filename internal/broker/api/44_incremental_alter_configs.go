@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -43,8 +44,14 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 		case !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName):
 			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
 		default:
-			rest.Resources = append(rest.Resources, *r)
-			continue
+			ops := make([]conf.Op, len(r.Configs))
+			for j, x := range r.Configs {
+				ops[j] = conf.Op{Kind: conf.OpKind(x.ConfigOperation), Name: x.Name, Value: x.Value}
+			}
+			if err = b.checkOwn(c, r.ResourceType, r.ResourceName, ops, (*conf.Live).Incremental); err == nil {
+				rest.Resources = append(rest.Resources, *r)
+				continue
+			}
 		}
 		own = append(own, alterResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
@@ -79,6 +86,34 @@ func (b *Broker) isOther(kind int8, name string) bool {
 	}
 	id, err := strconv.ParseInt(name, 10, 32)
 	return err == nil && int32(id) != b.NodeID && b.Image().Broker(int32(id)) != nil
+}
+
+// checkOwn asks this broker about configs of its own. What breaks a rule of the configuration is left to the controller,
+// which answers for every resource alike.
+func (b *Broker) checkOwn(c *Call, kind int8, name string, ops []conf.Op,
+	how func(*conf.Live, conf.Target, []conf.Op) ([]conf.Change, error),
+) error {
+	if c.Conn.Controller || b.Admin.CheckOwn == nil || meta.ResourceType(kind) != meta.ResourceBroker || name != strconv.Itoa(int(b.NodeID)) {
+		return nil
+	}
+	now := b.Image().Configs(meta.Resource{Type: meta.ResourceBroker, Name: name})
+	changes, err := how(b.Admin.Conf(), conf.Target{Scope: conf.ScopeBroker, Name: name, Current: now}, ops)
+	if err != nil {
+		return nil
+	}
+	own := maps.Clone(now)
+	if own == nil {
+		own = map[string]string{}
+	}
+	for _, x := range changes {
+		if delete(own, x.Name); x.Value != nil {
+			own[x.Name] = *x.Value
+		}
+	}
+	if err := b.Admin.CheckOwn(own); err != nil {
+		return refuse(kerr.InvalidRequest, "%s", err.Error())
+	}
+	return nil
 }
 
 func isLogger(r *alterResource) bool {

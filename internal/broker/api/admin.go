@@ -17,6 +17,8 @@ type Admin struct {
 	Controller *controller.Controller
 	// Conf is the broker's configuration as it is now.
 	Conf func() *conf.Live
+	// CheckOwn says what speaks against dynamic configs of this broker that no other node can know; nil for nothing.
+	CheckOwn func(own map[string]string) error
 	// LogLevel is the level of the broker's log.
 	LogLevel *slog.LevelVar
 }

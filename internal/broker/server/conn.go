@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -26,11 +29,15 @@ const (
 // conn is one client connection.
 type conn struct {
 	srv *Server
-	nc  net.Conn
+	nc  net.Conn // a TLS session where the listener is encrypted
 	api *api.Conn
 	in  frameReader
 
-	guarded  bool // the client has to log in: what it may send is bounded
+	guarded   bool      // the client has to log in: what it may send is bounded
+	tls       *tls.Conn // nil where the listener is not encrypted
+	socket    *socket   // below tls
+	principal func(*x509.Certificate) (auth.Principal, error)
+
 	closing  chan struct{}
 	shutOnce sync.Once
 	dead     atomic.Bool
@@ -67,13 +74,14 @@ type slot struct {
 
 func newConn(s *Server, l *Listener, nc net.Conn) *conn {
 	c := &conn{
-		srv: s, nc: nc, closing: make(chan struct{}),
+		srv: s, closing: make(chan struct{}),
 		replied: make(chan struct{}, 1), wake: make(chan struct{}, 1),
 	}
+	c.nc = c.secure(l, nc)
 	c.api = api.NewConn(s.nextID.Add(1), l.Name, addrPort(nc.LocalAddr()), addrPort(nc.RemoteAddr()), c.closing, c.flush)
 	c.api.More = c.in.hasMore
-	c.in.init(nc, s.o.MaxRequestBytes, s.budget, s.o.IdleTimeout, s.o.StallTimeout)
-	c.out.init(nc)
+	c.in.init(c.nc, s.o.MaxRequestBytes, s.budget, s.o.IdleTimeout, s.o.StallTimeout)
+	c.out.init(c.nc)
 	if t, ok := nc.(*net.TCPConn); ok {
 		if s.o.SendBufferBytes > 0 {
 			_ = t.SetWriteBuffer(s.o.SendBufferBytes)
@@ -97,6 +105,9 @@ func (c *conn) shut() {
 	c.shutOnce.Do(func() {
 		c.dead.Store(true)
 		close(c.closing)
+		if c.socket != nil {
+			c.socket.closing.Store(true)
+		}
 		_ = c.nc.Close()
 	})
 }
@@ -107,15 +118,29 @@ func (c *conn) stop() {
 	c.mu.Lock()
 	answered := c.mu.answered
 	c.mu.Unlock()
-	if t, ok := c.nc.(*net.TCPConn); ok && !answered {
+	if t := c.tcp(); t != nil && !answered {
 		_ = t.SetLinger(0)
 	}
 	c.shut()
 }
 
+// tcp is the socket, nil where there is none.
+func (c *conn) tcp() *net.TCPConn {
+	nc := c.nc
+	if c.socket != nil {
+		nc = c.socket.Conn
+	}
+	t, _ := nc.(*net.TCPConn)
+	return t
+}
+
 // serve reads requests until the connection ends.
 func (c *conn) serve() {
 	defer c.end()
+	if err := c.handshake(); err != nil {
+		c.logEnd(err)
+		return
+	}
 	c.guard()
 	for {
 		frame, err := c.in.next()
@@ -394,11 +419,13 @@ func (c *conn) end() {
 }
 
 func (c *conn) logEnd(err error) {
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	var shake *handshakeError
+	inHandshake := errors.As(err, &shake)
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) && !inHandshake {
 		return
 	}
 	level := slog.LevelInfo
-	if errors.Is(err, os.ErrDeadlineExceeded) || isReset(err) {
+	if !inHandshake && errors.Is(err, os.ErrDeadlineExceeded) || isReset(err) {
 		level = slog.LevelDebug
 	}
 	args := []any{"client", c.api.Remote.String(), "listener", c.api.Listener, "err", err}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ const (
 type frameReader struct {
 	nc      net.Conn
 	raw     syscall.RawConn // nil where the connection has no descriptor
+	waits   bool            // for the first bytes of a request without a buffer, in first: a TLS session has no descriptor
+	first   [wire.SizeBytes]byte
 	tryFn   func(uintptr) bool
 	got     int   // of try
 	err     error // of try
@@ -51,6 +54,7 @@ type frameReader struct {
 
 func (fr *frameReader) init(nc net.Conn, maxBytes int, b *budget, idle, stall time.Duration) {
 	fr.nc, fr.max, fr.budget, fr.idle, fr.stall = nc, maxBytes, b, idle, stall
+	_, fr.waits = nc.(*tls.Conn)
 	if sc, ok := nc.(syscall.Conn); ok && haveReadFD {
 		if raw, err := sc.SyscallConn(); err == nil {
 			fr.raw, fr.tryFn = raw, fr.try
@@ -91,6 +95,9 @@ func (fr *frameReader) next() ([]byte, error) {
 	}
 	size := int(int32(binary.BigEndian.Uint32(fr.buf.B[fr.r:])))
 	if size < 0 || size > fr.max {
+		if isClientHello(fr.buf.B[fr.r:]) {
+			return nil, errHelloInClear
+		}
 		return nil, fr.tooLarge(size)
 	}
 	fr.wide = fr.much && size <= wideFrameBytes
@@ -289,6 +296,12 @@ func (fr *frameReader) refreshDeadline() error {
 // readSome reads what is there. Where the connection has a descriptor, a buffer is taken only once
 // there is something to read.
 func (fr *frameReader) readSome() (n int, err error) {
+	if fr.waits && fr.buf == nil {
+		n, err := fr.nc.Read(fr.first[:])
+		fr.take()
+		copy(fr.buf.B, fr.first[:n])
+		return n, err
+	}
 	if fr.raw == nil {
 		fr.take()
 		return fr.nc.Read(fr.buf.B[fr.w:fr.room])

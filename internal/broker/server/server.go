@@ -44,6 +44,11 @@ type Options struct {
 	// StallTimeout is how long the next part of a large request may take once the budget is charged
 	// for it; 0 is 10 s.
 	StallTimeout time.Duration
+	// HandshakeTimeout bounds a TLS handshake; 0 is 10 s. Where more than half of the room for them is taken it is a tenth.
+	HandshakeTimeout time.Duration
+	// MaxHandshakes bounds the TLS handshakes that run at a time, over all listeners; 0 is 1,024. A listener accepts no more
+	// until one has ended.
+	MaxHandshakes int
 	// SendBufferBytes and ReceiveBufferBytes are socket.*.buffer.bytes; -1 leaves the system's.
 	SendBufferBytes, ReceiveBufferBytes int
 	Limits                              Limits
@@ -62,6 +67,8 @@ type Listener struct {
 	Name string
 	// Controller says that it belongs to the controllers.
 	Controller bool
+	// TLS is nil where the listener is not encrypted.
+	TLS *TLS
 	// Gate is where its clients log in; nil where they need not.
 	Gate *auth.Gate
 	net.Listener
@@ -75,6 +82,8 @@ type Server struct {
 	limits atomic.Pointer[Limits]
 	badLog badLog // of what clients send
 	logins badLog // of logins that fail
+
+	handshakes *handshakes
 
 	mu struct {
 		sync.Mutex
@@ -95,7 +104,7 @@ func New(o Options) *Server {
 	if o.ConnectionBudgetBytes <= 0 {
 		o.ConnectionBudgetBytes = defaultConnectionBudget
 	}
-	s := &Server{o: o, budget: newBudget(o.BudgetBytes)}
+	s := &Server{o: o, budget: newBudget(o.BudgetBytes), handshakes: newHandshakes(o)}
 	s.SetLimits(o.Limits)
 	s.mu.conns = map[*conn]struct{}{}
 	s.mu.perIP = map[string]int{}
@@ -161,9 +170,14 @@ func (s *Server) accept(ctx context.Context, l Listener) {
 			time.Sleep(acceptRetry)
 			continue
 		}
-		if s.mayCome(ctx, nc) {
-			s.serveOn(&l, nc)
+		if !s.mayCome(ctx, nc) {
+			continue
 		}
+		if l.TLS != nil && !s.handshakes.enter(ctx) {
+			_ = nc.Close()
+			continue
+		}
+		s.serveOn(&l, nc)
 	}
 }
 
@@ -201,6 +215,7 @@ const acceptRetry = 100 * time.Millisecond
 // Serve takes over one connection, as if it had been accepted on the named listener.
 func (s *Server) Serve(listener string, nc net.Conn) { s.serveOn(&Listener{Name: listener}, nc) }
 
+// serveOn serves a connection of a listener. On an encrypted one the room for its handshake has been taken.
 func (s *Server) serveOn(l *Listener, nc net.Conn) {
 	ip := hostOf(nc.RemoteAddr())
 	c := newConn(s, l, nc)
@@ -208,6 +223,9 @@ func (s *Server) serveOn(l *Listener, nc net.Conn) {
 	if err := s.admit(c, ip); err != nil {
 		s.o.Logger.Warn("connection refused", "listener", l.Name, "client", ip, "reason", err.Error())
 		_ = nc.Close()
+		if l.TLS != nil {
+			s.handshakes.leave()
+		}
 		return
 	}
 	if l.Gate != nil {

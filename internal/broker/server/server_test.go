@@ -36,7 +36,7 @@ type testBroker struct {
 }
 
 func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability storage.Durability, topics map[string]int,
-	listen ...string,
+	with ...func(*Listener, *Server),
 ) *testBroker {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,10 +100,16 @@ func startBroker(t testing.TB, o Options, fs vfs.FS, dir string, durability stor
 	if o.BudgetBytes == 0 {
 		o.BudgetBytes = 256 << 20
 	}
-	l, err := net.Listen("tcp", append(listen, "127.0.0.1:0")[0])
-	must(err)
+	l, srv := Listener{Name: "PLAINTEXT"}, New(o)
+	for _, w := range with {
+		w(&l, srv)
+	}
+	if l.Listener == nil {
+		l.Listener, err = net.Listen("tcp", "127.0.0.1:0")
+		must(err)
+	}
 	done := make(chan error, 1)
-	go func() { done <- New(o).Run(ctx, []Listener{{Name: "PLAINTEXT", Listener: l}}) }()
+	go func() { done <- srv.Run(ctx, []Listener{l}) }()
 	t.Cleanup(func() {
 		cancel()
 		<-done
@@ -138,7 +144,7 @@ func TestProduceFetch(t *testing.T) {
 	}
 }
 
-func roundTrip(t *testing.T, b *testBroker, topic string) {
+func roundTrip(t *testing.T, b *testBroker, topic string, with ...kgo.Opt) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -148,8 +154,8 @@ func roundTrip(t *testing.T, b *testBroker, topic string) {
 	}
 	for i, codec := range codecs {
 		for _, acks := range []kgo.Acks{kgo.AllISRAcks(), kgo.LeaderAck()} {
-			cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ProducerBatchCompression(codec),
-				kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite())
+			cl, err := kgo.NewClient(append(with[:len(with):len(with)], kgo.SeedBrokers(b.addr), kgo.ProducerBatchCompression(codec),
+				kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite())...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,8 +171,8 @@ func roundTrip(t *testing.T, b *testBroker, topic string) {
 			cl.Close()
 		}
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ConsumeTopics(topic),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64<<10))
+	cl, err := kgo.NewClient(append(with[:len(with):len(with)], kgo.SeedBrokers(b.addr), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxPartitionBytes(64<<10))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,6 +308,12 @@ func TestIPv6(t *testing.T) {
 		t.Skipf("no IPv6 loopback here: %v", err)
 	}
 	_ = l.Close()
-	b := startBroker(t, Options{}, vfs.NewMem(), "/data", storage.Fsync, map[string]int{"six": 1}, "[::1]:0")
+	six := func(l *Listener, _ *Server) {
+		var err error
+		if l.Listener, err = net.Listen("tcp", "[::1]:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := startBroker(t, Options{}, vfs.NewMem(), "/data", storage.Fsync, map[string]int{"six": 1}, six)
 	roundTrip(t, b, "six")
 }
