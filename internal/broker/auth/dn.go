@@ -65,7 +65,7 @@ func decodeText(v asn1.RawValue) (string, bool) {
 	}
 	switch v.Tag {
 	case asn1.TagUTF8String:
-		return strings.ToValidUTF8(string(v.Bytes), "\uFFFD"), true
+		return string([]rune(string(v.Bytes))), true // a byte that is no UTF-8 becomes U+FFFD
 	case asn1.TagPrintableString, asn1.TagIA5String, tagGeneralString:
 		return ascii(v.Bytes), true
 	case asn1.TagT61String:
