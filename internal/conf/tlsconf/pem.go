@@ -13,7 +13,7 @@ import (
 )
 
 // pemBlock takes what a properties file makes of PEM too: one long line, in which blanks stand for the ends of lines.
-var pemBlock = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END ([A-Z0-9 ]+)-----`)
+var pemBlock = regexp.MustCompile(`(?s)-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----`)
 
 type block struct {
 	kind string

@@ -37,14 +37,22 @@ type Subject struct {
 }
 
 // NewAuthority makes an authority that signs itself.
-func NewAuthority(s Subject) (*Authority, error) {
+func NewAuthority(s Subject) (*Authority, error) { return newAuthority(s, nil) }
+
+// Below makes an authority that this one vouches for.
+func (a *Authority) Below(s Subject) (*Authority, error) { return newAuthority(s, a) }
+
+func newAuthority(s Subject, by *Authority) (*Authority, error) {
 	key, template, err := begin(s)
 	if err != nil {
 		return nil, err
 	}
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
-	p, err := sign(template, template, key, key)
+	if by == nil {
+		by = &Authority{Pair{template, key}}
+	}
+	p, err := sign(template, by.Certificate, key, by.Key)
 	return &Authority{p}, err
 }
 
