@@ -112,13 +112,14 @@ func (l *Live) NextOwn(own map[string]string) (*Live, error) {
 	return next, b.checkTLS(next)
 }
 
-// fixed are the keys of a listener that stay as they are while it is open.
+// fixed are the keys of a listener's TLS that stay as they are while it is open. Of what else Kafka does not change on an open
+// listener logstead takes in more, such as the users of SASL PLAIN.
 func (l *Live) fixed(x Listener) map[string]string {
 	out := map[string]string{}
 	prefix := listenerPrefix(x.Name)
 	for name, value := range l.effective {
 		rest, ok := strings.CutPrefix(name, prefix)
-		if ok && !slices.Contains(storeKeys, rest) && !clusterListenerKey(rest) {
+		if ok && strings.HasPrefix(rest, "ssl.") && !slices.Contains(storeKeys, rest) {
 			out[rest] = value
 		}
 	}
