@@ -26,11 +26,18 @@ type loop struct {
 	ended   chan struct{}
 	mu      struct {
 		sync.Mutex
-		changes map[*partition.Partition]int32 // the leader epoch to follow in, or noEpoch
-		urgent  bool                           // one of them waits to be fetched
+		changes map[key]change // what was said last of a partition
+		urgent  bool           // one of them waits to be fetched
 		ended   bool
 		flight  *flight // the request under way
 	}
+}
+
+// change is that a replica is followed in a leader epoch, or with noEpoch no longer. A replica that was dropped and one that was
+// made anew in its place are two, of one key.
+type change struct {
+	p     *partition.Partition
+	epoch int32
 }
 
 // flight is a request that is under way. The loop waits for its answer where it reads; others give it up.
@@ -42,15 +49,19 @@ type flight struct {
 
 func newLoop(f *Fetchers, k loopKey) *loop {
 	l := &loop{f: f, key: k, synced: make(chan struct{}, 1), changed: make(chan struct{}, 1), ended: make(chan struct{})}
-	l.mu.changes = map[*partition.Partition]int32{}
+	l.mu.changes = map[key]change{}
 	return l
 }
 
 func (l *loop) change(p *partition.Partition, epoch int32) {
 	l.mu.Lock()
-	l.mu.changes[p] = epoch
+	defer l.mu.Unlock()
+	k := key{p.TopicID, p.TP.Partition}
+	if now, ok := l.mu.changes[k]; ok && epoch == noEpoch && now.epoch != noEpoch && now.p != p {
+		return // another replica has taken its place already
+	}
+	l.mu.changes[k] = change{p, epoch}
 	l.mu.urgent = l.mu.urgent || epoch != noEpoch
-	l.mu.Unlock()
 }
 
 func poke(ch chan struct{}) {
@@ -128,14 +139,16 @@ func (l *loop) arrive(fl *flight) (gaveUp, ended bool) {
 func (l *loop) take(f *Fetcher) {
 	l.mu.Lock()
 	changes := l.mu.changes
-	l.mu.changes, l.mu.urgent = map[*partition.Partition]int32{}, false
+	l.mu.changes, l.mu.urgent = map[key]change{}, false
 	l.mu.Unlock()
-	for p, epoch := range changes {
-		if epoch == noEpoch {
-			f.Remove(p.TopicID, p.TP.Partition)
+	for k, c := range changes {
+		if c.epoch == noEpoch {
+			if w := f.all[k]; w != nil && w.replica == Replica(c.p) {
+				f.Remove(k.id, k.index)
+			}
 			continue
 		}
-		f.Add(p.TP, p.TopicID, p, epoch)
+		f.Add(c.p.TP, k.id, c.p, c.epoch)
 	}
 }
 
