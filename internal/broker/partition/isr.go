@@ -23,6 +23,8 @@ type ISRChange struct {
 	LeaderEpoch, PartitionEpoch int32
 	ISR                         []ISRMember
 	RecoveryState               int8
+
+	number int64 // tells it from others of the same epochs
 }
 
 // ISRMember is one replica of a proposed in-sync set with the broker epoch that it was seen under.
@@ -46,6 +48,7 @@ type replication struct {
 	since    int32    // the leader epoch since which this replica leads, without having followed between
 	remotes  []remote // the other replicas
 	proposed []int32  // the set that the controller was asked for; nil if nothing is under way
+	asked    int64    // how often it was asked, which is the number of the newest proposal
 	shrinks  int64
 	expands  int64
 }
@@ -229,7 +232,8 @@ func (p *Partition) Tick(now time.Time, maxLag time.Duration) {
 func (p *Partition) proposalLocked(isr []int32) ISRChange {
 	r := &p.mu.repl
 	r.proposed = isr
-	c := ISRChange{LeaderEpoch: r.state.LeaderEpoch, PartitionEpoch: r.state.PartitionEpoch}
+	r.asked++
+	c := ISRChange{LeaderEpoch: r.state.LeaderEpoch, PartitionEpoch: r.state.PartitionEpoch, number: r.asked}
 	for _, id := range isr {
 		member := ISRMember{id, -1}
 		if m := r.remote(id); m != nil && m.end >= 0 {
@@ -259,7 +263,9 @@ func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	}
 	switch {
 	case errors.Is(err, kerr.OperationNotAttempted), errors.Is(err, kerr.IneligibleReplica):
-		r.proposed = nil
+		if c.number == r.asked {
+			r.proposed = nil
+		}
 	case err == nil && s.LeaderEpoch == c.LeaderEpoch && s.PartitionEpoch >= c.PartitionEpoch && containsAll(s.ISR, r.state.ISR):
 		r.decided(s.ISR, s.PartitionEpoch)
 		r.state.RecoveryState = s.RecoveryState
@@ -273,12 +279,13 @@ func containsAll(ids, of []int32) bool {
 	return !slices.ContainsFunc(of, func(id int32) bool { return !slices.Contains(ids, id) })
 }
 
-// Proposes says whether a change that was proposed still waits for what the controller makes of it.
+// Proposes says whether a change that was proposed still waits for what the controller makes of it. One that was refused, after
+// which another was proposed, does not: the high watermark does not wait for its replicas.
 func (p *Partition) Proposes(c ISRChange) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := &p.mu.repl
-	return !p.closed.Load() && p.leads.Load() && r.proposed != nil &&
+	return !p.closed.Load() && p.leads.Load() && r.proposed != nil && c.number == r.asked &&
 		r.state.LeaderEpoch == c.LeaderEpoch && r.state.PartitionEpoch == c.PartitionEpoch
 }
 

@@ -737,3 +737,35 @@ func TestEpochsOfClients(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedProposal: what was refused is not asked for again once something else was, for whose replicas alone the high
+// watermark waits; and a late refusal of it does not end the other.
+func TestRefusedProposal(t *testing.T) {
+	g := newGroup(t, 1, 1)
+	a := g.replicas[0]
+	g.state.ISR, g.state.PartitionEpoch = []int32{0}, 1
+	g.tellAll()
+	ask := func(id int32) ISRChange {
+		a.p.FollowerFetched(FollowerFetch{ID: id, BrokerEpoch: g.replicas[id].epoch, Now: g.now})
+		if len(g.asked) != 1 {
+			t.Fatalf("%d proposals after the fetch of broker %d, want one", len(g.asked), id)
+		}
+		c := g.asked[0].c
+		g.asked = nil
+		return c
+	}
+	first := ask(1)
+	a.p.ISRAnswered(first, ISRState{}, kerr.NetworkException)
+	if !a.p.Proposes(first) {
+		t.Error("a change is given up of which nobody knows whether it was taken")
+	}
+	a.p.ISRAnswered(first, ISRState{}, kerr.IneligibleReplica)
+	second := ask(2)
+	if a.p.Proposes(first) {
+		t.Error("a change that was refused is asked for again")
+	}
+	a.p.ISRAnswered(first, ISRState{}, kerr.IneligibleReplica)
+	if !a.p.Proposes(second) {
+		t.Error("the late refusal of another change has ended the one under way")
+	}
+}
