@@ -387,7 +387,7 @@ func (c *clusterHarness) quiet(run func(*datadriven.TestData)) func(*datadriven.
 	}
 }
 
-// reassign name=NAME p=N [to=1/2]: without to it is cancelled.
+// reassign name=NAME p=N [to=1/2] [then=2/1]: without to it is cancelled; then is what the same request says of it once more.
 func (c *clusterHarness) cmdReassign(d *datadriven.TestData) { c.reassign(d) }
 
 func (c *clusterHarness) cmdUnregister(d *datadriven.TestData) {

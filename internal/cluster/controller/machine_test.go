@@ -334,6 +334,11 @@ func (h *harness) reassign(d *datadriven.TestData) {
 			{PartitionIndex: int32(argInt(d, "p", 0)), Replicas: numbersOf(arg(d, "to", ""))},
 		},
 	}}
+	if d.HasArg("then") { // named once more by the same request
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.AlterPartitionReassignmentsRequestReassignablePartition{
+			PartitionIndex: int32(argInt(d, "p", 0)), Replicas: numbersOf(arg(d, "then", "")),
+		})
+	}
 	records, resp := h.m.AlterPartitionReassignments(&req)
 	p := resp.Responses[0].Partitions[0]
 	h.item(fmt.Sprintf("%s-%d", resp.Responses[0].Name, p.PartitionIndex), p.ErrorCode, p.ErrorMessage)

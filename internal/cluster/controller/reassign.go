@@ -12,19 +12,30 @@ import (
 
 // AlterPartitionReassignments moves partitions to other replicas: those that are new are added, and
 // when all of them are in sync those that are to go are dropped (partitionChange). Null replicas
-// cancel.
+// cancel. Of a partition that is named more than once the last counts: records that were each worked out from what is now would
+// leave a mix of them, which may never end (Kafka writes it).
 func (m *Machine) AlterPartitionReassignments(
 	req *kmsg.AlterPartitionReassignmentsRequest,
 ) ([]kmsg.Record, *kmsg.AlterPartitionReassignmentsResponse) {
 	resp := kmsg.NewAlterPartitionReassignmentsResponse()
 	resp.ErrorMessage, resp.AllowReplicationFactorChange = nil, req.AllowReplicationFactorChange
 	var all []kmsg.Record
+	type name struct {
+		topic string
+		index int32
+	}
+	at := map[name]int{}
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		result := kmsg.AlterPartitionReassignmentsResponseReassignableTopicResponse{Name: t.Name}
 		for j := range t.Partitions {
 			record, err := m.reassign(t.Name, &t.Partitions[j], req.AllowReplicationFactorChange)
+			n := name{t.Name, t.Partitions[j].PartitionIndex}
+			if before, again := at[n]; again && err == nil {
+				all[before] = nil
+			}
 			if record != nil {
+				at[n] = len(all)
 				all = append(all, record)
 				m.movedByHand(t.Name, t.Partitions[j].PartitionIndex)
 			}
@@ -38,7 +49,7 @@ func (m *Machine) AlterPartitionReassignments(
 		}
 		resp.Responses = append(resp.Responses, result)
 	}
-	return all, &resp
+	return slices.DeleteFunc(all, func(r kmsg.Record) bool { return r == nil }), &resp
 }
 
 // movedByHand tells that a partition is moved because somebody asked for it.
