@@ -27,6 +27,7 @@ const (
 // up to a tenth of its CPU, and large requests nothing (docs/performance.md).
 func tuneRuntime(budget int64) {
 	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.SetDefaultGOMAXPROCS() // of the machine, and not what an earlier server of this process has made of it
 		runtime.GOMAXPROCS(max(4, 2*runtime.GOMAXPROCS(0)))
 	}
 	if os.Getenv("GOGC") == "" {
