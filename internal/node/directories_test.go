@@ -187,6 +187,38 @@ func TestLostReplicaIsNotMadeAnew(t *testing.T) {
 	}
 }
 
+// TestUnfoundAreTriedAgain: a change of configs has replicas tried again that are not made anew, and where there are none it looks
+// at no partition.
+func TestUnfoundAreTriedAgain(t *testing.T) {
+	n := start(t, t.TempDir())
+	n.openUnfound(nil) // not even at the image
+	r := kmsg.NewPartitionRecord()
+	r.TopicId, r.PartitionId, r.Leader = base.NewTopicID(), 0, -1
+	r.Replicas, r.Isr, r.Directories = []int32{n.api.NodeID, 7}, []int32{n.api.NodeID}, []base.TopicID{meta.DirLost, {9}}
+	allowed := "true"
+	change := func(im *meta.Image, records ...kmsg.Message) *meta.Image {
+		e := im.Edit()
+		for _, rec := range records {
+			if err := e.Apply(rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		now, _ := e.Image(im.Offset+1, 0)
+		return now
+	}
+	im := change(n.image(), &kmsg.TopicRecord{Name: "orders", TopicId: r.TopicId}, &r)
+	made := func() bool { return n.parts.Topic("orders").Parts[0] != nil }
+	n.openTopic(im, im.Topic("orders"), nil)
+	if n.openUnfound(im); made() {
+		t.Fatal("the only one in sync is made anew")
+	}
+	im = change(im, &kmsg.ConfigRecord{ResourceType: int8(meta.ResourceTopic), ResourceName: "orders", Name: "unclean.leader.election.enable", Value: &allowed})
+	if n.openUnfound(im); !made() {
+		t.Error("where an unclean election is allowed now it is not made anew")
+	}
+	n.openUnfound(nil)
+}
+
 // TestStartWithoutADirectory starts a broker one of whose directories fails: what it has there is not served and not
 // made anew elsewhere, and is there again once the directory is.
 func TestStartWithoutADirectory(t *testing.T) {

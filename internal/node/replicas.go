@@ -125,6 +125,10 @@ func (n *Node) openReplicas(im *meta.Image, t, old *meta.Topic, topic *partition
 			n.log.Error("replica is not served: a log directory is gone, its log is not in any that there are, and it was the last one "+
 				"in sync; it is not made anew. Bring the directory back, or elect another replica by an unclean election",
 				"topic", t.Name, "partition", i)
+			if n.unfound == nil {
+				n.unfound = map[base.TopicID]bool{}
+			}
+			n.unfound[t.ID] = true
 			continue
 		}
 		log, err := n.openLog(tp, t.ID, c.logConfig(t.Name, tc))
@@ -140,9 +144,11 @@ func (n *Node) openReplicas(im *meta.Image, t, old *meta.Topic, topic *partition
 
 // openUnfound tries replicas again that are not made anew: an unclean election may be allowed now.
 func (n *Node) openUnfound(im *meta.Image) {
-	for t := range im.Topics() {
-		if slices.ContainsFunc(t.Partitions, func(p *meta.Partition) bool { return p.Unfound(n.api.NodeID) }) {
-			n.openTopic(im, t, t)
+	again := n.unfound
+	n.unfound = nil
+	for id := range again {
+		if t := im.TopicByID(id); t != nil {
+			n.openTopic(im, t, t) // which notes those that are still not
 		}
 	}
 }
