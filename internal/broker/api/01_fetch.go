@@ -138,7 +138,7 @@ func (f *fetchCall) open(req *kmsg.FetchRequest) error {
 		}
 		if f.c.Version >= 7 && req.SessionEpoch == initialFetchEpoch {
 			f.parts = sessionParts(req)
-			if f.session = cache.create(f.c.Start, f.parts, byID, f.replica >= 0); f.session != nil {
+			if f.session = cache.create(f.c.Start, f.parts, byID, fetcherOf{f.replica, f.epoch}); f.session != nil {
 				f.look(f.session)
 			}
 			return nil

@@ -77,6 +77,19 @@ func (p *fetchPart) told() {
 	p.named = false
 }
 
+// fetcherOf is whose a session is.
+type fetcherOf struct {
+	replica     int32 // of a follower, which goes before consumers; below 0 for those
+	brokerEpoch int64 // of the follower's broker, -1 where it does not say
+}
+
+func (f fetcherOf) follower() bool { return f.replica >= 0 }
+
+// before says that this is an earlier run of the other's broker: it is not coming back.
+func (f fetcherOf) before(o fetcherOf) bool {
+	return f.follower() && f.replica == o.replica && f.brokerEpoch >= 0 && f.brokerEpoch < o.brokerEpoch
+}
+
 // session is one client's set of partitions. It is used by one fetch at a time: busy says so.
 type session struct {
 	id      int32
@@ -84,7 +97,7 @@ type session struct {
 	byID    bool
 	busy    bool
 	dropped bool // while busy: the cache has it no longer
-	first   bool // of a follower: it goes before those of consumers
+	of      fetcherOf
 	created time.Time
 	used    time.Time
 	parts   []*fetchPart
@@ -134,8 +147,8 @@ func (c *sessionCache) dropLocked(s *session) bool {
 
 // create stores a session for parts if there is room or somebody may be evicted; otherwise it
 // returns nil, and the client is served without one.
-func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID, follower bool) *session {
-	s := &session{epoch: 1, byID: byID, busy: true, first: follower, created: now, used: now, parts: parts}
+func (c *sessionCache) create(now time.Time, parts []*fetchPart, byID bool, of fetcherOf) *session {
+	s := &session{epoch: 1, byID: byID, busy: true, of: of, created: now, used: now, parts: parts}
 	victim, ok := c.put(s)
 	if victim != nil {
 		victim.unwatch()
@@ -166,9 +179,11 @@ func (c *sessionCache) put(s *session) (victim *session, ok bool) {
 	return victim, true
 }
 
-// evictLocked makes room for a session: the one unused longest goes if it has been idle for
-// sessionEvictAge, else the one worth least of those that the newcomer may replace, if it is worth less. Those may be
-// replaced that are old enough, and any consumer's by a follower. It returns the one that goes, which nobody uses.
+// evictLocked makes room for a session: one goes that an earlier run of the same broker has left, else the one unused longest if
+// it has been idle for sessionEvictAge, else the one worth least of those that the newcomer may replace, if it is worth less.
+// Those may be replaced that are old enough, and any consumer's by a follower. It returns the one that goes, which nobody uses.
+// The rules are those of Kafka's FetchSessionCache but for the first: there a follower whose broker has started again goes
+// without a session where all slots are taken, until what it had before counts as idle.
 func (c *sessionCache) evictLocked(newcomer *session) *session {
 	var oldest, least *session
 	now := newcomer.used
@@ -176,10 +191,14 @@ func (c *sessionCache) evictLocked(newcomer *session) *session {
 		if s.busy {
 			continue
 		}
+		if s.of.before(newcomer.of) {
+			c.dropLocked(s)
+			return s
+		}
 		if oldest == nil || s.used.Before(oldest.used) {
 			oldest = s
 		}
-		replaceable := now.Sub(s.created) > sessionEvictAge || newcomer.first && !s.first
+		replaceable := now.Sub(s.created) > sessionEvictAge || newcomer.of.follower() && !s.of.follower()
 		if replaceable && (least == nil || s.worth(least) < 0) {
 			least = s
 		}
@@ -196,10 +215,10 @@ func (c *sessionCache) evictLocked(newcomer *session) *session {
 
 // worth compares what two sessions are worth: a follower's more than a consumer's, and then one of more partitions.
 func (s *session) worth(o *session) int {
-	switch {
-	case s.first != o.first && s.first:
+	switch follows, other := s.of.follower(), o.of.follower(); {
+	case follows && !other:
 		return 1
-	case s.first != o.first:
+	case !follows && other:
 		return -1
 	}
 	return cmp.Compare(len(s.parts), len(o.parts))
@@ -251,7 +270,7 @@ func (s *session) apply(req *kmsg.FetchRequest) {
 			key := fetchKey{t.Topic, t.TopicId, in.Partition}
 			if p := s.index[key]; p != nil {
 				p.update(in)
-				p.named = s.first
+				p.named = s.of.follower()
 				s.look.note(p)
 				continue
 			}
