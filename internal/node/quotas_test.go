@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/logstead/logstead/internal/broker/api/parity"
+	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -267,5 +268,35 @@ func TestAddressesConnectSlowly(t *testing.T) {
 	_ = second.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the second connection in a second ended with %v, want it closed", err)
+	}
+}
+
+// TestReplicationKnowsNoClientQuotas: what limits every client does not limit what replicates a partition, or tells the controller
+// of it.
+func TestReplicationKnowsNoClientQuotas(t *testing.T) {
+	c := startTrio(t)
+	c.replicated("orders", 1)
+	c.inSync("orders", 3)
+	req := kmsg.NewAlterClientQuotasRequest()
+	req.Entries = []kmsg.AlterClientQuotasRequestEntryData{{
+		Entity: []kmsg.AlterClientQuotasRequestEntityData{{EntityType: "user"}, {EntityType: "client-id"}},
+		Ops:    []kmsg.AlterClientQuotasRequestOpData{{Key: "consumer_byte_rate", Value: 1}, {Key: "request_percentage", Value: 1}},
+	}}
+	for i, e := range ask[*kmsg.AlterClientQuotasResponse](newAsker(t, c.nodes[1].Bootstrap(), "admin"), &req, 1).Entries {
+		if e.ErrorCode != 0 {
+			t.Fatalf("quota %d: error %d", i, e.ErrorCode)
+		}
+	}
+	c.eventually("quotas everywhere", func() bool {
+		for _, n := range c.up() {
+			if !n.api.Quotas.Enabled(quota.Fetch) || !n.api.Quotas.Enabled(quota.Request) {
+				return false
+			}
+		}
+		return true
+	})
+	leader := c.nodes[c.leader("orders", 0)]
+	for range 20 { // which no follower could fetch within its quota
+		newAsker(t, leader.Bootstrap(), "producer").produce("orders", 10_000)
 	}
 }

@@ -70,6 +70,7 @@ func newFetchPart(t *kmsg.FetchRequestFetchTopic, in *kmsg.FetchRequestFetchPart
 
 func (b *Broker) fetch(c *Call, req *kmsg.FetchRequest) {
 	if c.Conn.Controller {
+		c.metered = false
 		b.fetchMetadata(c, req)
 		return
 	}
@@ -92,6 +93,9 @@ func (f *fetchCall) begin(b *Broker, c *Call, req *kmsg.FetchRequest) error {
 	f.epoch = -1
 	if c.Version >= 15 {
 		f.replica, f.epoch = req.ReplicaState.ReplicaId, req.ReplicaState.ReplicaEpoch
+	}
+	if f.replica >= 0 {
+		c.metered = false // the quotas of clients are none of replication's
 	}
 	if b.ReadFromRack {
 		f.raises = f.replica >= 0

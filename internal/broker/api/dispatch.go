@@ -73,10 +73,10 @@ func (c *Call) open(b *Broker, conn *Conn, frame []byte, sink Sink) error {
 		return fmt.Errorf("request of %d bytes: a header has at least %d", len(frame), minHeaderBytes)
 	}
 	c.ended.Store(false)
-	c.metered, c.timed, c.throttle = b.Quotas.Any(), false, 0
 	c.worked.Store(0)
 	c.Start = b.Clock.Now()
 	c.Key = int16(binary.BigEndian.Uint16(frame))
+	c.metered, c.timed, c.throttle = b.Quotas.Any() && !ofNodes(c.Key), false, 0
 	c.Version = int16(binary.BigEndian.Uint16(frame[2:]))
 	c.Corr = int32(binary.BigEndian.Uint32(frame[4:]))
 	n := int(int16(binary.BigEndian.Uint16(frame[8:])))

@@ -35,9 +35,19 @@ func (c *Call) parked() {
 	}
 }
 
-// chargeTime charges the time that the handler took, once a call. Requests between brokers are exempt.
+// ofNodes says of an API that only nodes of the cluster use it: no client quota holds for it. Of a fetch its replica id says so.
+func ofNodes(key int16) bool {
+	switch key {
+	case kmsg.KeyWriteTxnMarkers, kmsg.KeyAlterPartition, kmsg.KeyFetchSnapshot, kmsg.KeyBrokerRegistration, kmsg.KeyBrokerHeartbeat,
+		kmsg.KeyAllocateProducerIds, kmsg.KeyControllerRegistration, kmsg.KeyAssignReplicasToDirs:
+		return true
+	}
+	return false
+}
+
+// chargeTime charges the time that the handler took, once a call.
 func (c *Call) chargeTime() {
-	if c.timed || c.Key == kmsg.KeyWriteTxnMarkers {
+	if c.timed {
 		return
 	}
 	c.timed = true
