@@ -62,6 +62,7 @@ func (s *Store) Delete(tp base.TopicPartition) error {
 	if !ok {
 		return refuse(kerr.UnknownTopicOrPartition, "there is no log of %s", tp)
 	}
+	s.cancelMove(tp)
 	return l.remove(deleteDirSuffix)
 }
 
@@ -78,6 +79,7 @@ func (s *Store) SetAside(tp base.TopicPartition) (string, error) {
 	if !ok {
 		return "", refuse(kerr.UnknownTopicOrPartition, "there is no log of %s", tp)
 	}
+	s.cancelMove(tp)
 	err := l.remove(strayDirSuffix)
 	return l.Path(), err
 }

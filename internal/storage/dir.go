@@ -26,7 +26,8 @@ type logDir struct {
 	lock  io.Closer
 	cause atomic.Pointer[error]
 
-	lastEpoch int64 // the broker epoch that its clean-shutdown mark named; -1 without a mark
+	lastEpoch int64    // the broker epoch that its clean-shutdown mark named; -1 without a mark
+	futures   []string // what a start finds of unfinished moves, until they begin again
 
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off

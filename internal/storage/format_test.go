@@ -160,6 +160,15 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q is %v %v, want %v", name, got, ok, want)
 		}
 	}
+	tp := base.TopicPartition{Topic: "a.b-c", Partition: 7}
+	if got, ok := parseFutureDir(futureDirName(tp)); !ok || got != tp {
+		t.Errorf("the future directory of %v is one of %v", tp, got)
+	}
+	for _, name := range []string{"a.b-c-7", "t-0.abc-delete", "t-future", deleteDirName(tp)} {
+		if got, ok := parseFutureDir(name); ok {
+			t.Errorf("%q is the future directory of %v", name, got)
+		}
+	}
 	long := deleteDirName(base.TopicPartition{Topic: strings.Repeat("x", 249), Partition: 12345})
 	if len(long) > maxNameBytes || !strings.HasSuffix(long, deleteDirSuffix) {
 		t.Errorf("%d bytes: %s", len(long), long)

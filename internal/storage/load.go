@@ -84,8 +84,12 @@ func (d *logDir) loadAll(ctx context.Context, st *dirState) error {
 			}
 			continue
 		}
-		if strings.HasSuffix(e.Name(), deleteDirSuffix) || strings.HasSuffix(e.Name(), futureDirSuffix) {
+		switch {
+		case strings.HasSuffix(e.Name(), deleteDirSuffix):
 			d.store.discard(path.Join(d.path, e.Name()), 0)
+			continue
+		case strings.HasSuffix(e.Name(), futureDirSuffix):
+			d.futures = append(d.futures, e.Name())
 			continue
 		}
 		if tp, ok := parsePartitionDir(e.Name()); ok {

@@ -24,9 +24,10 @@ import (
 //  3. the copy gets the log's name, the old directory a "-delete" name, and a new Log takes the place
 //     of the old one.
 //
-// A crash in 1 or 2 leaves the old log and a future directory, which the next start removes. In 3 it
-// may leave both under the log's name: nothing was appended since they became equal, so the next start
-// keeps either one.
+// The future directory is there as soon as the move is wanted: where the next start finds one, after a stop
+// or a crash, it begins that move again, from nothing, as Apache Kafka goes on with it. A stop in order leaves it empty,
+// for a part of a log is nothing that another program may take for a whole one. A crash in 3 may leave both under the
+// log's name: nothing was appended since they became equal, so the next start keeps either one.
 type moves struct {
 	wake chan struct{}
 	mu   struct {
@@ -72,11 +73,13 @@ const (
 
 var (
 	errMoveCanceled = errors.New("the move was canceled")
+	errMoveStopped  = errors.New("the store stops; the next start moves the log")
 	errMoveChanged  = errors.New("the log has changed since it was copied")
 )
 
-// Move has a log moved to another log directory, in the background. A log that is there already stays,
-// and a move of it to anywhere else ends. One that is not here yet is an error, and is made there when it comes.
+// Move has a log moved to another log directory, in the background, also by the next run where this one ends before. A log
+// that is there already stays, and a move of it to anywhere else ends. One that is not here yet is an error, and is made
+// there when it comes.
 func (s *Store) Move(tp base.TopicPartition, dir string) error {
 	to, err := s.target(tp, dir)
 	if err != nil {
@@ -89,16 +92,7 @@ func (s *Store) Move(tp base.TopicPartition, dir string) error {
 	if l.dir.offline() != nil {
 		return refuse(kerr.KafkaStorageError, "the log of %s is offline", tp)
 	}
-	s.moves.mu.Lock()
-	defer s.moves.mu.Unlock()
-	if m := s.moves.mu.wanted[tp]; m != nil {
-		if m.to == to {
-			return nil
-		}
-		m.canceled.Store(true)
-		delete(s.moves.mu.wanted, tp)
-	}
-	if l.dir == to {
+	if s.settled(l, to) {
 		return nil
 	}
 	for _, d := range s.dirs {
@@ -107,7 +101,14 @@ func (s *Store) Move(tp base.TopicPartition, dir string) error {
 		}
 	}
 	m := &move{l: l, to: to, home: path.Join(to.path, futureDirName(tp)), copies: map[*segment]*segmentCopy{}}
+	if err := s.opts.FS.MkdirAll(m.home); err != nil {
+		return to.fail(err)
+	}
+	m.made = true
 	m.end.Store(l.start.Load())
+	s.moves.mu.Lock()
+	defer s.moves.mu.Unlock()
+	s.cancelMoveLocked(tp) // one that was wanted meanwhile
 	s.moves.mu.wanted[tp] = m
 	s.moves.mu.queue = append(s.moves.mu.queue, m)
 	select {
@@ -115,6 +116,60 @@ func (s *Store) Move(tp base.TopicPartition, dir string) error {
 	default:
 	}
 	return nil
+}
+
+// settled says that a log is in a directory or on its way there. A move of it to elsewhere ends.
+func (s *Store) settled(l *Log, to *logDir) bool {
+	s.moves.mu.Lock()
+	defer s.moves.mu.Unlock()
+	if m := s.moves.mu.wanted[l.tp]; m != nil && m.to == to {
+		return true
+	}
+	s.cancelMoveLocked(l.tp)
+	return l.dir == to
+}
+
+// cancelMove ends the move of a log, if there is one.
+func (s *Store) cancelMove(tp base.TopicPartition) {
+	s.moves.mu.Lock()
+	defer s.moves.mu.Unlock()
+	s.cancelMoveLocked(tp)
+}
+
+func (s *Store) cancelMoveLocked(tp base.TopicPartition) {
+	m := s.moves.mu.wanted[tp]
+	if m == nil {
+		return
+	}
+	m.canceled.Store(true)
+	delete(s.moves.mu.wanted, tp)
+	if i := slices.Index(s.moves.mu.queue, m); i >= 0 { // it has not begun, and its directory is nobody else's
+		s.moves.mu.queue = slices.Delete(s.moves.mu.queue, i, i+1)
+		m.removeCopy()
+	}
+}
+
+// resumeMoves begins the moves again that the last run has not finished.
+func (s *Store) resumeMoves() {
+	for _, d := range s.dirs {
+		for _, name := range d.futures {
+			left := path.Join(d.path, name)
+			tp, ok := parseFutureDir(name)
+			if _, here := s.Log(tp); !ok || !here {
+				s.discard(left, 0)
+				continue
+			}
+			err := s.Move(tp, d.path)
+			if err != nil {
+				s.log.Warn("a move that the last run has not finished cannot go on", "log", tp.String(), "wanted_dir", d.path, "err", err)
+			}
+			if errors.Is(err, kerr.KafkaStorageError) {
+				continue // a directory is offline: the start after it is back finds what was wanted
+			}
+			s.discard(left, 0)
+		}
+		d.futures = nil
+	}
 }
 
 // want finds a log, or notes where it is to be made.
@@ -195,23 +250,42 @@ func (s *Store) finishMove(m *move, err error) {
 		return
 	}
 	if m.made {
-		if err := s.opts.FS.RemoveAll(m.home); err != nil && !isNotExist(err) {
-			s.log.Warn("cannot remove an unfinished copy; the next start tries again", "path", m.home, "err", err)
+		m.removeCopy()
+	}
+	if errors.Is(err, errMoveStopped) {
+		if err := s.opts.FS.MkdirAll(m.home); err != nil {
+			_ = m.to.fail(err)
 		}
+		s.log.Info("log is moved by the next start", "log", tp.String(), "from", m.l.dir.path, "to", m.to.path)
+		return
 	}
 	s.log.Warn("log stays in its directory", "log", tp.String(), "dir", m.l.dir.path, "wanted_dir", m.to.path, "err", err)
 }
 
+// removeCopy removes what there is of an unfinished copy.
+func (m *move) removeCopy() {
+	s := m.l.store
+	if err := s.opts.FS.RemoveAll(m.home); err != nil && !isNotExist(err) {
+		s.log.Warn("cannot remove an unfinished copy; the next start moves the log", "path", m.home, "err", err)
+	}
+}
+
+// ended is why a move does not go on: it was canceled, or the store stops; nil where it does.
+func (m *move) ended(ctx context.Context) error {
+	switch {
+	case m.canceled.Load():
+		return errMoveCanceled
+	case ctx.Err() != nil || m.l.store.closing.Load():
+		return errMoveStopped
+	}
+	return nil
+}
+
 // run moves the log.
 func (m *move) run(ctx context.Context) error {
-	fsys := m.l.store.opts.FS
 	if err := m.to.forget(m.l.tp); err != nil {
 		return err
 	}
-	if err := fsys.MkdirAll(m.home); err != nil {
-		return m.to.fail(err)
-	}
-	m.made = true
 	for range moveRounds {
 		copied, err := m.copy(ctx)
 		if err != nil {
@@ -322,8 +396,8 @@ func (m *move) copyRecords(ctx context.Context, s *segment, c *segmentCopy, size
 	defer f.Close()
 	buf := make([]byte, min(copyChunk, size-c.size))
 	for c.size < size {
-		if ctx.Err() != nil || m.canceled.Load() || m.l.store.closing.Load() {
-			return errMoveCanceled
+		if err = m.ended(ctx); err != nil {
+			return err
 		}
 		b := buf[:min(int64(len(buf)), size-c.size)]
 		if _, err = h.f.ReadAt(b, c.size); err != nil {
@@ -429,8 +503,8 @@ func (m *move) switchOver(ctx context.Context) error {
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	if m.canceled.Load() || l.store.closing.Load() {
-		return errMoveCanceled
+	if err := m.ended(ctx); err != nil {
+		return err
 	}
 	if l.start.Load() != start || l.recovery != end || len(l.due) > 0 || !slices.Equal(l.snaps, snaps) || !m.wholeLocked() {
 		return errMoveChanged
@@ -540,8 +614,11 @@ func (m *move) replaceLocked(n *Log) error {
 	gone := path.Join(l.dir.path, deleteDirName(l.tp))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.logs[l.tp] != l || s.mu.closed {
+	switch {
+	case s.mu.logs[l.tp] != l:
 		return errMoveCanceled
+	case s.mu.closed:
+		return errMoveStopped
 	}
 	if err := s.opts.FS.Rename(m.home, n.home()); err != nil {
 		return m.to.fail(err)

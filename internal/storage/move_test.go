@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -117,6 +118,95 @@ func TestLogThatCouldNotBeMade(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestMoveGoesOn: a move that a run does not come to, or not to the end of, is made by the next one, and none that was canceled
+// or whose log is gone.
+func TestMoveGoesOn(t *testing.T) {
+	waiting, stays, gone := base.TopicPartition{Topic: "waiting"}, base.TopicPartition{Topic: "stays"}, base.TopicPartition{Topic: "gone"}
+	for name, end := range map[string]func(*testing.T, *Store){
+		"stop": func(t *testing.T, s *Store) {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"crash": func(*testing.T, *Store) {},
+		"stop amid the first one": func(t *testing.T, s *Store) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			m := s.nextMove()
+			err := m.run(ctx)
+			s.finishMove(m, err)
+			if !errors.Is(err, errMoveStopped) {
+				t.Fatalf("a move in a store that stops: %v", err)
+			}
+			if left, err := s.opts.FS.ReadDir(m.home); err != nil || len(left) > 0 {
+				t.Errorf("a part of the log is left for who does not know that it is one: %v, %v", left, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mem := vfs.NewMem()
+			open := func() *Store {
+				s, err := Open(context.Background(), Options{FS: mem, Dirs: []string{"/a", "/b"}, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			s := open()
+			for _, tp := range []base.TopicPartition{waiting, stays, gone} {
+				l, err := s.Create(tp, base.NewTopicID(), DefaultLogConfig(), "/a")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0}); err != nil {
+					t.Fatal(err)
+				}
+				if err := errors.Join(l.Sync(), s.Move(tp, "/b")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(s.Move(stays, "/a"), s.Delete(gone)); err != nil {
+				t.Fatal(err)
+			}
+			crashed := mem.CrashClone(vfs.CrashOptions{KeepUnsynced: 1})
+			end(t, s)
+			if name == "crash" {
+				_ = s.Close()
+				mem = crashed
+			}
+			s = open()
+			defer s.Close() //nolint:errcheck // nothing was written
+			if moves := s.Moves(); len(moves) != 1 || moves[0].TopicPartition != waiting || moves[0].Dir != "/b" {
+				t.Fatalf("the next run moves %+v, want %s to /b", moves, waiting)
+			}
+			m := s.nextMove()
+			err := m.run(context.Background())
+			s.finishMove(m, err)
+			if l, ok := s.Log(waiting); err != nil || !ok || l.Dir() != "/b" || l.EndOffset() != 1 {
+				t.Errorf("moved: %v, want the log in /b with its record", err)
+			}
+			if l, ok := s.Log(stays); !ok || l.Dir() != "/a" {
+				t.Errorf("the log whose move was canceled is there: %v, want it in /a", ok)
+			}
+			s.emptyTrash(time.Now().Add(time.Hour))
+			for _, dir := range []string{"/a", "/b"} {
+				entries, err := mem.ReadDir(dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range entries {
+					if strings.HasSuffix(e.Name(), futureDirSuffix) {
+						t.Errorf("%s/%s is left", dir, e.Name())
+					}
+				}
+			}
+		})
 	}
 }
 

@@ -86,6 +86,16 @@ func deleteDirName(tp base.TopicPartition) string { return suffixedDirName(tp, d
 // futureDirName is Kafka's name for a partition directory that is being copied to another log directory.
 func futureDirName(tp base.TopicPartition) string { return suffixedDirName(tp, futureDirSuffix) }
 
+// parseFutureDir reads a name of futureDirName; ok is false for any other, also where the topic's name was cut.
+func parseFutureDir(name string) (tp base.TopicPartition, ok bool) {
+	name, found := strings.CutSuffix(name, futureDirSuffix)
+	i := strings.LastIndexByte(name, '.')
+	if !found || i < 0 {
+		return tp, false
+	}
+	return parsePartitionDir(name[:i])
+}
+
 func suffixedDirName(tp base.TopicPartition, suffix string) string {
 	var id [16]byte
 	_, _ = rand.Read(id[:])

@@ -95,6 +95,7 @@ func (s *Store) open(ctx context.Context) error {
 			_ = d.condemn(err)
 		}
 	}
+	s.resumeMoves()
 	for _, d := range s.dirs {
 		if d.offline() == nil {
 			return nil
