@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -276,11 +278,13 @@ func awaitsMetadata(err error) bool {
 	return false
 }
 
-// watchISR lets leaders look for followers that have fallen behind, twice in replica.lag.time.max.ms.
+// watchISR lets leaders look for followers that have fallen behind, twice in replica.lag.time.max.ms, and says which replicas
+// do not come into sync though their brokers are there.
 func (n *Node) watchISR(ctx context.Context) error {
 	lag := n.live.Load().live.Duration("replica.lag.time.max.ms")
 	tick := time.NewTicker(max(lag/2, 10*time.Millisecond))
 	defer tick.Stop()
+	missing := missingReplicas{log: n.log}
 	for {
 		select {
 		case <-ctx.Done():
@@ -289,7 +293,48 @@ func (n *Node) watchISR(ctx context.Context) error {
 			now := n.clock.Now()
 			for _, p := range n.parts.All() {
 				p.Tick(now, lag)
+				missing.note(p, p.Missing(now, lag))
 			}
+			missing.tell()
 		}
 	}
+}
+
+// missingReplicas gathers what leaders miss in one round and tells of it when that has changed, and now and then while it has
+// not: an operator sees nothing else of a replica that is not fetched, or of a reassignment that does not end.
+type missingReplicas struct {
+	log    *slog.Logger
+	count  int
+	sample []string
+
+	told   int // how many the last line was about
+	rounds int // since then
+}
+
+// missingSample is how many replicas a line names, missingRounds after how many rounds it is repeated.
+const (
+	missingSample = 3
+	missingRounds = 20
+)
+
+func (m *missingReplicas) note(p *partition.Partition, list []partition.Missing) {
+	m.count += len(list)
+	for _, r := range list {
+		if len(m.sample) < missingSample {
+			m.sample = append(m.sample, fmt.Sprintf("%s on broker %d: %s", p.TP, r.ID, r.Why))
+		}
+	}
+}
+
+// tell ends a round.
+func (m *missingReplicas) tell() {
+	if m.rounds++; m.count != m.told || m.count > 0 && m.rounds >= missingRounds {
+		if m.count > 0 {
+			m.log.Warn("replicas of brokers that are there do not come into sync", "replicas", m.count, "first", strings.Join(m.sample, "; "))
+		} else {
+			m.log.Info("no replica of a broker that is there is missing any more")
+		}
+		m.told, m.rounds = m.count, 0
+	}
+	m.count, m.sample = 0, nil
 }

@@ -49,6 +49,7 @@ type replication struct {
 	remotes  []remote // the other replicas
 	proposed []int32  // the set that the controller was asked for; nil if nothing is under way
 	asked    int64    // how often it was asked, which is the number of the newest proposal
+	looked   int64    // asked as of the last look for missing replicas
 	shrinks  int64
 	expands  int64
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,8 +146,10 @@ func (g *group) start(r *replica) {
 	})
 	p := r.p
 	p.SetCluster(&Cluster{
-		Eligible: func(id int32, epoch int64) bool { return g.replicas[id].p != nil && g.replicas[id].epoch == epoch },
-		Propose:  func(p *Partition, c ISRChange) { g.asked = append(g.asked, proposal{r, p, c}) },
+		Eligible: func(id int32, epoch int64) bool {
+			return g.replicas[id].p != nil && (epoch < 0 || g.replicas[id].epoch == epoch)
+		},
+		Propose: func(p *Partition, c ISRChange) { g.asked = append(g.asked, proposal{r, p, c}) },
 	})
 	g.tell(r)
 }
@@ -768,4 +771,46 @@ func TestRefusedProposal(t *testing.T) {
 	if !a.p.Proposes(second) {
 		t.Error("the late refusal of another change has ended the one under way")
 	}
+}
+
+// TestMissing: a leader says why a replica whose broker is there does not come into sync, and nothing of others.
+func TestMissing(t *testing.T) {
+	g := newGroup(t, 1, 1)
+	a := g.replicas[0]
+	g.state.ISR, g.state.PartitionEpoch = []int32{0}, 1
+	g.tellAll()
+	look := func(want ...string) {
+		t.Helper()
+		got := a.p.Missing(g.now, testLag)
+		if len(got) != len(want) {
+			t.Fatalf("missing: %v, want %q", got, want)
+		}
+		for i, m := range got {
+			if !strings.Contains(m.Why, want[i]) {
+				t.Errorf("%d is missing: %q, want %q", m.ID, m.Why, want[i])
+			}
+		}
+	}
+	look()
+	g.now = g.now.Add(testLag + time.Second)
+	look("not fetched in leader epoch 0", "not fetched in leader epoch 0")
+	fetch := func(id int32, offset int64) {
+		a.p.FollowerFetched(FollowerFetch{ID: id, BrokerEpoch: g.replicas[id].epoch, Offset: offset, Now: g.now})
+	}
+	g.must(g.produce(a))
+	g.sync(a) // committed: nobody else counts
+	fetch(1, 0)
+	fetch(2, 0)
+	look() // they are behind, and on their way
+	fetch(1, 1)
+	look() // the controller was asked just now
+	look("controller has not taken")
+	a.p.ISRAnswered(g.asked[0].c, ISRState{}, kerr.IneligibleReplica)
+	g.asked = nil
+	g.replicas[1].epoch++
+	look("broker epoch 1")
+	g.now = g.now.Add(testLag + time.Second)
+	look("not fetched for 11s", "not fetched for 11s")
+	g.powerCut(g.replicas[1])
+	look("not fetched for 11s")
 }
