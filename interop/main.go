@@ -41,7 +41,7 @@ type suite struct {
 	long bool
 	// extra suites are long on several nodes: another suite there has their clients.
 	extra bool
-	// reads says that the suite reads the files of the only broker and restarts it.
+	// reads says that the suite reads the files of the only broker and restarts it, or starts one like it.
 	reads bool
 	run   func(context.Context, *Run)
 }
@@ -60,6 +60,7 @@ func suites() []suite {
 		suite{name: "streams", parts: []string{"java"}, run: streams},
 		suite{name: "connect", parts: []string{"java"}, run: connect},
 		suite{name: "mirror", parts: []string{"java"}, long: true, run: mirror},
+		suite{name: "tls", parts: []string{"java", "python", "node", "go", "kcat"}, reads: true, run: tlsSuite},
 		suite{name: "files", parts: []string{"java"}, reads: true, run: files},
 	)
 }

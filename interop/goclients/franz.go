@@ -26,6 +26,9 @@ func kgoCodec(name string) kgo.Opt {
 }
 
 func kgoClient(opts ...kgo.Opt) *kgo.Client {
+	if c := tlsConfig(); c != nil {
+		opts = append(opts, kgo.DialTLSConfig(c))
+	}
 	return must1(kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(bootstrap), kgo.MetadataMaxAge(time.Second), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.HeartbeatInterval(500 * time.Millisecond),

@@ -6,6 +6,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +27,22 @@ var (
 	args      = map[string]string{}
 	codecs    = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 )
+
+// tlsConfig is nil without TLS_CA, which names who signed the broker's certificate; TLS_KEY is a file with the client's key and
+// certificate.
+func tlsConfig() *tls.Config {
+	ca := os.Getenv("TLS_CA")
+	if ca == "" {
+		return nil
+	}
+	text, err := os.ReadFile(ca)
+	must(err)
+	pair, err := tls.LoadX509KeyPair(os.Getenv("TLS_KEY"), os.Getenv("TLS_KEY"))
+	must(err)
+	c := &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{pair}}
+	c.RootCAs.AppendCertsFromPEM(text)
+	return c
+}
 
 // count reads a count from the environment, 1 where it says nothing.
 func count(name string) int {

@@ -24,6 +24,8 @@ func saramaConfig(edit ...func(*sarama.Config)) *sarama.Config {
 	c.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	c.Consumer.Return.Errors = true
 	c.Metadata.RefreshFrequency = time.Second
+	c.Net.TLS.Config = tlsConfig()
+	c.Net.TLS.Enable = c.Net.TLS.Config != nil
 	for _, e := range edit {
 		e(c)
 	}

@@ -15,6 +15,8 @@ import (
 type Kafka struct {
 	// Dir holds its settings, its log and, in the folder data, its files.
 	Dir, Addr string
+	// Env is added to the environment of the script.
+	Env []string
 
 	script, port string
 	// held keeps the controller's port from others until the node is started for the first time.
@@ -56,6 +58,12 @@ func freePorts() (int, net.Listener, error) {
 	return 0, nil, errors.New("no two free ports side by side")
 }
 
+// Controller is where its controller listens.
+func (k *Kafka) Controller() string {
+	port, _ := strconv.Atoi(k.port) // written by NewKafka
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1))
+}
+
 // Data is where its log directories are.
 func (k *Kafka) Data() string { return filepath.Join(k.Dir, "data") }
 
@@ -89,7 +97,7 @@ func (k *Kafka) run(ctx context.Context, args ...string) error {
 	}
 	defer log.Close()
 	cmd := exec.CommandContext(ctx, k.script, args...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Env = log, log, append(os.Environ(), k.Env...)
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("kafka.sh %s: %w\n%s", args[0], err, text)

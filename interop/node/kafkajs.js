@@ -1,4 +1,5 @@
 // The driver of kafkajs.
+import fs from 'node:fs'
 import zlib from 'node:zlib'
 import { promisify } from 'node:util'
 import kafkajs from 'kafkajs'
@@ -18,7 +19,11 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 })
 const codecOf = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4, zstd: CompressionTypes.ZSTD }
 
-const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.NOTHING })
+// TLS_CA names who signed the broker's certificate, TLS_KEY a file with the client's key and certificate: then over TLS.
+const ssl = process.env.TLS_CA
+  ? { ca: fs.readFileSync(process.env.TLS_CA), key: fs.readFileSync(process.env.TLS_KEY), cert: fs.readFileSync(process.env.TLS_KEY) }
+  : undefined
+const kafka = new Kafka({ brokers: [bootstrap], ssl, logLevel: logLevel.NOTHING })
 
 async function producer (conf = {}) {
   const p = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...conf })

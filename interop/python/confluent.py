@@ -16,7 +16,13 @@ from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, exp
 PREFIX = ARGS.get("prefix", "")
 
 
-ADMIN = AdminClient({"bootstrap.servers": BOOTSTRAP})
+# TLS_CA names who signed the broker's certificate, TLS_KEY a file with the client's key and certificate: then over TLS.
+BROKER = {"bootstrap.servers": BOOTSTRAP}
+if os.environ.get("TLS_CA"):
+    BROKER |= {"security.protocol": "SSL", "ssl.ca.location": os.environ["TLS_CA"],
+               "ssl.certificate.location": os.environ["TLS_KEY"], "ssl.key.location": os.environ["TLS_KEY"]}
+
+ADMIN = AdminClient(BROKER)
 
 
 def admin():
@@ -24,13 +30,13 @@ def admin():
 
 
 def producer(**kv):
-    conf = {"bootstrap.servers": BOOTSTRAP, "partitioner": "murmur2_random", "acks": "all"}
+    conf = {**BROKER, "partitioner": "murmur2_random", "acks": "all"}
     conf.update({k.replace("_", "."): v for k, v in kv.items()})
     return Producer(conf)
 
 
 def consumer(group, protocol="classic", **kv):
-    conf = {"bootstrap.servers": BOOTSTRAP, "group.id": group, "auto.offset.reset": "earliest",
+    conf = {**BROKER, "group.id": group, "auto.offset.reset": "earliest",
             "topic.metadata.refresh.interval.ms": 1000, "group.protocol": protocol}
     if protocol == "classic":
         conf["heartbeat.interval.ms"] = 500
@@ -48,7 +54,7 @@ def topic(name, partitions=1, **config):
 
 def served(t, partitions):
     # A client of its own: one that did not find a topic once remembers that for minutes.
-    a = AdminClient({"bootstrap.servers": BOOTSTRAP})
+    a = AdminClient(BROKER)
     try:
         for f in a.list_offsets({TopicPartition(t, p): OffsetSpec.latest() for p in range(partitions)}).values():
             f.result(20)
