@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -319,4 +320,107 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("it did not come to this: %s", what)
 		}
 	}
+}
+
+// TestAllocationsOverTLS: a request over TLS allocates no more than one in the clear, but for what crypto/tls does for a record on
+// either side.
+func TestAllocationsOverTLS(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts the allocations of the whole process")
+	}
+	a := newAuthority(t)
+	addr := startBroker(t, Options{}, vfs.OS{}, t.TempDir(), storage.Replicated, map[string]int{"t": 1}, withTLS(a.listenTLS(tls.NoClientCert))).addr
+	produce := newCallerTLS(t, a, addr, produceFrame(t, "t", 1, 1000, 100, -1))
+	produce.check()
+	fetch := newCallerTLS(t, a, addr, fetchFrame("t", 1, 1<<20, 0, -1))
+	fetch.check()
+	for what, c := range map[string]*caller{"produce": produce, "fetch": fetch} {
+		got := allocs(c)
+		if most := 4 + float64(len(c.frame)+len(c.call()))/(16<<10); got > most {
+			t.Errorf("%s over TLS: %.1f allocations a request, want at most %.1f", what, got, most)
+		}
+	}
+}
+
+func newCallerTLS(t testing.TB, a authority, addr string, frame []byte) *caller {
+	t.Helper()
+	nc, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: a.pool(), DynamicRecordSizingDisabled: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	return &caller{t: t, nc: nc, frame: frame, buf: make([]byte, 8<<20)}
+}
+
+// BenchmarkOverTLS is BenchmarkProduce and BenchmarkFetch over TLS; the client decrypts and encrypts in the same process.
+func BenchmarkOverTLS(b *testing.B) {
+	a := newAuthority(b)
+	for _, maxBytes := range []int32{4 << 10, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("fetch/%d", maxBytes), func(b *testing.B) {
+			addr := startBroker(b, Options{}, vfs.OS{}, b.TempDir(), storage.Replicated, map[string]int{"t": 1}, withTLS(a.listenTLS(tls.NoClientCert))).addr
+			p := newCallerTLS(b, a, addr, produceFrame(b, "t", 1, 3, 1000, -1))
+			for range 512 {
+				p.check()
+			}
+			c := newCallerTLS(b, a, addr, fetchFrame("t", 1, maxBytes, 0, -1))
+			c.check()
+			b.SetBytes(int64(len(c.call())))
+			b.ReportAllocs()
+			for b.Loop() {
+				c.call()
+			}
+		})
+	}
+	for _, records := range []int{1, 64, 512} {
+		b.Run(fmt.Sprintf("produce/%dx1000", records), func(b *testing.B) {
+			addr := startBroker(b, Options{}, vfs.OS{}, b.TempDir(), storage.Replicated, map[string]int{"t": 1}, withTLS(a.listenTLS(tls.NoClientCert))).addr
+			c := newCallerTLS(b, a, addr, produceFrame(b, "t", 1, records, 1000, -1))
+			c.check()
+			b.SetBytes(int64(len(c.frame)))
+			b.ReportAllocs()
+			for b.Loop() {
+				c.call()
+			}
+		})
+	}
+}
+
+// TestManyIdleSessions bounds what an idle connection costs over TLS, the client's half in the same process included, after a
+// request of the largest record.
+func TestManyIdleSessions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens hundreds of connections")
+	}
+	const conns = 300
+	a := newAuthority(t)
+	addr := startBroker(t, Options{}, vfs.NewMem(), "/data", storage.Replicated, map[string]int{"t": 1}, withTLS(a.listenTLS(tls.NoClientCert))).addr
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	before := heap()
+	var open []net.Conn
+	for range conns {
+		nc, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: a.pool()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		askVersions(t, nc)
+		open = append(open, nc)
+	}
+	small := (heap() - before) / conns
+	for _, nc := range open {
+		c := &caller{t: t, nc: nc, frame: produceFrame(t, "t", 1, 16, 1000, 1), buf: make([]byte, 1<<10)}
+		c.call()
+	}
+	large := (heap() - before) / conns
+	t.Logf("a connection costs %d KiB idle, %d KiB after a request of 16 KiB, both halves together", small>>10, large>>10)
+	if small > 96<<10 || large > 128<<10 {
+		t.Errorf("an idle connection costs %d KiB, and %d KiB after a request of 16 KiB", small>>10, large>>10)
+	}
+	runtime.KeepAlive(open)
 }
