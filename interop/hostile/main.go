@@ -96,6 +96,9 @@ func run(ctx context.Context, o options) (int, error) {
 			fmt.Sprintf("logstead.memory.budget.bytes=%d", memoryBudgetBytes),
 			fmt.Sprintf("logstead.max.open.files=%d", maxOpenFiles),
 		}
+		if err := h.encrypt(dir); err != nil {
+			return 1, err
+		}
 		if err := h.node.Start(ctx); err != nil {
 			return 1, err
 		}
@@ -116,6 +119,7 @@ type hostile struct {
 	o      options
 	addr   string
 	node   *local.Node // nil for a given target
+	tls    *encrypted
 	report *local.Report
 	valid  *valid
 	base   baseline
@@ -131,6 +135,8 @@ type attack struct {
 func attacks() []attack {
 	return []attack{
 		{"idle connections", (*hostile).idle}, // first, while no garbage of others hides what they cost
+		{"idle TLS sessions", (*hostile).sessions},
+		{"TLS handshakes", (*hostile).handshakes},
 		{"frames", (*hostile).frames},
 		{"bombs", (*hostile).bombs},
 		{"giants", (*hostile).giants},
