@@ -40,12 +40,14 @@ type clientProps struct {
 
 type saslProps struct{ mechanism, username, password string }
 
-// tlsProps name PEM files, or hold PEM text where a property carries it inline.
+// tlsProps name files, in PEM or of Java's key stores, or hold PEM text where a property carries it inline.
 type tlsProps struct {
 	caFile, certFile, keyFile string
 	caPEM, certPEM, keyPEM    string
-	insecure                  bool // no verification at all
-	anyName                   bool // chain verified, host name not
+	caSecret, certSecret      string // passwords of Java's stores
+	keySecret                 string // password of the private key
+	insecure                  bool   // no verification at all
+	anyName                   bool   // chain verified, host name not
 	serverName                string
 }
 
@@ -69,12 +71,15 @@ var propTable = map[string]propSetter{
 	"ssl.truststore.location":               strProp(func(p *clientProps) *string { return &p.tls.caFile }),
 	"ssl.truststore.certificates":           strProp(func(p *clientProps) *string { return &p.tls.caPEM }),
 	"ssl.ca.pem":                            strProp(func(p *clientProps) *string { return &p.tls.caPEM }),
-	"ssl.truststore.type":                   onlyPEM("ssl.truststore.type"),
+	"ssl.truststore.type":                   setStoreType,
+	"ssl.truststore.password":               strProp(func(p *clientProps) *string { return &p.tls.caSecret }),
 	"ssl.certificate.location":              strProp(func(p *clientProps) *string { return &p.tls.certFile }),
 	"ssl.keystore.location":                 strProp(func(p *clientProps) *string { return &p.tls.certFile }),
 	"ssl.certificate.pem":                   strProp(func(p *clientProps) *string { return &p.tls.certPEM }),
 	"ssl.keystore.certificate.chain":        strProp(func(p *clientProps) *string { return &p.tls.certPEM }),
-	"ssl.keystore.type":                     onlyPEM("ssl.keystore.type"),
+	"ssl.keystore.type":                     setStoreType,
+	"ssl.keystore.password":                 strProp(func(p *clientProps) *string { return &p.tls.certSecret }),
+	"ssl.key.password":                      strProp(func(p *clientProps) *string { return &p.tls.keySecret }),
 	"ssl.key.location":                      strProp(func(p *clientProps) *string { return &p.tls.keyFile }),
 	"ssl.key.pem":                           strProp(func(p *clientProps) *string { return &p.tls.keyPEM }),
 	"ssl.keystore.key":                      strProp(func(p *clientProps) *string { return &p.tls.keyPEM }),
@@ -251,13 +256,13 @@ func setVerification(p *clientProps, v string) error {
 	return nil
 }
 
-func onlyPEM(string) propSetter {
-	return func(_ *clientProps, v string) error {
-		if strings.EqualFold(v, "PEM") {
-			return nil
-		}
-		return fmt.Errorf("only PEM can be read; convert it with: keytool -exportcert -rfc, or openssl pkcs12")
+// setStoreType takes the types that can be read. Which of them a file is, its first bytes say.
+func setStoreType(_ *clientProps, v string) error {
+	switch strings.ToUpper(v) {
+	case "PEM", "JKS", "PKCS12":
+		return nil
 	}
+	return fmt.Errorf("want PEM, PKCS12 or JKS; convert the store with: keytool -importkeystore")
 }
 
 // setJAAS takes username and password out of a Java login module line.

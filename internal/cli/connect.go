@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/logstead/logstead/internal/conf/tlsconf"
 )
 
 // conn is a connection to a cluster for the length of one command.
@@ -386,16 +389,12 @@ func (s *settings) tlsConfig() (*tls.Config, error) {
 	}
 	t := s.props.tls
 	conf := &tls.Config{ServerName: t.serverName, InsecureSkipVerify: t.insecure, MinVersion: tls.VersionTLS12}
-	ca, err := pemOf(t.caPEM, t.caFile, "ssl.ca.location")
-	if err != nil {
-		return nil, err
-	}
-	if ca != nil {
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, usagef("ssl.ca.location %s: no PEM certificate in it", t.caFile).
-				try("convert it with: openssl x509 -in FILE -out ca.pem, or keytool -exportcert -rfc")
+	if t.caPEM != "" || t.caFile != "" {
+		roots, err := t.roots()
+		if err != nil {
+			return nil, err
 		}
+		conf.RootCAs = roots
 	}
 	if t.anyName && !t.insecure {
 		verifyChainOnly(conf)
@@ -403,23 +402,59 @@ func (s *settings) tlsConfig() (*tls.Config, error) {
 	return conf, t.addKeyPair(conf)
 }
 
+// roots are the authorities of a PEM file, of text, or of one of Java's trust stores.
+func (t tlsProps) roots() (*x509.CertPool, error) {
+	store := tlsconf.TrustStore{Type: "PEM", Certificates: t.caPEM}
+	if t.caPEM == "" {
+		text, err := readFile(t.caFile, "ssl.ca.location")
+		if err != nil {
+			return nil, err
+		}
+		store.Certificates = string(text)
+		if !isPEM(text) {
+			store = tlsconf.TrustStore{Type: "JKS", Location: t.caFile, Password: t.caSecret}
+		}
+	}
+	m, err := tlsconf.Load(clientStores(tlsconf.KeyStore{Type: "PEM"}, store))
+	if err != nil {
+		return nil, usagef("%s: %v", firstOf(t.caFile, "ssl.ca.pem"), err)
+	}
+	pool := x509.NewCertPool()
+	for _, c := range m.Trusted {
+		pool.AddCert(c)
+	}
+	return pool, nil
+}
+
+func clientStores(k tlsconf.KeyStore, t tlsconf.TrustStore) tlsconf.Options {
+	return tlsconf.Options{KeyStore: k, TrustStore: t, Protocols: []string{"TLSv1.2", "TLSv1.3"}}
+}
+
+func isPEM(b []byte) bool { return bytes.Contains(b, []byte("-----BEGIN ")) }
+
+// addKeyPair adds the client's certificate: of PEM files or text, where key and certificate may be in one, or of one of
+// Java's key stores.
 func (t tlsProps) addKeyPair(conf *tls.Config) error {
 	cert, err := pemOf(t.certPEM, t.certFile, "ssl.certificate.location")
 	if err != nil || cert == nil {
 		return err
 	}
-	key, err := pemOf(t.keyPEM, t.keyFile, "ssl.key.location")
-	if err != nil {
-		return err
+	store := tlsconf.KeyStore{Type: "JKS", Location: t.certFile, Password: t.certSecret, KeyPassword: t.keySecret}
+	if t.certPEM != "" || isPEM(cert) {
+		key, err := pemOf(t.keyPEM, t.keyFile, "ssl.key.location")
+		if err != nil {
+			return err
+		}
+		if key == nil {
+			key = cert // one file with both, as a PEM keystore is
+		}
+		store = tlsconf.KeyStore{Type: "PEM", Key: string(key), Chain: string(cert), KeyPassword: t.keySecret}
 	}
-	if key == nil {
-		key = cert // one file with both, as a PEM keystore is
-	}
-	pair, err := tls.X509KeyPair(cert, key)
+	m, err := tlsconf.Load(clientStores(store, tlsconf.TrustStore{Type: "PEM"}))
 	if err != nil {
 		return usagef("client certificate: %v", err)
 	}
-	conf.Certificates = []tls.Certificate{pair}
+	conf.Certificates = []tls.Certificate{*m.Certificate}
 	return nil
 }
 
@@ -448,6 +483,10 @@ func pemOf(inline, file, prop string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}
+	return readFile(file, prop)
+}
+
+func readFile(file, prop string) ([]byte, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, usagef("%s: %v", prop, err)

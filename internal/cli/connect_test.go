@@ -21,6 +21,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"github.com/logstead/logstead/internal/kit/certs"
 )
 
 // certificate makes a self-signed one for 127.0.0.1 and returns it with its PEM file.
@@ -129,6 +132,67 @@ func TestTLSAndLogin(t *testing.T) {
 	if code, out, _ := runCLI(t, "doctor", addr, "--timeout", "1s"); code != exitUnreachable ||
 		!strings.Contains(out, "the port speaks TLS") {
 		t.Errorf("doctor without TLS ends with %d:\n%s", code, out)
+	}
+}
+
+// TestStoresOfJava: the trust store and the key store of a Java client do as they are, in a file of its properties; of the
+// broker's own listener doctor says what it finds.
+func TestStoresOfJava(t *testing.T) {
+	now := time.Now()
+	subject := func(name string, hosts ...string) certs.Subject {
+		return certs.Subject{Name: pkix.Name{CommonName: name}, Hosts: hosts, From: now.Add(-time.Hour), Until: now.Add(60 * 24 * time.Hour)}
+	}
+	ca, err := certs.NewAuthority(subject("authority"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := ca.Issue(subject("broker", "127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ana, err := ca.Issue(subject("ana"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(ca.Certificate)
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"), kfake.TLS(&tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{broker.Certificate.Raw}, PrivateKey: broker.Key}},
+		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: clients,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	dir := t.TempDir()
+	write := func(name string, data []byte, err error) string {
+		t.Helper()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(dir, name)
+	}
+	trust, err := pkcs12.Modern.EncodeTrustStore([]*x509.Certificate{ca.Certificate}, "geheim")
+	trustFile := write("trust.p12", trust, err)
+	keys, err := pkcs12.Modern.Encode(ana.Key, ana.Certificate, nil, "geheim")
+	keysFile := write("ana.p12", keys, err)
+	props := func(secret string) string {
+		return write("client.properties", []byte("security.protocol=SSL\nssl.truststore.location="+trustFile+"\nssl.truststore.password=geheim\n"+
+			"ssl.truststore.type=PKCS12\nssl.keystore.location="+keysFile+"\nssl.keystore.password="+secret+"\nssl.key.password=geheim\n"), nil)
+	}
+	addr := cluster.ListenAddrs()[0]
+	if code, out, errs := runCLI(t, "topic", "list", "-o", "name", "-b", addr, "-F", props("geheim")); code != exitOK || !strings.Contains(out, "orders") {
+		t.Errorf("exit %d:\n%s%s", code, out, errs)
+	}
+	if code, out, _ := runCLI(t, "doctor", addr, "-F", props("geheim")); code != exitOK || !strings.Contains(out, "certificate of broker") {
+		t.Errorf("doctor ends with %d:\n%s", code, out)
+	}
+	code, out, errs := runCLI(t, "topic", "list", "-b", addr, "-F", props("geraten"))
+	if code != exitUsage || !strings.Contains(errs, "ssl.keystore.password is wrong") || strings.Contains(out+errs, "geraten") {
+		t.Errorf("a wrong password: exit %d:\n%s%s", code, out, errs)
 	}
 }
 
