@@ -30,7 +30,7 @@ const (
 
 // clientName is the name in the client's certificate, principal the one that the broker makes of it.
 const (
-	clientName = "C=DE, O=\"Acme, Inc.\", OU=Ops, CN=ana"
+	clientName = "CN=ana, OU=Ops, O=\"Acme, Inc.\", C=DE"
 	principal  = `CN=ana,OU=Ops,O=Acme\, Inc.,C=DE`
 )
 

@@ -411,7 +411,7 @@ func (t tlsProps) roots() (*x509.CertPool, error) {
 			return nil, err
 		}
 		store.Certificates = string(text)
-		if !isPEM(text) {
+		if !isPEM(text) && isStore(text) {
 			store = tlsconf.TrustStore{Type: "JKS", Location: t.caFile, Password: t.caSecret}
 		}
 	}
@@ -429,6 +429,9 @@ func (t tlsProps) roots() (*x509.CertPool, error) {
 func clientStores(k tlsconf.KeyStore, t tlsconf.TrustStore) tlsconf.Options {
 	return tlsconf.Options{KeyStore: k, TrustStore: t, Protocols: []string{"TLSv1.2", "TLSv1.3"}}
 }
+
+// isStore says whether a file may be one of Java's: JKS, or the DER of PKCS12.
+func isStore(b []byte) bool { return len(b) > 0 && (b[0] == 0xFE || b[0] == 0x30) }
 
 func isPEM(b []byte) bool { return bytes.Contains(b, []byte("-----BEGIN ")) }
 
