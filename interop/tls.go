@@ -45,7 +45,7 @@ type tlsRun struct {
 // tlsSuite has clients of every kind speak TLS to a broker, and the broker renew its certificate.
 func tlsSuite(ctx context.Context, r *Run) {
 	t := &tlsRun{Run: r, dir: filepath.Join(r.work, "tls")}
-	if !r.check(ctx, "keytool", "tls: make stores", 2*time.Minute, t.makeStores) {
+	if !r.check(ctx, "keytool", "tls: make stores", 5*time.Minute, t.makeStores) {
 		return
 	}
 	shared := r.target

@@ -150,6 +150,36 @@ func TestClusterOverTLS(t *testing.T) {
 	readAll(t, ctx, reader, 1)
 }
 
+// TestLoginsOverTLS: three nodes whose listeners ask for a login and are encrypted (SASL_SSL), the nodes' own logins too. No
+// certificate of a client is asked for there, whatever ssl.client.auth says of all listeners.
+func TestLoginsOverTLS(t *testing.T) {
+	p := newPKI(t)
+	for _, id := range []string{"1", "2", "3"} {
+		p.store("node"+id+".pem", "node"+id, "127.0.0.1")
+	}
+	set := append(p.keys("", filepath.Join(p.dir, "nodeID.pem")), "listener.security.protocol.map=PLAINTEXT:SASL_SSL,CONTROLLER:SASL_SSL",
+		"ssl.client.auth=required")
+	c := startSASLTrio(t, set...)
+	ctx := deadline(t)
+	cl := c.client(p.client(""), kgo.SASL(plainText("ana", "geheim")), kgo.DefaultProduceTopic("t"), kgo.ConsumeTopics("t"),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err := cl.ProduceSync(ctx, &kgo.Record{Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	readAll(t, ctx, cl, 1)
+	for _, b := range c.nodes[1].image().Brokers() {
+		for _, e := range b.Endpoints {
+			if e.Protocol != 3 {
+				t.Errorf("broker %d is registered with security protocol %d, want 3 (SASL_SSL)", b.ID, e.Protocol)
+			}
+		}
+	}
+	wrong := c.client(p.client(""), kgo.SASL(plainText("ana", "geraten")), kgo.RetryTimeout(time.Second))
+	if err := wrong.Ping(ctx); err == nil {
+		t.Error("a wrong password is let in")
+	}
+}
+
 func askInTheClear(port string) error {
 	nc, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {
