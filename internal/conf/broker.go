@@ -51,6 +51,10 @@ type Broker struct {
 	OffsetsTopic      InternalTopic
 	TransactionsTopic InternalTopic
 
+	Authorizer      bool     // requests are checked against access control entries
+	SuperUsers      []string // each type:name
+	AllowWithoutACL bool     // of resources that no entry is about
+
 	HTTPListeners []string
 	HTTPProfiles  bool
 	LogFormat     string
@@ -109,7 +113,7 @@ func newBroker(l *Live) (*Broker, error) {
 		},
 	}
 	if err := errors.Join(b.readIdentity(l), b.readRoles(l), b.readDirs(l), b.readListeners(l), b.readPerIP(l),
-		b.readSelector(l), refuseUnserved(l)); err != nil {
+		b.readSelector(l), b.readAuthorizer(l), refuseUnserved(l)); err != nil {
 		return b, err
 	}
 	if err := errors.Join(b.checkQuorum(l), b.readSASL(l)); err != nil {
@@ -150,6 +154,31 @@ func (b *Broker) readSelector(l *Live) error {
 	default:
 		return fmt.Errorf("replica.selector.class is %q, and Java classes of others do not run here: use %s or %s, or leave it out",
 			class, rackAwareSelector, leaderSelector)
+	}
+	return nil
+}
+
+// StandardAuthorizer is Kafka's class that keeps access control entries in the metadata.
+const StandardAuthorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+
+func (b *Broker) readAuthorizer(l *Live) error {
+	switch class := l.String("authorizer.class.name"); class {
+	case "":
+	case StandardAuthorizer:
+		b.Authorizer = true
+	default:
+		return fmt.Errorf("authorizer.class.name is %s, and Java classes of others do not run here: use %s, or remove the key to start "+
+			"without access control", class, StandardAuthorizer)
+	}
+	b.AllowWithoutACL = l.Bool("allow.everyone.if.no.acl.found")
+	for s := range strings.SplitSeq(l.String("super.users"), ";") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		if kind, _, ok := strings.Cut(s, ":"); !ok || kind == "" {
+			return fmt.Errorf("super.users: %q is no principal: want type:name, such as User:admin, with ; between several", s)
+		}
+		b.SuperUsers = append(b.SuperUsers, s)
 	}
 	return nil
 }
@@ -264,10 +293,6 @@ func (b *Broker) readPerIP(l *Live) error {
 
 // refuseUnserved stops a start that would be less protected than its configuration says.
 func refuseUnserved(l *Live) error {
-	if class := l.String("authorizer.class.name"); class != "" {
-		return fmt.Errorf("authorizer.class.name is %s: this version has no authorizer; remove the key to start "+
-			"without access control", class)
-	}
 	if l.Bool("remote.log.storage.system.enable") {
 		return errors.New("remote.log.storage.system.enable is true: this version has no tiered storage; remove the key")
 	}

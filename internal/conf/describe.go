@@ -183,7 +183,7 @@ func defaultText(name string) (string, bool) {
 func (l *Live) DescribeBroker() []Entry {
 	names := map[string]bool{}
 	for _, k := range tables()[ScopeBroker].sorted {
-		if k.Importance != Hidden && !isQuotaRate(k.Name) {
+		if k.Importance != Hidden && !isQuotaRate(k.Name) && !authorizerKeys[k.Name] {
 			names[k.Name] = true
 		}
 	}
@@ -196,6 +196,9 @@ func (l *Live) DescribeBroker() []Entry {
 	}
 	return out
 }
+
+// authorizerKeys belong to Kafka's authorizer and not to the broker: they are shown where they are set.
+var authorizerKeys = map[string]bool{"allow.everyone.if.no.acl.found": true, "super.users": true}
 
 // isQuotaRate tells the keys that exist as dynamic ones only.
 func isQuotaRate(name string) bool {

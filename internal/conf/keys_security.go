@@ -2,9 +2,11 @@ package conf
 
 // securityKeys are TLS, SASL, authorization and delegation tokens.
 var securityKeys = []row{
-	{"authorizer.class.name", String, "", anyValue, ReadOnly, Low, LaterSecurity,
-		"Java class that decides who may do what; only the empty value is served yet, anything else " +
-			"stops the start."},
+	{"allow.everyone.if.no.acl.found", Boolean, "false", anyValue, ReadOnly, Low, Honoured,
+		"With an authorizer, whether everybody may do anything to a resource that no access control entry is about."},
+	{"authorizer.class.name", String, "", anyValue, ReadOnly, Low, Honoured,
+		"Who decides who may do what: empty for nobody, or " + StandardAuthorizer + ", whose rules are built in; no other " +
+			"class runs here."},
 	{"connection.failed.authentication.delay.ms", Int, "100", atLeast(0), ReadOnly, Low, Honoured,
 		"Wait before a login that failed is answered and its connection closed: it slows down who tries passwords."},
 	{"connections.max.reauth.ms", Long, "0", anyValue, ReadOnly, Medium, Honoured,
@@ -187,4 +189,6 @@ var securityKeys = []row{
 		"Password of the trust store; PEM has none, a JKS file is not read without."},
 	{"ssl.truststore.type", String, "JKS", anyValue, PerBroker, Medium, Honoured,
 		"Kind of the trust store: PEM, PKCS12 or JKS."},
+	{"super.users", String, "", anyValue, ReadOnly, Medium, Honoured,
+		"With an authorizer, principals that may do everything, as User:name, with ; between them."},
 }

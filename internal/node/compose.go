@@ -4,8 +4,10 @@ import (
 	"context"
 	"math"
 	"runtime/debug"
+	"strings"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/quota"
@@ -46,6 +48,7 @@ func (n *Node) compose(cfg *config) {
 			Conf: func() *conf.Live { return n.live.Load().live }, CheckOwn: n.checkOwnConfigs,
 		},
 	}
+	n.composeAuthorizer(cfg.broker)
 	n.composeCluster(cfg)
 	n.producerIDs = txn.NewProducerIDs(n.allocateProducerIDs(), n.log)
 	n.markers = txn.NewMarkerSender(txn.SenderOptions{
@@ -72,6 +75,20 @@ func (n *Node) compose(cfg *config) {
 	n.controlled = server.New(o) // whose connections clients cannot use up
 	o.Limits = connectionLimits(cfg.broker)
 	n.server = server.New(o)
+}
+
+// composeAuthorizer makes the authorizer, where there is to be one.
+func (n *Node) composeAuthorizer(b *conf.Broker) {
+	if !b.Authorizer {
+		return
+	}
+	o := auth.Options{AllowWithoutACL: b.AllowWithoutACL, Logger: n.log, Now: n.clock.Now}
+	for _, s := range b.SuperUsers {
+		p, _ := auth.ParsePrincipal(s) // checked with the configuration
+		o.SuperUsers = append(o.SuperUsers, p)
+	}
+	n.api.Authorizer = auth.NewAuthorizer(o)
+	n.log.Info("requests are authorized", "super_users", strings.Join(b.SuperUsers, ";"), "allow_without_acl", b.AllowWithoutACL)
 }
 
 // allocateProducerIDs is where blocks of producer ids come from.

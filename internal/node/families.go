@@ -188,6 +188,15 @@ var families = []family{
 		groupOffsets(func(o *groupOffset) (float64, bool) { return o.lagSeconds, o.exists })},
 	{"kafka_consumergroup_state", obs.Gauge, "consumergroup, state", "Always 1; the label says the group's state.", writeGroupStates},
 
+	{"logstead_authorizer_denied_total", obs.Counter, "", "Attempts that the authorizer has denied.",
+		value(func(n *Node, _ *view) int64 { return authorizer(n, (*auth.Authorizer).Denials) })},
+	{"logstead_authorizer_allowed_total", obs.Counter, "", "Attempts that the authorizer has allowed.",
+		value(func(n *Node, _ *view) int64 { return authorizer(n, (*auth.Authorizer).Grants) })},
+	{"logstead_authorizer_acls", obs.Gauge, "", "Access control entries of the cluster, as the authorizer knows them.",
+		value(func(n *Node, _ *view) int64 {
+			return authorizer(n, func(a *auth.Authorizer) int64 { return int64(a.ACLs()) })
+		})},
+
 	{"logstead_group_rebalances_total", obs.Counter, "", "Times that a group began to share out its partitions anew.",
 		value(func(n *Node, _ *view) int64 { return n.groupEvents.rebalances.Load() })},
 	{"logstead_group_fenced_members_total", obs.Counter, "", "Members removed from their group without having asked for it.",

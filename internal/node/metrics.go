@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/kit/obs"
 )
 
@@ -148,4 +149,12 @@ func writeRequestTimes(_ *Node, v *view, e *obs.Exposition) {
 
 func writeBuildInfo(n *Node, _ *view, e *obs.Exposition) {
 	e.Int(1, "version", n.o.Version, "goversion", runtime.Version())
+}
+
+// authorizer reads a figure of the authorizer, 0 where there is none.
+func authorizer(n *Node, get func(*auth.Authorizer) int64) int64 {
+	if n.api.Authorizer == nil {
+		return 0
+	}
+	return get(n.api.Authorizer)
 }

@@ -22,6 +22,9 @@ import (
 // whoever asked for the change is answered. A controller without a broker has its settings only.
 func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	defer n.reached(im, d)
+	if a := n.api.Authorizer; a != nil && (d.ACLs || !n.opened) {
+		a.Update(im)
+	}
 	if n.ctl != nil {
 		n.elections.unclean.Add(int64(d.Elections.Unclean))
 		n.elections.fromELR.Add(int64(d.Elections.FromELR))

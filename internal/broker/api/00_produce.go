@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/proto/batch"
@@ -39,6 +40,7 @@ type produceCall struct {
 	call    *Call
 	resp    kmsg.ProduceResponse
 	acks    int16
+	refused error // why nothing of the request is done
 	failed  bool
 	pending atomic.Int32
 	items   []produceItem
@@ -73,6 +75,7 @@ type produceWait struct {
 func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
 	pc, _ := produceCalls.Get().(*produceCall)
 	pc.b, pc.call, pc.acks, pc.failed, pc.sent = b, c, req.Acks, false, false
+	pc.refused = c.mayProduceTxn(req)
 	pc.resp = kmsg.ProduceResponse{Responses: resize(pc.resp.Responses, len(req.TopicData))}
 	for i := range req.TopicData {
 		pc.openTopic(i, req)
@@ -96,6 +99,23 @@ func (b *Broker) produce(c *Call, req *kmsg.ProduceRequest) {
 		return
 	}
 	pc.await(time.Duration(req.TimeoutMs) * time.Millisecond)
+}
+
+// mayProduceTxn is why a request with transactional records is refused as a whole; nil if it is not, or has none.
+func (c *Call) mayProduceTxn(req *kmsg.ProduceRequest) error {
+	for i := range req.TopicData {
+		for j := range req.TopicData[i].PartitionData {
+			bt, _, err := batch.Next(req.TopicData[i].PartitionData[j].Records.Bytes)
+			if err != nil || !bt.IsTransactional() {
+				continue
+			}
+			if req.TransactionalId == nil || !c.mayTxn(auth.Write, *req.TransactionalId) {
+				return kerr.TransactionalIDAuthorizationFailed
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // applyQuotas charges the request before it waits for its acks, so that the connection is not read
@@ -157,10 +177,23 @@ func (pc *produceCall) openTopic(i int, req *kmsg.ProduceRequest) {
 	} else {
 		out.Name = strings.Clone(in.Name) // the request's strings die with the frame
 	}
+	refused := pc.refused
+	if name := in.Name; refused == nil && (topic != nil || c.Version < produceVersionTopicIDs) {
+		if topic != nil {
+			name = topic.Name
+		}
+		if !c.mayTopic(auth.Write, name) {
+			refused = kerr.TopicAuthorizationFailed
+		}
+	}
 	for j := range in.PartitionData {
 		part, res := &in.PartitionData[j], &out.PartitionResponses[j]
 		*res = kmsg.NewProduceResponsePartitionProduceResponse()
 		res.Index, res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset = part.Index, -1, -1, -1
+		if refused != nil {
+			pc.fail(res, refused)
+			continue
+		}
 		if topic == nil {
 			pc.fail(res, missing)
 			continue
@@ -191,7 +224,7 @@ func (pc *produceCall) open(it *produceItem, topic *partition.Topic, in *kmsg.Pr
 		return kerr.InvalidTopicException
 	}
 	if it.batch.IsTransactional() {
-		if txnID == nil {
+		if txnID == nil { // of a batch that is not the first of its partition
 			return kerr.TransactionalIDAuthorizationFailed
 		}
 		it.write = newTxnWrite(it.p, it.batch)

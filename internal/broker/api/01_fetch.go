@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -48,6 +49,9 @@ type fetchCall struct {
 	epoch     int64  // broker epoch of a follower (KIP-903); -1 for none
 	rack      string // of a consumer that may be sent to a replica near it
 	raises    bool   // high watermarks are news for the follower that fetches
+	mayFollow bool
+	asked     string // the topic that the authorizer was asked about last, and its answer
+	mayRead   bool
 	minBytes  int
 	maxBytes  int
 	bytes     int
@@ -103,6 +107,7 @@ func (f *fetchCall) begin(b *Broker, c *Call, req *kmsg.FetchRequest) error {
 			f.rack = req.RackId
 		}
 	}
+	f.mayFollow = f.replica < 0 || c.mayCluster(auth.ClusterAction)
 	f.minBytes, f.maxBytes = int(req.MinBytes), min(int(req.MaxBytes), b.fetchMaxBytes())
 	if c.metered {
 		f.fitQuota()
@@ -325,11 +330,20 @@ func (f *fetchCall) read(p *fetchPart) {
 }
 
 func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
+	name := p.key.topic
 	if f.c.Version >= fetchVersionTopicIDs {
 		if p.topic = f.b.Parts.TopicByID(p.key.id); p.topic == nil {
 			return nil, kerr.UnknownTopicID
 		}
-	} else if p.topic = f.b.Parts.Topic(p.key.topic); p.topic == nil {
+		name = p.topic.Name
+	} else {
+		p.topic = f.b.Parts.Topic(p.key.topic)
+	}
+	if !f.mayFetch(name) {
+		p.topic = nil
+		return nil, kerr.TopicAuthorizationFailed
+	}
+	if p.topic == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
 	part, err := p.topic.Partition(p.key.part)
@@ -337,6 +351,21 @@ func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
 		err = part.CheckFollower(f.replica)
 	}
 	return part, err
+}
+
+// mayFetch says whether the client may read a topic; a follower reads all or none. Who may as the fetch begins may until
+// it is answered.
+func (f *fetchCall) mayFetch(topic string) bool {
+	if f.b.Authorizer == nil {
+		return true
+	}
+	if f.replica >= 0 {
+		return f.mayFollow
+	}
+	if f.asked != topic {
+		f.asked, f.mayRead = topic, f.c.mayTopic(auth.Read, topic)
+	}
+	return f.mayRead
 }
 
 // noteFollower tells the partitions how far the follower that fetches has come, once for a request. What
@@ -472,7 +501,7 @@ func (f *fetchCall) addPartition(resp *kmsg.FetchResponse, p *fetchPart) {
 		f.b.metrics.failedFetch.Add(1)
 		out.ErrorCode = f.errorCode(p.err)
 		f.hintLeader(resp, p, &out)
-		if p.err == kerr.UnknownTopicID || p.err == kerr.UnknownTopicOrPartition {
+		if p.err == kerr.UnknownTopicID || p.err == kerr.UnknownTopicOrPartition || p.err == kerr.TopicAuthorizationFailed {
 			// As Kafka: null stands for what the log was not asked for, empty for what there is no log of.
 			out.AbortedTransactions = []kmsg.FetchResponseAbortedTransaction{}
 		}

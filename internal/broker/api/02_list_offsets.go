@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -34,12 +35,23 @@ var tsSince = map[int64]int16{
 func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 	resp := kmsg.NewListOffsetsResponse()
 	resp.Topics = make([]kmsg.ListOffsetsResponseListOffsetsTopicResponse, 0, len(req.Topics))
+	var refused []kmsg.ListOffsetsResponseListOffsetsTopicResponse
 	twice := duplicatePartitions(req)
 	answered := map[base.TopicPartition]bool{}
 	for i := range req.Topics {
 		in := &req.Topics[i]
 		out := kmsg.ListOffsetsResponseListOffsetsTopicResponse{Name: in.Name}
 		out.Partitions = make([]kmsg.ListOffsetsResponseListOffsetsPartitionResponse, 0, len(in.Partitions))
+		if !c.mayTopic(auth.Describe, in.Name) {
+			for _, p := range in.Partitions {
+				out.Partitions = append(out.Partitions, kmsg.ListOffsetsResponseListOffsetsPartitionResponse{
+					PartitionIndex: p.PartitionIndex, ErrorCode: kerr.TopicAuthorizationFailed.Code,
+					Offset: none.Offset, Timestamp: none.Timestamp, LeaderEpoch: none.Epoch,
+				})
+			}
+			refused = append(refused, out)
+			continue
+		}
 		topic := b.Parts.Topic(in.Name)
 		for j := range in.Partitions {
 			part := &in.Partitions[j]
@@ -63,6 +75,7 @@ func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 			resp.Topics = append(resp.Topics, out)
 		}
 	}
+	resp.Topics = append(resp.Topics, refused...)
 	c.Reply(&resp)
 }
 

@@ -3,10 +3,12 @@ package api
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -41,7 +43,7 @@ func (b *Broker) metadata(c *Call, req *kmsg.MetadataRequest) {
 		})
 	}
 	if c.Version >= 8 && c.Version <= 10 && req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations
+		resp.ClusterAuthorizedOperations = c.clusterOperations()
 	}
 	resp.Topics = b.metadataTopics(c, req, im)
 	c.Reply(&resp)
@@ -82,7 +84,9 @@ func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Ima
 	out := []kmsg.MetadataResponseMetadataResponseTopic{}
 	if req.Topics == nil || c.Version == 0 && len(req.Topics) == 0 {
 		for t := range im.Topics() {
-			out = append(out, b.metadataTopic(c, t, req))
+			if c.sees(auth.Describe, auth.Topic, t.Name) {
+				out = append(out, b.metadataTopic(c, t, req))
+			}
 		}
 		slices.SortFunc(out, func(a, b kmsg.MetadataResponseMetadataResponseTopic) int {
 			return cmp.Compare(*a.Name, *b.Name)
@@ -98,8 +102,11 @@ func (b *Broker) metadataTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Ima
 		t := kmsg.NewMetadataResponseMetadataResponseTopic()
 		t.Name, t.TopicId, t.ErrorCode = a.name, a.id, c.code(a.err)
 		t.Partitions = []kmsg.MetadataResponseMetadataResponsePartition{}
-		if a.name != nil {
+		if a.name != nil && !a.hidden {
 			t.IsInternal = meta.IsInternal(*a.name)
+			if req.IncludeTopicAuthorizedOperations && a.err != error(kerr.TopicAuthorizationFailed) {
+				t.TopicAuthorizedOperations = c.authorizedOperations(auth.Topic, *a.name)
+			}
 		}
 		out = append(out, t)
 	}
@@ -112,6 +119,8 @@ type askedTopic struct {
 	id    base.TopicID
 	topic *meta.Topic
 	err   error
+	// hidden is one that the client may not know of, whether it exists or not.
+	hidden bool
 }
 
 func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image) []askedTopic {
@@ -125,6 +134,9 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 			if t.TopicId.IsZero() {
 				a.err = kerr.InvalidRequest
 			}
+			if a.topic != nil && !c.mayTopic(auth.Describe, a.topic.Name) {
+				a.topic, a.err, a.hidden = nil, kerr.TopicAuthorizationFailed, true
+			}
 			asked = append(asked, a)
 			continue
 		}
@@ -133,7 +145,9 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 		}
 		seen[*t.Name] = true
 		a := askedTopic{name: t.Name, topic: im.Topic(*t.Name), err: kerr.UnknownTopicOrPartition}
-		if a.topic == nil {
+		if !c.mayTopic(auth.Describe, *t.Name) {
+			a.topic, a.err, a.hidden = nil, kerr.TopicAuthorizationFailed, true
+		} else if a.topic == nil {
 			missing = append(missing, *t.Name)
 		}
 		asked = append(asked, a)
@@ -141,15 +155,26 @@ func (b *Broker) askedTopics(c *Call, req *kmsg.MetadataRequest, im *meta.Image)
 	if len(missing) == 0 {
 		return asked
 	}
-	var failed map[string]error
+	failed := map[string]error{}
 	if (c.Version < 4 || req.AllowAutoTopicCreation) && b.Admin.Conf().Bool("auto.create.topics.enable") {
 		c.parked()
-		failed = b.autoCreate(c.mutations(0), missing...)
+		uncreatable := map[string]error{}
+		if !c.seesCluster(auth.Create) {
+			missing = slices.DeleteFunc(missing, func(name string) bool {
+				refused := !c.mayTopic(auth.Create, name)
+				if refused {
+					uncreatable[name] = kerr.TopicAuthorizationFailed
+				}
+				return refused
+			})
+		}
+		failed = b.autoCreate(c.mutations(0), c.behalf(), missing...)
+		maps.Copy(failed, uncreatable)
 		im = b.Image()
 	}
 	for i := range asked {
 		a := &asked[i]
-		if a.name == nil || a.topic != nil {
+		if a.name == nil || a.topic != nil || a.hidden {
 			continue
 		}
 		if a.topic = im.Topic(*a.name); a.topic != nil {
@@ -173,7 +198,7 @@ func (b *Broker) metadataTopic(
 	name := t.Name
 	out.Name, out.TopicId, out.IsInternal = &name, t.ID, meta.IsInternal(t.Name)
 	if req.IncludeTopicAuthorizedOperations {
-		out.TopicAuthorizedOperations = topicOperations
+		out.TopicAuthorizedOperations = c.authorizedOperations(auth.Topic, t.Name)
 	}
 	out.Partitions = make([]kmsg.MetadataResponseMetadataResponsePartition, len(t.Partitions))
 	for i, p := range t.Partitions {
@@ -240,9 +265,3 @@ func (b *Broker) offlineReplicas(conn *Conn, topic string, i int32, p *meta.Part
 	}
 	return out
 }
-
-// What everybody may do where there is no authorizer, as bits by operation number.
-const (
-	clusterOperations = 1<<5 | 1<<7 | 1<<8 | 1<<9 | 1<<10 | 1<<11 | 1<<12
-	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
-)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -40,6 +41,10 @@ type commitAnswer struct {
 func (b *Broker) offsetCommit(c *Call, req *kmsg.OffsetCommitRequest) {
 	a := &commitAnswer{call: c, resp: kmsg.NewOffsetCommitResponse()}
 	a.resp.Topics = []commitTopicResult{}
+	if !c.mayGroup(auth.Read, req.GroupId) {
+		a.fail(req.Topics, kerr.GroupAuthorizationFailed)
+		return
+	}
 	im := b.Image()
 	known := make([]commitTopic, 0, len(req.Topics))
 	for _, t := range req.Topics {
@@ -65,6 +70,14 @@ func (a *commitAnswer) resolve(im *meta.Image, t commitTopic) commitTopic {
 		topic, missing = im.TopicByID(t.TopicId), kerr.UnknownTopicID
 	} else {
 		topic = im.Topic(t.Name)
+	}
+	name := t.Name
+	if topic != nil {
+		name = topic.Name
+	}
+	if (topic != nil || a.call.Version < commitIDVersion) && !a.call.mayTopic(auth.Read, name) {
+		a.add(t, t.Partitions, kerr.TopicAuthorizationFailed)
+		return commitTopic{}
 	}
 	if topic == nil {
 		a.add(t, t.Partitions, missing)

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/cluster/meta"
@@ -80,10 +82,11 @@ func singleGroup(req *kmsg.OffsetFetchRequest) group.FetchGroup {
 
 func (b *Broker) fetchGroup(f *offsetFetch, i int, g *group.FetchGroup) {
 	all := *g
-	var unknown []fetchTopicsResult
-	if f.call.Version >= fetchIDVersion {
-		unknown = f.nameTopics(g)
+	if !f.call.mayGroup(auth.Describe, g.GroupId) {
+		f.put(i, f.failed(&all, kerr.GroupAuthorizationFailed.Code))
+		return
 	}
+	unknown := f.nameTopics(g)
 	b.onGroup(g.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.OffsetFetch(now, g, f.stable, func(r *group.FetchedGroup) {
 			switch {
@@ -91,6 +94,9 @@ func (b *Broker) fetchGroup(f *offsetFetch, i int, g *group.FetchGroup) {
 				f.put(i, f.failed(&all, r.ErrorCode))
 				return
 			case g.Topics == nil:
+				r.Topics = slices.DeleteFunc(r.Topics, func(t fetchTopicsResult) bool {
+					return !f.call.mayTopic(auth.Describe, t.Name)
+				})
 				f.identify(r)
 			}
 			r.Topics = append(r.Topics, unknown...)
@@ -99,19 +105,26 @@ func (b *Broker) fetchGroup(f *offsetFetch, i int, g *group.FetchGroup) {
 	}, func(err error) { f.put(i, f.failed(&all, f.call.code(err))) })
 }
 
-// nameTopics finds the names of topics that were asked for by id. Those that do not exist are taken
-// out of the request and answered.
+// nameTopics finds the names of topics that were asked for by id. Those that do not exist, or that the client may not know
+// of, are taken out of the request and answered.
 func (f *offsetFetch) nameTopics(g *group.FetchGroup) (unknown []fetchTopicsResult) {
 	if g.Topics == nil {
 		return nil
 	}
 	known := make([]fetchTopics, 0, len(g.Topics))
 	for _, t := range g.Topics {
-		if topic := f.image.TopicByID(t.TopicId); topic != nil {
+		if f.call.Version >= fetchIDVersion {
+			topic := f.image.TopicByID(t.TopicId)
+			if topic == nil {
+				unknown = append(unknown, failedTopic(t, kerr.UnknownTopicID.Code))
+				continue
+			}
 			t.Name = topic.Name
+		}
+		if f.call.mayTopic(auth.Describe, t.Name) {
 			known = append(known, t)
 		} else {
-			unknown = append(unknown, failedTopic(t, kerr.UnknownTopicID.Code))
+			unknown = append(unknown, failedTopic(t, kerr.TopicAuthorizationFailed.Code))
 		}
 	}
 	g.Topics = known

@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -25,7 +26,11 @@ const transactionsTopic = "__transaction_state"
 const (
 	coordinatorOfGroup       = 0
 	coordinatorOfTransaction = 1
+	coordinatorOfShare       = 2
 )
+
+// findShareVersion is the first version that knows coordinators of share groups' state.
+const findShareVersion = 6
 
 // findKeysVersion is the first version with several keys.
 const findKeysVersion = 4
@@ -63,15 +68,24 @@ func (b *Broker) coordinatorOf(c *Call, keyType int8, key string) (node, error) 
 	var name string
 	switch keyType {
 	case coordinatorOfGroup:
-		name = offsetsTopic
+		if name = offsetsTopic; !c.mayGroup(auth.Describe, key) {
+			return noNode, kerr.GroupAuthorizationFailed
+		}
 	case coordinatorOfTransaction:
-		name = transactionsTopic
+		if name = transactionsTopic; !c.mayTxn(auth.Describe, key) {
+			return noNode, kerr.TransactionalIDAuthorizationFailed
+		}
+	case coordinatorOfShare:
+		if c.Version >= findShareVersion && !c.mayCluster(auth.ClusterAction) {
+			return noNode, kerr.ClusterAuthorizationFailed
+		}
+		return noNode, kerr.InvalidRequest
 	default:
 		return noNode, kerr.InvalidRequest
 	}
 	topic := b.Image().Topic(name)
 	if topic == nil {
-		b.autoCreate(controller.Request{}, name)
+		b.autoCreate(controller.Request{}, itself, name)
 		if topic = b.Image().Topic(name); topic == nil {
 			return noNode, kerr.CoordinatorNotAvailable
 		}

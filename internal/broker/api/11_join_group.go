@@ -3,6 +3,8 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -21,11 +23,11 @@ import (
 var _ = register(kmsg.KeyJoinGroup, (*Broker).joinGroup)
 
 func (b *Broker) joinGroup(c *Call, req *kmsg.JoinGroupRequest) {
-	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+	b.onMembersGroup(c, req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.JoinGroup(now, c.groupContext(), req, func(r *kmsg.JoinGroupResponse) { c.Reply(r) })
 	}, func(err error) {
 		resp := kmsg.NewJoinGroupResponse()
-		if resp.ErrorCode = c.code(err); req.GroupId == "" {
+		if resp.ErrorCode = c.code(err); err == error(kerr.InvalidGroupID) {
 			resp.MemberId = req.MemberId
 		}
 		if c.Version >= 7 {

@@ -19,7 +19,7 @@ import (
 var _ = register(kmsg.KeyHeartbeat, (*Broker).heartbeat)
 
 func (b *Broker) heartbeat(c *Call, req *kmsg.HeartbeatRequest) {
-	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+	b.onMembersGroup(c, req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.Heartbeat(now, c.groupContext(), req, func(r *kmsg.HeartbeatResponse) { c.Reply(r) })
 	}, func(err error) {
 		resp := kmsg.NewHeartbeatResponse()

@@ -24,7 +24,7 @@ func (b *Broker) leaveGroup(c *Call, req *kmsg.LeaveGroupRequest) {
 	if c.Version < leaveMembersVersion {
 		req.Members = []kmsg.LeaveGroupRequestMemberIdentity{{MemberId: req.MemberId}}
 	}
-	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+	b.onMembersGroup(c, req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.LeaveGroup(now, c.groupContext(), req, func(r *kmsg.LeaveGroupResponse) {
 			if c.Version < leaveMembersVersion && r.ErrorCode == 0 && len(r.Members) > 0 {
 				r.ErrorCode = r.Members[0].ErrorCode

@@ -3,6 +3,8 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -18,11 +20,16 @@ import (
 var _ = register(kmsg.KeySyncGroup, (*Broker).syncGroup)
 
 func (b *Broker) syncGroup(c *Call, req *kmsg.SyncGroupRequest) {
-	b.onNamedGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
-		return m.SyncGroup(now, c.groupContext(), req, func(r *kmsg.SyncGroupResponse) { c.Reply(r) })
-	}, func(err error) {
+	fail := func(err error) {
 		resp := kmsg.NewSyncGroupResponse()
 		resp.ErrorCode = c.code(err)
 		c.Reply(&resp)
-	})
+	}
+	if c.Version >= 5 && (req.ProtocolType == nil || req.ProtocolName == nil) {
+		fail(kerr.InconsistentGroupProtocol)
+		return
+	}
+	b.onMembersGroup(c, req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
+		return m.SyncGroup(now, c.groupContext(), req, func(r *kmsg.SyncGroupResponse) { c.Reply(r) })
+	}, fail)
 }

@@ -3,6 +3,9 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -23,13 +26,17 @@ func (b *Broker) describeGroups(c *Call, req *kmsg.DescribeGroupsRequest) {
 		d.GroupId, d.ErrorCode = id, c.code(err)
 		return d
 	}
-	askGroups(b, req.Groups, failed, func(found []group.DescribedGroup) {
+	ids, refused := splitAuthorized(req.Groups, func(id string) bool { return c.mayGroup(auth.Describe, id) })
+	askGroups(b, ids, failed, func(found []group.DescribedGroup) {
 		resp := kmsg.NewDescribeGroupsResponse()
-		resp.Groups = found
+		for _, id := range refused {
+			resp.Groups = append(resp.Groups, failed(id, kerr.GroupAuthorizationFailed))
+		}
+		resp.Groups = append(resp.Groups, found...)
 		if c.Version >= 3 && req.IncludeAuthorizedOperations {
 			for i := range found {
 				if found[i].ErrorCode == 0 {
-					found[i].AuthorizedOperations = groupOperations
+					resp.Groups[len(refused)+i].AuthorizedOperations = c.authorizedOperations(auth.Group, found[i].GroupId)
 				}
 			}
 		}

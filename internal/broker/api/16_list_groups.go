@@ -1,11 +1,13 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -25,6 +27,7 @@ type groupList struct {
 	resp    kmsg.ListGroupsResponse
 	pending int
 	call    *Call
+	all     bool // also groups that the client may not describe
 }
 
 func (b *Broker) listGroups(c *Call, req *kmsg.ListGroupsRequest) {
@@ -36,6 +39,7 @@ func (b *Broker) listGroups(c *Call, req *kmsg.ListGroupsRequest) {
 		c.Reply(&l.resp)
 		return
 	}
+	l.all = c.seesCluster(auth.Describe)
 	l.pending = len(shards) + 1
 	for _, shard := range shards {
 		b.Groups.Submit(shard,
@@ -52,6 +56,11 @@ func (l *groupList) add(rows []group.ListedGroup, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
+		if !l.all {
+			rows = slices.DeleteFunc(rows, func(g group.ListedGroup) bool {
+				return !l.call.sees(auth.Describe, auth.Group, g.GroupId)
+			})
+		}
 		l.resp.Groups = append(l.resp.Groups, rows...)
 	} else if err != error(kerr.NotCoordinator) {
 		l.resp.ErrorCode = l.call.code(err)

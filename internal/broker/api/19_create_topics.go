@@ -35,13 +35,14 @@ func (b *Broker) createTopics(c *Call, req *kmsg.CreateTopicsRequest) {
 	}
 	r := c.mutations(6)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) {
-		return m.CreateTopics(r, req)
+		return m.CreateTopics(c.permit(r), req)
 	}, failed)
 }
 
 // autoCreate makes topics that somebody needs and nobody has made, and waits until they exist. It
-// returns why some do not.
-func (b *Broker) autoCreate(r controller.Request, names ...string) map[string]error {
+// returns why some do not. The caller has asked whether who needs them may create them here; another node that is the active
+// controller asks again.
+func (b *Broker) autoCreate(r controller.Request, of onBehalf, names ...string) map[string]error {
 	failed := map[string]error{}
 	settings, _ := b.Admin.Conf().Broker().Capped(len(b.Image().Brokers()))
 	req := kmsg.NewCreateTopicsRequest()
@@ -55,7 +56,7 @@ func (b *Broker) autoCreate(r controller.Request, names ...string) map[string]er
 	if len(req.Topics) == 0 {
 		return failed
 	}
-	resp, err := b.createNow(r, &req)
+	resp, err := b.createNow(r, of, &req)
 	for _, t := range req.Topics {
 		if err != nil {
 			failed[t.Name] = err
@@ -72,7 +73,9 @@ func (b *Broker) autoCreate(r controller.Request, names ...string) map[string]er
 }
 
 // createNow creates topics and waits until they exist here.
-func (b *Broker) createNow(r controller.Request, req *kmsg.CreateTopicsRequest) (resp *kmsg.CreateTopicsResponse, err error) {
+func (b *Broker) createNow(
+	r controller.Request, of onBehalf, req *kmsg.CreateTopicsRequest,
+) (resp *kmsg.CreateTopicsResponse, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
 	defer cancel()
 	err = kerr.NotController
@@ -88,7 +91,7 @@ func (b *Broker) createNow(r controller.Request, req *kmsg.CreateTopicsRequest) 
 	}
 	if errors.Is(err, kerr.NotController) && b.Forwarder != nil {
 		resp = &kmsg.CreateTopicsResponse{}
-		err = b.forwardRequest(ctx, req, resp)
+		err = b.forwardRequest(ctx, of, req, resp)
 	}
 	return resp, err
 }

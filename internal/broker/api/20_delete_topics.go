@@ -34,6 +34,6 @@ func (b *Broker) deleteTopics(c *Call, req *kmsg.DeleteTopicsRequest) {
 	}
 	r := c.mutations(5)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.DeleteTopicsResponse) {
-		return m.DeleteTopics(r, req)
+		return m.DeleteTopics(c.permit(r), req)
 	}, failed)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -28,10 +29,14 @@ func (b *Broker) deleteRecords(c *Call, req *kmsg.DeleteRecordsRequest) {
 		}
 		out := kmsg.DeleteRecordsResponseDeleteRecordsTopicResult{Name: in.Name}
 		out.Partitions = make([]kmsg.DeleteRecordsResponseDeleteRecordsPartitionResult, len(in.Partitions))
-		topic := b.Parts.Topic(in.Name)
+		topic, may := b.Parts.Topic(in.Name), c.mayTopic(auth.Delete, in.Name)
 		for j, p := range in.Partitions {
 			res := &out.Partitions[j]
 			res.PartitionIndex = p.PartitionIndex
+			if !may {
+				res.LowWatermark, res.ErrorCode = -1, kerr.TopicAuthorizationFailed.Code
+				continue
+			}
 			part, start, err := deleteBefore(topic, in.Name, p)
 			if res.LowWatermark, res.ErrorCode = start, c.code(err); err == nil {
 				d := &deletion{p: part, until: start, res: res}

@@ -3,6 +3,9 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -19,6 +22,15 @@ import (
 var _ = register(kmsg.KeyInitProducerId, (*Broker).initProducerID)
 
 func (b *Broker) initProducerID(c *Call, req *kmsg.InitProducerIdRequest) {
+	switch id := req.TransactionalId; {
+	case id != nil && !c.mayTxn(auth.Write, *id):
+		c.Reply(txn.InitError(c.Version, kerr.TransactionalIDAuthorizationFailed))
+		return
+	case id == nil && !c.seesCluster(auth.IdempotentWrite) && !c.mayAnywhere(auth.Write, auth.Topic):
+		c.mayCluster(auth.IdempotentWrite) // for the log
+		c.Reply(txn.InitError(c.Version, kerr.ClusterAuthorizationFailed))
+		return
+	}
 	if err := txn.CheckInit(req, b.Txn.Config()); err != nil {
 		c.Reply(txn.InitError(c.Version, err))
 		return

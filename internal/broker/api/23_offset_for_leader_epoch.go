@@ -1,6 +1,9 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -13,15 +16,27 @@ var _ = register(kmsg.KeyOffsetForLeaderEpoch, (*Broker).offsetForLeaderEpoch)
 
 func (b *Broker) offsetForLeaderEpoch(c *Call, req *kmsg.OffsetForLeaderEpochRequest) {
 	resp := kmsg.NewOffsetForLeaderEpochResponse()
+	var refused []kmsg.OffsetForLeaderEpochResponseOffsetForLeaderTopicResult
+	all := c.seesCluster(auth.ClusterAction)
 	for i := range req.Topics {
 		in := &req.Topics[i]
 		out := kmsg.OffsetForLeaderEpochResponseOffsetForLeaderTopicResult{Topic: in.Topic}
+		if !all && !c.mayTopic(auth.Describe, in.Topic) {
+			for _, p := range in.Partitions {
+				res := kmsg.NewOffsetForLeaderEpochResponseEpochEndOffset()
+				res.Partition, res.ErrorCode = p.Partition, kerr.TopicAuthorizationFailed.Code
+				out.Partitions = append(out.Partitions, res)
+			}
+			refused = append(refused, out)
+			continue
+		}
 		topic := b.Parts.Topic(in.Topic)
 		for _, p := range in.Partitions {
 			out.Partitions = append(out.Partitions, epochEnd(c, topic, p))
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
+	resp.Topics = append(resp.Topics, refused...)
 	c.Reply(&resp)
 }
 

@@ -6,8 +6,10 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
+	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -42,6 +44,11 @@ func (b *Broker) addPartitionsToTxn(c *Call, req *kmsg.AddPartitionsToTxnRequest
 		}}
 	}
 	resp := kmsg.NewAddPartitionsToTxnResponse()
+	if c.Version >= addVersionBatched && !c.mayCluster(auth.ClusterAction) { // no client sends it
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	results := make([]addResult, len(txns))
 	var pending atomic.Int32
 	pending.Store(int32(len(txns)) + 1)
@@ -71,20 +78,29 @@ func (b *Broker) addToOneTxn(c *Call, t *addTxn, result *addResult, finish func(
 	if c.Version >= addVersionBatched {
 		add.ClientVersion = 2
 	}
-	unknown := map[base.TopicPartition]bool{}
+	client := c.Version < addVersionBatched
+	if client && !c.mayTxn(auth.Write, t.TransactionalId) {
+		*result = addResults(t, func(base.TopicPartition) error { return kerr.TransactionalIDAuthorizationFailed }, c)
+		finish()
+		return
+	}
+	wrong := map[base.TopicPartition]error{}
 	for _, topic := range t.Topics {
+		refused := client && (meta.IsInternal(topic.Name) || !c.mayTopic(auth.Write, topic.Name))
 		for _, n := range topic.Partitions {
 			tp := base.TopicPartition{Topic: topic.Name, Partition: n}
 			add.Partitions = append(add.Partitions, tp)
-			if !b.partitionExists(tp) {
-				unknown[tp] = true
+			if refused {
+				wrong[tp] = kerr.TopicAuthorizationFailed
+			} else if !b.partitionExists(tp) {
+				wrong[tp] = kerr.UnknownTopicOrPartition
 			}
 		}
 	}
-	if len(unknown) > 0 {
+	if len(wrong) > 0 {
 		*result = addResults(t, func(tp base.TopicPartition) error {
-			if unknown[tp] {
-				return kerr.UnknownTopicOrPartition
+			if err := wrong[tp]; err != nil {
+				return err
 			}
 			return kerr.OperationNotAttempted
 		}, c)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -27,6 +28,14 @@ func (b *Broker) addOffsetsToTxn(c *Call, req *kmsg.AddOffsetsToTxnRequest) {
 		resp := kmsg.NewAddOffsetsToTxnResponse()
 		resp.ErrorCode = c.code(err)
 		c.Reply(&resp)
+	}
+	switch {
+	case !c.mayTxn(auth.Write, req.TransactionalId):
+		reply(kerr.TransactionalIDAuthorizationFailed, nil)
+		return
+	case !c.mayGroup(auth.Read, req.GroupId):
+		reply(kerr.GroupAuthorizationFailed, nil)
+		return
 	}
 	shard := b.Groups.PartitionFor(req.GroupId)
 	if shard < 0 {

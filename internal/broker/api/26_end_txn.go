@@ -3,6 +3,9 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -17,6 +20,10 @@ import (
 var _ = register(kmsg.KeyEndTxn, (*Broker).endTxn)
 
 func (b *Broker) endTxn(c *Call, req *kmsg.EndTxnRequest) {
+	if !c.mayTxn(auth.Write, req.TransactionalId) {
+		c.Reply(txn.EndError(c.Version, kerr.TransactionalIDAuthorizationFailed))
+		return
+	}
 	b.Txn.Shards.Submit(b.Txn.Shards.PartitionFor(req.TransactionalId),
 		func(m *txn.Machine, now time.Time) coord.Result {
 			return m.EndTxn(now, c.Version, req, func(r *kmsg.EndTxnResponse) { c.Reply(r) })

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -27,6 +28,7 @@ type (
 func (b *Broker) writeTxnMarkers(c *Call, req *kmsg.WriteTxnMarkersRequest) {
 	resp := kmsg.NewWriteTxnMarkersResponse()
 	resp.Markers = make([]markerResult, len(req.Markers))
+	may := c.seesCluster(auth.Alter) || c.mayCluster(auth.ClusterAction)
 	var pending atomic.Int32
 	pending.Store(1)
 	finish := func() {
@@ -49,6 +51,10 @@ func (b *Broker) writeTxnMarkers(c *Call, req *kmsg.WriteTxnMarkersRequest) {
 			for k, n := range topic.PartitionIndexes {
 				res := &out.Topics[j].Partitions[k]
 				res.PartitionIndex = n
+				if !may {
+					res.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+					continue
+				}
 				pending.Add(1)
 				b.writeOneMarker(base.TopicPartition{Topic: topic.Name, Partition: n}, marker, func(err error) {
 					res.ErrorCode = c.code(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -37,6 +38,14 @@ type txnOffsetCommit struct {
 
 func (b *Broker) txnOffsetCommit(c *Call, req *kmsg.TxnOffsetCommitRequest) {
 	t := &txnOffsetCommit{call: c, req: req, resp: kmsg.NewTxnOffsetCommitResponse()}
+	switch {
+	case !c.mayTxn(auth.Write, req.TransactionalId):
+		t.fail(kerr.TransactionalIDAuthorizationFailed)
+		return
+	case !c.mayGroup(auth.Read, req.GroupId):
+		t.fail(kerr.GroupAuthorizationFailed)
+		return
+	}
 	t.dropUnknown(b)
 	if len(req.Topics) == 0 {
 		c.Reply(&t.resp)
@@ -73,13 +82,20 @@ func (t *txnOffsetCommit) context() group.Context {
 	return group.Context{ClientID: t.call.ClientID, ClientHost: t.call.Conn.Host(), Version: t.call.Version}
 }
 
-// dropUnknown answers for partitions that do not exist and takes them out of the request.
+// dropUnknown answers for partitions that do not exist or are not the client's to read, and takes them out of the request.
 func (t *txnOffsetCommit) dropUnknown(b *Broker) {
 	known := t.req.Topics[:0]
 	for _, topic := range t.req.Topics {
 		var have []txnOffsetPartition
 		var missing []txnOffsetResult
+		may := t.call.mayTopic(auth.Read, topic.Name)
 		for _, p := range topic.Partitions {
+			if !may {
+				missing = append(missing, txnOffsetResult{
+					PartitionIndex: p.PartitionIndex, ErrorCode: kerr.TopicAuthorizationFailed.Code,
+				})
+				continue
+			}
 			if b.partitionExists(base.TopicPartition{Topic: topic.Name, Partition: p.PartitionIndex}) {
 				have = append(have, p)
 				continue

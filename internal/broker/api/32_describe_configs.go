@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/conf"
@@ -23,11 +24,17 @@ var _ = register(kmsg.KeyDescribeConfigs, (*Broker).describeConfigs)
 
 func (b *Broker) describeConfigs(c *Call, req *kmsg.DescribeConfigsRequest) {
 	resp := kmsg.NewDescribeConfigsResponse()
+	var refused []kmsg.DescribeConfigsResponseDescribeConfigsResult
 	im := b.Image()
 	for i := range req.Resources {
 		in := &req.Resources[i]
 		res := kmsg.NewDescribeConfigsResponseDescribeConfigsResult()
 		res.ResourceType, res.ResourceName = in.ResourceType, in.ResourceName
+		if err := c.mayConfigs(auth.DescribeConfigs, in.ResourceType, in.ResourceName); err != nil {
+			res.ErrorCode, res.ErrorMessage = c.code(err), message(err)
+			refused = append(refused, res)
+			continue
+		}
 		entries, err := b.configEntries(im, meta.Resource{Type: meta.ResourceType(in.ResourceType), Name: in.ResourceName})
 		if err != nil {
 			res.ErrorCode = c.code(err)
@@ -43,6 +50,7 @@ func (b *Broker) describeConfigs(c *Call, req *kmsg.DescribeConfigsRequest) {
 		}
 		resp.Results = append(resp.Results, res)
 	}
+	resp.Results = append(resp.Results, refused...)
 	c.Reply(&resp)
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -53,8 +54,37 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 		return &resp
 	}
 	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterConfigsResponse) {
-		return m.AlterConfigs(&rest)
+		allowed := rest
+		var refused []legacyResult
+		allowed.Resources = c.mayAlterLegacy(rest.Resources, &refused)
+		records, resp := m.AlterConfigs(&allowed)
+		resp.Responses = append(resp.Responses, refused...)
+		return records, resp
 	}, failed, func(resp *kmsg.AlterConfigsResponse) {
 		resp.Responses = append(resp.Responses, own...)
 	})
+}
+
+// mayAlterLegacy is mayAlter for the older request.
+func (c *Call) mayAlterLegacy(
+	all []kmsg.AlterConfigsRequestAlterConfigsResource, refused *[]legacyResult,
+) (allowed []kmsg.AlterConfigsRequestAlterConfigsResource) {
+	times := map[configResource]int{}
+	for _, r := range all {
+		times[configResource{r.ResourceType, r.ResourceName}]++
+	}
+	for _, r := range all {
+		err := error(nil)
+		if times[configResource{r.ResourceType, r.ResourceName}] == 1 {
+			err = c.mayConfigs(auth.AlterConfigs, r.ResourceType, r.ResourceName)
+		}
+		if err == nil {
+			allowed = append(allowed, r)
+			continue
+		}
+		*refused = append(*refused, legacyResult{
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+		})
+	}
+	return allowed
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -21,6 +22,7 @@ var _ = register(kmsg.KeyAlterReplicaLogDirs, (*Broker).alterReplicaLogDirs)
 func (b *Broker) alterReplicaLogDirs(c *Call, req *kmsg.AlterReplicaLogDirsRequest) {
 	resp := kmsg.NewAlterReplicaLogDirsResponse()
 	at := map[string]int{}
+	may := c.mayCluster(auth.Alter)
 	for _, dir := range req.Dirs {
 		for _, t := range dir.Topics {
 			i, ok := at[t.Name]
@@ -31,7 +33,10 @@ func (b *Broker) alterReplicaLogDirs(c *Call, req *kmsg.AlterReplicaLogDirsReque
 					kmsg.AlterReplicaLogDirsResponseAlterReplicaLogDirTopicResult{TopicName: t.Name})
 			}
 			for _, p := range t.Partitions {
-				err := b.placeReplica(dir.Path, base.TopicPartition{Topic: t.Name, Partition: p})
+				err := error(kerr.ClusterAuthorizationFailed)
+				if may {
+					err = b.placeReplica(dir.Path, base.TopicPartition{Topic: t.Name, Partition: p})
+				}
 				resp.Results[i].Partitions = append(resp.Results[i].Partitions,
 					kmsg.AlterReplicaLogDirsResponseAlterReplicaLogDirPartitionResult{PartitionIndex: p, ErrorCode: c.code(err)})
 			}

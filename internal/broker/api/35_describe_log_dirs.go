@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/storage"
@@ -22,6 +23,11 @@ var _ = register(kmsg.KeyDescribeLogDirs, (*Broker).describeLogDirs)
 
 func (b *Broker) describeLogDirs(c *Call, req *kmsg.DescribeLogDirsRequest) {
 	resp := kmsg.NewDescribeLogDirsResponse()
+	if !c.mayCluster(auth.Describe) {
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	logs, futures := b.askedLogs(req), b.Admin.Store.Moves()
 	asked := map[base.TopicPartition]bool{}
 	for _, here := range logs {

@@ -26,6 +26,6 @@ func (b *Broker) createPartitions(c *Call, req *kmsg.CreatePartitionsRequest) {
 	}
 	r := c.mutations(3)
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreatePartitionsResponse) {
-		return m.CreatePartitions(r, req)
+		return m.CreatePartitions(c.permit(r), req)
 	}, failed)
 }

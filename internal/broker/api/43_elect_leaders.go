@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -17,20 +18,16 @@ var _ = register(kmsg.KeyElectLeaders, (*Broker).electLeaders)
 
 func (b *Broker) electLeaders(c *Call, req *kmsg.ElectLeadersRequest) {
 	failed := func(e itemError) *kmsg.ElectLeadersResponse { return failedElection(req, e) }
-	if c.Version >= 1 && req.ElectionType != 0 && req.ElectionType != 1 {
-		err := refuse(kerr.InvalidRequest, "election type %d: want 0 (preferred) or 1 (unclean)", req.ElectionType)
-		c.Reply(failed(itemError{c.code(err), message(err)}))
-		return
-	}
-	if req.TopicPartitions != nil && len(req.TopicPartitions) == 0 {
-		c.Reply(new(kmsg.NewElectLeadersResponse()))
-		return
-	}
-	if req.TimeoutMs <= 0 {
-		c.Reply(failed(outOfTime))
-		return
-	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.ElectLeadersResponse) {
+	decideAs(c, auth.Alter, func(m *controller.Machine) ([]kmsg.Record, *kmsg.ElectLeadersResponse) {
+		switch {
+		case c.Version >= 1 && req.ElectionType != 0 && req.ElectionType != 1:
+			err := refuse(kerr.InvalidRequest, "election type %d: want 0 (preferred) or 1 (unclean)", req.ElectionType)
+			return nil, failed(itemError{c.code(err), message(err)})
+		case req.TopicPartitions != nil && len(req.TopicPartitions) == 0:
+			return nil, new(kmsg.NewElectLeadersResponse())
+		case req.TimeoutMs <= 0:
+			return nil, failed(outOfTime)
+		}
 		return m.ElectLeaders(req)
 	}, failed)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/conf"
@@ -38,7 +39,9 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 		var err error
 		switch {
 		case isLogger(r) && loggers == 1:
-			err = b.alterLoggers(r, req.ValidateOnly)
+			if err = c.mayAlterLoggers(); err == nil {
+				err = b.alterLoggers(r, req.ValidateOnly)
+			}
 		case isLogger(r):
 			err = refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
 		case !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName):
@@ -73,7 +76,12 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 		c.Body = w.Buf
 	}
 	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.IncrementalAlterConfigsResponse) {
-		return m.IncrementalAlterConfigs(&rest)
+		allowed := rest
+		var refused []alterResult
+		allowed.Resources = c.mayAlter(rest.Resources, &refused)
+		records, resp := m.IncrementalAlterConfigs(&allowed)
+		resp.Responses = append(resp.Responses, refused...)
+		return records, resp
 	}, failed, func(resp *kmsg.IncrementalAlterConfigsResponse) {
 		resp.Responses = append(resp.Responses, own...)
 	})
@@ -118,4 +126,44 @@ func (b *Broker) checkOwn(c *Call, kind int8, name string, ops []conf.Op,
 
 func isLogger(r *alterResource) bool {
 	return meta.ResourceType(r.ResourceType) == meta.ResourceBrokerLogger
+}
+
+// mayAlterLoggers is why the client may not change log levels. On a controller that is of who acts for the cluster.
+func (c *Call) mayAlterLoggers() error {
+	needs := auth.AlterConfigs
+	if c.Conn.Controller {
+		needs = auth.ClusterAction
+	}
+	if !c.mayCluster(needs) {
+		return unauthorized(auth.Cluster)
+	}
+	return nil
+}
+
+// configResource names what configs belong to.
+type configResource struct {
+	kind int8
+	name string
+}
+
+// mayAlter takes out resources whose configs the client may not alter. One that is there twice is refused for that.
+func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) (allowed []alterResource) {
+	times := map[configResource]int{}
+	for _, r := range all {
+		times[configResource{r.ResourceType, r.ResourceName}]++
+	}
+	for _, r := range all {
+		err := error(nil)
+		if times[configResource{r.ResourceType, r.ResourceName}] == 1 {
+			err = c.mayConfigs(auth.AlterConfigs, r.ResourceType, r.ResourceName)
+		}
+		if err == nil {
+			allowed = append(allowed, r)
+			continue
+		}
+		*refused = append(*refused, alterResult{
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+		})
+	}
+	return allowed
 }

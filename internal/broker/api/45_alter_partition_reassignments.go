@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -31,15 +32,13 @@ func (b *Broker) alterPartitionReassignments(c *Call, req *kmsg.AlterPartitionRe
 		}
 		return &resp
 	}
-	if len(req.Topics) == 0 {
-		c.Reply(new(kmsg.NewAlterPartitionReassignmentsResponse()))
-		return
-	}
-	if req.TimeoutMs <= 0 {
-		c.Reply(failed(outOfTime))
-		return
-	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterPartitionReassignmentsResponse) {
+	decideAs(c, auth.Alter, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterPartitionReassignmentsResponse) {
+		switch {
+		case len(req.Topics) == 0:
+			return nil, new(kmsg.NewAlterPartitionReassignmentsResponse())
+		case req.TimeoutMs <= 0:
+			return nil, failed(outOfTime)
+		}
 		return m.AlterPartitionReassignments(req)
 	}, failed)
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -14,6 +15,18 @@ var _ = register(kmsg.KeyListPartitionReassignments, (*Broker).listPartitionReas
 func (b *Broker) listPartitionReassignments(c *Call, req *kmsg.ListPartitionReassignmentsRequest) {
 	resp := kmsg.NewListPartitionReassignmentsResponse()
 	resp.ErrorMessage = nil
+	if err := c.needCluster(auth.Describe); err != nil {
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+		for _, asked := range req.Topics {
+			out := kmsg.ListPartitionReassignmentsResponseOngoingTopicReassignment{Name: asked.Name}
+			for _, i := range asked.PartitionIndexes {
+				out.Partitions = append(out.Partitions, kmsg.ListPartitionReassignmentsResponseOngoingPartitionReassignment{PartitionIndex: i})
+			}
+			resp.Topics = append(resp.Topics, out)
+		}
+		c.Reply(&resp)
+		return
+	}
 	im := b.Image()
 	add := func(t *meta.Topic, partitions []int32) {
 		out := kmsg.ListPartitionReassignmentsResponseOngoingTopicReassignment{Name: t.Name}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -24,13 +25,17 @@ type (
 )
 
 func (b *Broker) offsetDelete(c *Call, req *kmsg.OffsetDeleteRequest) {
-	known, unknown := b.splitDeletes(req.Topics)
-	req.Topics = known
 	fail := func(err error) {
 		resp := kmsg.NewOffsetDeleteResponse()
 		resp.ErrorCode = c.code(err)
 		c.Reply(&resp)
 	}
+	if !c.mayGroup(auth.Delete, req.GroupId) {
+		fail(kerr.GroupAuthorizationFailed)
+		return
+	}
+	known, unknown := b.splitDeletes(c, req.Topics)
+	req.Topics = known
 	if err := invalidGroupID(req.GroupId); err != nil {
 		fail(err)
 		return
@@ -45,12 +50,19 @@ func (b *Broker) offsetDelete(c *Call, req *kmsg.OffsetDeleteRequest) {
 	}, fail)
 }
 
-// splitDeletes answers for partitions that do not exist and keeps the others.
-func (b *Broker) splitDeletes(topics []deleteTopic) (known []deleteTopic, unknown []deleteTopicResult) {
+// splitDeletes answers for partitions that do not exist or are not the client's to read, and keeps the others.
+func (b *Broker) splitDeletes(c *Call, topics []deleteTopic) (known []deleteTopic, unknown []deleteTopicResult) {
 	for _, t := range topics {
 		var have []deletePartition
 		var missing []deletePartitionResult
+		may := c.mayTopic(auth.Read, t.Name)
 		for _, p := range t.Partitions {
+			if !may {
+				missing = append(missing, deletePartitionResult{
+					PartitionIndex: p.PartitionIndex, ErrorCode: kerr.TopicAuthorizationFailed.Code,
+				})
+				continue
+			}
 			if b.partitionExists(base.TopicPartition{Topic: t.Name, Partition: p.PartitionIndex}) {
 				have = append(have, p)
 				continue

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -26,7 +27,13 @@ const (
 
 func (b *Broker) describeClientQuotas(c *Call, req *kmsg.DescribeClientQuotasRequest) {
 	resp := kmsg.NewDescribeClientQuotasResponse()
-	if err := checkQuotaFilter(req.Components); err != nil {
+	err := error(nil)
+	if !c.mayCluster(auth.DescribeConfigs) {
+		err = unauthorized(auth.Cluster)
+	} else {
+		err = checkQuotaFilter(req.Components)
+	}
+	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage, resp.Entries = c.code(err), message(err), nil
 		c.Reply(&resp)
 		return

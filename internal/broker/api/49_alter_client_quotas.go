@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -22,7 +23,7 @@ func (b *Broker) alterClientQuotas(c *Call, req *kmsg.AlterClientQuotasRequest) 
 		}
 		return &resp
 	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterClientQuotasResponse) {
+	decideAs(c, auth.AlterConfigs, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterClientQuotasResponse) {
 		return m.AlterClientQuotas(req)
 	}, failed)
 }

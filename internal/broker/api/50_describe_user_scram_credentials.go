@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -23,6 +24,17 @@ type (
 
 func (b *Broker) describeScram(c *Call, req *kmsg.DescribeUserScramCredentialsRequest) {
 	resp := kmsg.NewDescribeUserScramCredentialsResponse()
+	if !c.mayCluster(auth.Describe) {
+		err := unauthorized(auth.Cluster)
+		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+		for range req.Users {
+			res := newScramResult("", nil)
+			res.ErrorCode, res.ErrorMessage = resp.ErrorCode, resp.ErrorMessage
+			resp.Results = append(resp.Results, res)
+		}
+		c.Reply(&resp)
+		return
+	}
 	known := scramByUser(b.Image())
 	if len(req.Users) == 0 {
 		for _, user := range slices.Sorted(maps.Keys(known)) {

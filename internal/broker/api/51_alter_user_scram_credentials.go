@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -30,7 +31,7 @@ func (b *Broker) alterScram(c *Call, req *kmsg.AlterUserScramCredentialsRequest)
 		}
 		return &resp
 	}
-	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterUserScramCredentialsResponse) {
+	decideAs(c, auth.Alter, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterUserScramCredentialsResponse) {
 		return m.AlterUserScramCredentials(req)
 	}, failed)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -61,6 +62,9 @@ func (b *Broker) describeQuorum(c *Call, req *kmsg.DescribeQuorumRequest) {
 		} else {
 			err = refuse(kerr.NotLeaderForPartition, "node %d is not the active controller", b.NodeID)
 		}
+	}
+	if err == nil {
+		err = c.needCluster(auth.Describe)
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)

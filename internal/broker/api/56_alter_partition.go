@@ -1,6 +1,9 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -13,6 +16,12 @@ import (
 var _ = register(kmsg.KeyAlterPartition, (*Broker).alterPartition)
 
 func (b *Broker) alterPartition(c *Call, req *kmsg.AlterPartitionRequest) {
+	if !c.mayCluster(auth.ClusterAction) {
+		resp := kmsg.NewAlterPartitionResponse()
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterPartitionResponse) {
 		return m.AlterPartition(c.Version, req)
 	}, func(e itemError) *kmsg.AlterPartitionResponse {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -19,6 +20,11 @@ var _ = register(kmsg.KeyUpdateFeatures, (*Broker).updateFeatures)
 
 func (b *Broker) updateFeatures(c *Call, req *kmsg.UpdateFeaturesRequest) {
 	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.UpdateFeaturesResponse) {
+		if err := c.needCluster(auth.Alter); err != nil {
+			resp := kmsg.NewUpdateFeaturesResponse()
+			resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+			return nil, &resp
+		}
 		records, resp := m.UpdateFeatures(c.Version, req)
 		for i := range resp.Results {
 			resp.Results[i].ErrorMessage = new("NONE") // Kafka's word for no error

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/peer"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 	"github.com/logstead/logstead/internal/proto/wire"
@@ -13,12 +14,26 @@ import (
 // Envelope (key 58), version 0.
 //
 // A request that a broker passes on for its client (KIP-590). The controller serves it as if the
-// client had come itself and puts the answer into an envelope. A controller that is not the active one
-// says so on the envelope, and the broker looks for another.
+// client had come itself, with the principal and from the host that the broker names, and puts the answer
+// into an envelope. A controller that is not the active one says so on the envelope, and the broker looks
+// for another. A request without a principal is the broker's own.
 var _ = register(kmsg.KeyEnvelope, (*Broker).envelope)
 
 func (b *Broker) envelope(c *Call, req *kmsg.EnvelopeRequest) {
 	s := &envelopeSink{c: c}
+	if !c.mayCluster(auth.ClusterAction) {
+		s.end(nil, kerr.ClusterAuthorizationFailed.Code)
+		return
+	}
+	who := c.Conn.Principal
+	if len(req.RequestPrincipal) > 0 {
+		var err error
+		if who, err = auth.UnmarshalPrincipal(req.RequestPrincipal); err != nil {
+			b.Logger.Warn("request in an envelope refused", "client", c.Conn.Remote.String(), "err", err)
+			s.end(nil, kerr.PrincipalDeserializationFailure.Code)
+			return
+		}
+	}
 	key := PeekKey(req.RequestData)
 	e := table[key]
 	host, ok := netip.AddrFromSlice(req.ClientHostAddress)
@@ -27,7 +42,7 @@ func (b *Broker) envelope(c *Call, req *kmsg.EnvelopeRequest) {
 		return
 	}
 	inner := NewConn(c.Conn.ID, c.Conn.Listener, c.Conn.Local, netip.AddrPortFrom(host, 0), c.Conn.Closing(), func() {})
-	inner.Controller = true
+	inner.Controller, inner.Principal = true, who
 	if err := b.Dispatch(inner, req.RequestData, &Call{}, s); err != nil {
 		b.Logger.Warn("request in an envelope refused", "client", c.Conn.Remote.String(), "err", err)
 		s.end(nil, kerr.InvalidRequest.Code)

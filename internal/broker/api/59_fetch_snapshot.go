@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -17,6 +18,11 @@ var _ = register(kmsg.KeyFetchSnapshot, (*Broker).fetchSnapshot)
 func (b *Broker) fetchSnapshot(c *Call, req *kmsg.FetchSnapshotRequest) {
 	resp := kmsg.NewFetchSnapshotResponse()
 	resp.Topics = []kmsg.FetchSnapshotResponseTopicSnapshot{}
+	if !c.mayCluster(auth.ClusterAction) {
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	if err := b.checkCluster(req.ClusterId); err != nil || b.Admin.Controller == nil {
 		resp.ErrorCode = c.code(err)
 		if err == nil {

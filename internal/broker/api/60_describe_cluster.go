@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -25,8 +26,13 @@ func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 	resp.ErrorMessage = nil
 	im := b.Image()
 	err := checkEndpointType(c.Conn.Controller, req.EndpointType)
-	if c.Conn.Controller && !controller.KnowsControllers(im) {
-		err = refuse(kerr.UnsupportedVersion, "Direct-to-controller communication is not supported with the current MetadataVersion.")
+	if c.Conn.Controller {
+		if refused := c.needCluster(auth.Alter); refused != nil {
+			err = refused
+		}
+		if !controller.KnowsControllers(im) {
+			err = refuse(kerr.UnsupportedVersion, "Direct-to-controller communication is not supported with the current MetadataVersion.")
+		}
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
@@ -35,7 +41,7 @@ func (b *Broker) describeCluster(c *Call, req *kmsg.DescribeClusterRequest) {
 	}
 	resp.ClusterId, resp.EndpointType = im.ClusterID, req.EndpointType
 	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations
+		resp.ClusterAuthorizedOperations = c.clusterOperations()
 	}
 	if c.Conn.Controller {
 		b.describeControllers(&resp, im, c.Conn.Listener)

@@ -3,6 +3,7 @@ package api
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -19,12 +20,14 @@ func (b *Broker) describeProducers(c *Call, req *kmsg.DescribeProducersRequest) 
 	for _, in := range req.Topics {
 		out := kmsg.DescribeProducersResponseTopicResponse{Name: in.Name}
 		topic := b.Parts.Topic(in.Name)
-		var err error
-		if topic == nil {
+		err := controller.CheckTopicName(in.Name)
+		switch {
+		case err != nil:
+			err = refuse(kerr.InvalidTopicException, "%v", err)
+		case !c.mayTopic(auth.Read, in.Name):
+			topic, err = nil, unauthorized(auth.Topic)
+		case topic == nil:
 			err = refuse(kerr.UnknownTopicOrPartition, "topic %s does not exist", in.Name)
-			if reason := controller.CheckTopicName(in.Name); reason != nil {
-				err = refuse(kerr.InvalidTopicException, "%v", reason)
-			}
 		}
 		for _, i := range in.PartitionIndexes {
 			res := producersOf(c, topic, i)

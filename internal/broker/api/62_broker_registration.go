@@ -3,6 +3,9 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -17,6 +20,12 @@ import (
 var _ = register(kmsg.KeyBrokerRegistration, (*Broker).brokerRegistration)
 
 func (b *Broker) brokerRegistration(c *Call, req *kmsg.BrokerRegistrationRequest) {
+	if !c.mayCluster(auth.ClusterAction) {
+		resp := kmsg.NewBrokerRegistrationResponse()
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	var refused error
 	decideNow(c, func(m *controller.Machine, now time.Time) (records []kmsg.Record, resp *kmsg.BrokerRegistrationResponse) {
 		records, resp, refused = m.RegisterBroker(now, req)

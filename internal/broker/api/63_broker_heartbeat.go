@@ -3,6 +3,9 @@ package api
 import (
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -17,6 +20,12 @@ import (
 var _ = register(kmsg.KeyBrokerHeartbeat, (*Broker).brokerHeartbeat)
 
 func (b *Broker) brokerHeartbeat(c *Call, req *kmsg.BrokerHeartbeatRequest) {
+	if !c.mayCluster(auth.ClusterAction) {
+		resp := kmsg.NewBrokerHeartbeatResponse()
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	decideNow(c, func(m *controller.Machine, now time.Time) ([]kmsg.Record, *kmsg.BrokerHeartbeatResponse) {
 		return m.Heartbeat(now, req)
 	}, func(e itemError) *kmsg.BrokerHeartbeatResponse {

@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -15,6 +16,10 @@ var _ = register(kmsg.KeyUnregisterBroker, (*Broker).unregisterBroker)
 func (b *Broker) unregisterBroker(c *Call, req *kmsg.UnregisterBrokerRequest) {
 	decideNow(c, func(m *controller.Machine, now time.Time) ([]kmsg.Record, *kmsg.UnregisterBrokerResponse) {
 		resp := kmsg.NewUnregisterBrokerResponse()
+		if err := c.needCluster(auth.Alter); err != nil {
+			resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
+			return nil, &resp
+		}
 		records, err := m.UnregisterBroker(now, req.BrokerId)
 		resp.ErrorCode, resp.ErrorMessage = controller.Code(err)
 		return records, &resp

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -26,8 +28,15 @@ func (b *Broker) describeTransactions(c *Call, req *kmsg.DescribeTransactionsReq
 	}
 	for i, id := range req.TransactionalIds {
 		reply := func(d txn.Description) {
+			d.Topics = slices.DeleteFunc(d.Topics, func(t kmsg.DescribeTransactionsResponseTopicData) bool {
+				return !c.mayTopic(auth.Describe, t.Topic)
+			})
 			resp.TransactionStates[i] = d
 			finish()
+		}
+		if !c.mayTxn(auth.Describe, id) {
+			reply(txn.DescribeError(id, kerr.TransactionalIDAuthorizationFailed))
+			continue
 		}
 		if id == "" { // wherever it would live
 			reply(txn.DescribeError(id, kerr.InvalidRequest))

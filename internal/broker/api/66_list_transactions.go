@@ -1,11 +1,13 @@
 package api
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/txn"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -56,6 +58,9 @@ func (l *transactionList) add(rows []txn.Listing, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
+		rows = slices.DeleteFunc(rows, func(t txn.Listing) bool {
+			return !l.call.mayTxn(auth.Describe, t.TransactionalId)
+		})
 		l.resp.TransactionStates = append(l.resp.TransactionStates, rows...)
 	} else if err != error(kerr.NotCoordinator) {
 		l.resp.ErrorCode = l.call.code(err)

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -11,6 +14,12 @@ import (
 var _ = register(kmsg.KeyAllocateProducerIds, (*Broker).allocateProducerIDs)
 
 func (b *Broker) allocateProducerIDs(c *Call, req *kmsg.AllocateProducerIdsRequest) {
+	if !c.mayCluster(auth.ClusterAction) {
+		resp := kmsg.NewAllocateProducerIdsResponse()
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AllocateProducerIdsResponse) {
 		return m.AllocateProducerIDs(req)
 	}, func(e itemError) *kmsg.AllocateProducerIdsResponse {

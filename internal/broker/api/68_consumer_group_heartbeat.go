@@ -1,10 +1,12 @@
 package api
 
 import (
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -33,6 +35,18 @@ func (b *Broker) consumerGroupHeartbeat(c *Call, req *kmsg.ConsumerGroupHeartbea
 	if !b.consumerProtocol() {
 		fail(kerr.UnsupportedVersion)
 		return
+	}
+	if !c.mayGroup(auth.Read, req.GroupId) {
+		fail(unauthorized(auth.Group))
+		return
+	}
+	for i, name := range req.SubscribedTopicNames {
+		if !slices.Contains(req.SubscribedTopicNames[:i], name) && !c.mayTopic(auth.Describe, name) {
+			resp := kmsg.NewConsumerGroupHeartbeatResponse()
+			resp.ErrorCode = kerr.TopicAuthorizationFailed.Code
+			c.Reply(&resp)
+			return
+		}
 	}
 	b.onGroup(req.GroupId, func(m *group.Machine, now time.Time) coord.Result {
 		return m.ConsumerGroupHeartbeat(now, c.groupContext(), req,

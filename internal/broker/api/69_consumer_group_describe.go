@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -36,18 +37,46 @@ func (b *Broker) consumerGroupDescribe(c *Call, req *kmsg.ConsumerGroupDescribeR
 		reply(found)
 		return
 	}
-	askGroups(b, req.GroupIds, failed, func(found []group.DescribedConsumerGroup) {
-		if req.IncludeAuthorizedOperations {
-			for i := range found {
-				if found[i].ErrorCode == 0 {
-					found[i].AuthorizedOperations = groupOperations
-				}
-			}
+	ids, refused := splitAuthorized(req.GroupIds, func(id string) bool { return c.mayGroup(auth.Describe, id) })
+	askGroups(b, ids, failed, func(found []group.DescribedConsumerGroup) {
+		all := make([]group.DescribedConsumerGroup, 0, len(req.GroupIds))
+		for _, id := range refused {
+			all = append(all, failed(id, kerr.GroupAuthorizationFailed))
 		}
-		reply(found)
+		for _, g := range found {
+			if req.IncludeAuthorizedOperations && g.ErrorCode == 0 {
+				g.AuthorizedOperations = c.authorizedOperations(auth.Group, g.GroupId)
+			}
+			if !c.mayKnowTopics(&g) {
+				g = failed(g.GroupId, kerr.TopicAuthorizationFailed)
+				g.ErrorMessage = new("The group has described topic(s) that the client is not authorized to describe.")
+			}
+			all = append(all, g)
+		}
+		reply(all)
 	}, func(m *group.Machine, now time.Time, ids []string,
 		answer func([]group.DescribedConsumerGroup, error),
 	) coord.Result {
 		return m.ConsumerGroupDescribe(now, ids, answer)
 	})
+}
+
+// mayKnowTopics says whether the client may describe every topic that members of the group have or should have.
+func (c *Call) mayKnowTopics(g *group.DescribedConsumerGroup) bool {
+	if c.broker.Authorizer == nil {
+		return true
+	}
+	known := map[string]bool{}
+	for i := range g.Members {
+		m := &g.Members[i]
+		for _, a := range []*kmsg.ConsumerGroupDescribeResponseAssignment{&m.Assignment, &m.TargetAssignment} {
+			for _, t := range a.TopicPartitions {
+				if !known[t.TopicName] && !c.mayTopic(auth.Describe, t.TopicName) {
+					return false
+				}
+				known[t.TopicName] = true
+			}
+		}
+	}
+	return true
 }

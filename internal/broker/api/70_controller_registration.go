@@ -1,6 +1,9 @@
 package api
 
 import (
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -11,6 +14,12 @@ import (
 var _ = register(kmsg.KeyControllerRegistration, (*Broker).controllerRegistration)
 
 func (b *Broker) controllerRegistration(c *Call, req *kmsg.ControllerRegistrationRequest) {
+	if !c.mayCluster(auth.ClusterAction) {
+		resp := kmsg.NewControllerRegistrationResponse()
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	decide(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.ControllerRegistrationResponse) {
 		return m.RegisterController(req)
 	}, func(e itemError) *kmsg.ControllerRegistrationResponse {

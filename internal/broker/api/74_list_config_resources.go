@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
@@ -25,6 +26,11 @@ var listableResources = []meta.ResourceType{
 
 func (b *Broker) listConfigResources(c *Call, req *kmsg.ListConfigResourcesRequest) {
 	resp := kmsg.NewListConfigResourcesResponse()
+	if !c.mayCluster(auth.DescribeConfigs) {
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
+		c.Reply(&resp)
+		return
+	}
 	types := make([]meta.ResourceType, 0, len(listableResources))
 	for _, t := range req.ResourceTypes {
 		types = append(types, meta.ResourceType(t))

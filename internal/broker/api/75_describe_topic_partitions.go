@@ -5,6 +5,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -31,6 +32,10 @@ func (b *Broker) describeTopicPartitions(c *Call, req *kmsg.DescribeTopicPartiti
 		c.Reply(&resp)
 		return
 	}
+	names, refused := splitAuthorized(names, func(name string) bool { return c.mayTopic(auth.Describe, name) })
+	if len(req.Topics) == 0 {
+		refused = nil // nobody asked for them
+	}
 	limit := b.Admin.Conf().Int("max.request.partition.size.limit")
 	left := int(max(min(limit, req.ResponsePartitionLimit), 1))
 	for _, name := range names {
@@ -49,6 +54,11 @@ func (b *Broker) describeTopicPartitions(c *Call, req *kmsg.DescribeTopicPartiti
 			break
 		}
 		left -= len(out.Partitions)
+	}
+	for _, name := range refused {
+		out := kmsg.NewDescribeTopicPartitionsResponseDescribeTopicPartitionsResponseTopic()
+		out.Name, out.ErrorCode = &name, kerr.TopicAuthorizationFailed.Code
+		resp.Topics = append(resp.Topics, out)
 	}
 	c.Reply(&resp)
 }
@@ -82,7 +92,8 @@ func describedTopics(im *meta.Image, req *kmsg.DescribeTopicPartitionsRequest) (
 func (b *Broker) describePartitions(c *Call, im *meta.Image, name string, from int32, limit int,
 ) (out kmsg.DescribeTopicPartitionsResponseDescribeTopicPartitionsResponseTopic, next int32) {
 	out = kmsg.NewDescribeTopicPartitionsResponseDescribeTopicPartitionsResponseTopic()
-	out.Name, out.IsInternal, out.TopicAuthorizedOperations = &name, meta.IsInternal(name), topicOperations
+	out.Name, out.IsInternal = &name, meta.IsInternal(name)
+	out.TopicAuthorizedOperations = c.authorizedOperations(auth.Topic, name)
 	t := im.Topic(name)
 	if t == nil {
 		out.ErrorCode = kerr.UnknownTopicOrPartition.Code

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/raft"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -43,8 +44,14 @@ func (c *Call) changeVoters(
 	defer cancel()
 	err = kerr.NotController
 	if ctl := c.broker.Admin.Controller; ctl != nil {
-		c.parked()
-		err = change(ctx, ctl)
+		// Only who leads authorises: another one passes the request on.
+		if _, err = ctl.Quorum(); err == nil {
+			err = c.needCluster(auth.Alter)
+		}
+		if err == nil {
+			c.parked()
+			err = change(ctx, ctl)
+		}
 	}
 	if !errors.Is(err, kerr.NotController) {
 		return err, false
@@ -68,16 +75,16 @@ func (b *Broker) addRaftVoter(c *Call, req *kmsg.AddRaftVoterRequest) {
 	for _, l := range req.Listeners {
 		v.Endpoints = append(v.Endpoints, kmsg.VotersRecordEndpoint(l))
 	}
-	err := b.checkCluster(req.ClusterId)
-	answered := false
-	switch {
-	case err != nil:
-	case len(v.Endpoints) == 0:
-		err = refuse(kerr.InvalidRequest, "voter %d has no listener, want the controller's", v.ID)
-	default:
-		err, answered = c.changeVoters(time.Duration(req.TimeoutMs)*time.Millisecond,
-			func(ctx context.Context, ctl *controller.Controller) error { return ctl.AddVoter(ctx, v) }, &resp)
-	}
+	err, answered := c.changeVoters(time.Duration(req.TimeoutMs)*time.Millisecond,
+		func(ctx context.Context, ctl *controller.Controller) error {
+			if err := b.checkCluster(req.ClusterId); err != nil {
+				return err
+			}
+			if len(v.Endpoints) == 0 {
+				return refuse(kerr.InvalidRequest, "voter %d has no listener, want the controller's", v.ID)
+			}
+			return ctl.AddVoter(ctx, v)
+		}, &resp)
 	if !answered {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
 		c.Reply(&resp)
@@ -86,13 +93,14 @@ func (b *Broker) addRaftVoter(c *Call, req *kmsg.AddRaftVoterRequest) {
 
 func (b *Broker) removeRaftVoter(c *Call, req *kmsg.RemoveRaftVoterRequest) {
 	resp := kmsg.NewRemoveRaftVoterResponse()
-	err := b.checkCluster(req.ClusterId)
-	answered := false
-	if err == nil {
-		v := raft.Voter{ID: req.VoterId, DirectoryID: req.VoterDirectoryId}
-		err, answered = c.changeVoters(votersTimeout,
-			func(ctx context.Context, ctl *controller.Controller) error { return ctl.RemoveVoter(ctx, v) }, &resp)
-	}
+	v := raft.Voter{ID: req.VoterId, DirectoryID: req.VoterDirectoryId}
+	err, answered := c.changeVoters(votersTimeout,
+		func(ctx context.Context, ctl *controller.Controller) error {
+			if err := b.checkCluster(req.ClusterId); err != nil {
+				return err
+			}
+			return ctl.RemoveVoter(ctx, v)
+		}, &resp)
 	if !answered {
 		resp.ErrorCode, resp.ErrorMessage = c.code(err), message(err)
 		c.Reply(&resp)
@@ -107,6 +115,8 @@ func (b *Broker) updateRaftVoter(c *Call, req *kmsg.UpdateRaftVoterRequest) {
 	}
 	err := b.checkCluster(req.ClusterId)
 	switch ctl := b.Admin.Controller; {
+	case !c.mayCluster(auth.ClusterAction):
+		err = kerr.ClusterAuthorizationFailed
 	case err != nil:
 	case ctl == nil || len(v.Endpoints) == 0:
 		err = kerr.InvalidRequest

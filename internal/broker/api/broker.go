@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
@@ -60,6 +61,8 @@ type Broker struct {
 	Private map[int16]func(body []byte) error
 	Groups  *coord.Shards[*group.Machine]
 	Txn     Transactions
+	// Authorizer decides who may do what; nil is that everybody may do everything.
+	Authorizer *auth.Authorizer
 	// Quotas measures the clients; Init makes one without limits where it is nil.
 	Quotas *quota.Manager
 

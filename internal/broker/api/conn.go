@@ -52,12 +52,12 @@ type Software struct{ Name, Version string }
 // Host is the remote address as Kafka prints it in group descriptions.
 func (c *Conn) Host() string { return "/" + c.Remote.Addr().Unmap().String() }
 
-// hostBytes is the remote address in 4 or 16 bytes.
-func (c *Conn) hostBytes() []byte {
+// host is the remote address, which entries of access control are compared with.
+func (c *Conn) host() netip.Addr {
 	if a := c.Remote.Addr().Unmap(); a.IsValid() {
-		return a.AsSlice()
+		return a
 	}
-	return []byte{127, 0, 0, 1}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
 // kind is the kind of the listener.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
@@ -45,7 +46,11 @@ func (b *Broker) Dispatch(conn *Conn, frame []byte, c *Call, sink Sink) (err err
 		}
 	}
 	if private := b.Private[c.Key]; private != nil && conn.Controller {
+		may := b.Authorizer == nil || b.Authorizer.Authorize(c.privateSubject(), auth.ClusterAction, auth.Cluster, auth.ClusterName)
 		c.NoReply()
+		if !may {
+			return fmt.Errorf("api key %d: %s may not act for the cluster (CLUSTER_ACTION on it)", c.Key, c.principal())
+		}
 		return private(c.Body)
 	}
 	e := table[c.Key]

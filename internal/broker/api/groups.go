@@ -6,15 +6,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 )
 
-// groupOperations is what everybody may do with a group where there is no authorizer.
-const groupOperations = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
-
 func (c *Call) groupContext() group.Context {
-	return group.Context{ClientID: c.ClientID, ClientHost: c.Conn.Host(), Version: c.Version}
+	return group.Context{ClientID: c.ClientID, ClientHost: c.Conn.Host(), Version: c.Version, CanDescribe: c.canDescribe()}
 }
 
 // onGroup runs op on the shard that a group lives in. fail is called instead if it is not here.
@@ -22,8 +20,12 @@ func (b *Broker) onGroup(id string, op func(*group.Machine, time.Time) coord.Res
 	b.Groups.Submit(b.Groups.PartitionFor(id), op, fail)
 }
 
-// onNamedGroup is onGroup for what needs a name, wherever the group would live.
-func (b *Broker) onNamedGroup(id string, op func(*group.Machine, time.Time) coord.Result, fail func(error)) {
+// onMembersGroup is onGroup for what members do, who may read it; it needs a name, wherever the group would live.
+func (b *Broker) onMembersGroup(c *Call, id string, op func(*group.Machine, time.Time) coord.Result, fail func(error)) {
+	if !c.mayGroup(auth.Read, id) {
+		fail(kerr.GroupAuthorizationFailed)
+		return
+	}
 	if err := invalidGroupID(id); err != nil {
 		fail(err)
 		return
@@ -91,4 +93,16 @@ func invalidGroupID(id string) error {
 		return kerr.InvalidGroupID
 	}
 	return nil
+}
+
+// splitAuthorized keeps the order of both parts.
+func splitAuthorized(ids []string, may func(string) bool) (yes, no []string) {
+	for _, id := range ids {
+		if may(id) {
+			yes = append(yes, id)
+		} else {
+			no = append(no, id)
+		}
+	}
+	return yes, no
 }

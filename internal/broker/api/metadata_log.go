@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -21,6 +22,8 @@ func (b *Broker) fetchMetadata(c *Call, req *kmsg.FetchRequest) {
 	resp := kmsg.NewFetchResponse()
 	resp.Responses = []kmsg.FetchResponseFetchableTopicResponse{}
 	switch err := b.checkMetadataFetch(c, req); {
+	case !c.mayCluster(auth.ClusterAction):
+		resp.ErrorCode = kerr.ClusterAuthorizationFailed.Code
 	case err != nil:
 		resp.ErrorCode = c.code(err)
 	default:

@@ -4,12 +4,16 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/api"
+	"github.com/logstead/logstead/internal/broker/auth"
+	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
 	"github.com/logstead/logstead/internal/proto/batch"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -229,11 +233,20 @@ func TestRequestAllocations(t *testing.T) {
 		c.check()
 		return allocs(c)
 	}
+	authorized := func(frame []byte) float64 {
+		c := newCaller(t, authorizedBroker(t), frame)
+		c.check()
+		return allocs(c)
+	}
 	for _, tc := range []struct {
 		name string
 		got  float64
 		most float64
 	}{
+		{"produce, acks=1, 1 record, with an authorizer", authorized(produceFrame(t, "t", 1, 1, 100, 1)), 2},
+		{"produce, 8 partitions, with an authorizer", authorized(produceFrame(t, "t", 8, 10, 100, 1)), 2},
+		{"fetch of 1 partition, with an authorizer", authorized(fetchFrame("t", 1, 1<<20, 0, -1)), 3},
+		{"fetch of 8 partitions, with an authorizer", authorized(fetchFrame("t", 8, 1<<20, 0, -1)), 12},
 		{"produce, acks=1, 1 record", produce(storage.Replicated, 1, 1, 1), 2},
 		{"produce, acks=1, 1000 records", produce(storage.Replicated, 1, 1000, 1), 2},
 		{"produce, acks=all, replicated, 8 partitions", produce(storage.Replicated, 8, 10, -1), 2},
@@ -248,6 +261,27 @@ func TestRequestAllocations(t *testing.T) {
 			t.Errorf("%s: %.1f allocations a request, want at most %.0f", tc.name, tc.got, tc.most)
 		}
 	}
+}
+
+// authorizedBroker is loadBroker with an authorizer that allows what the tests ask for by a prefix; there are records.
+func authorizedBroker(t *testing.T) string {
+	t.Helper()
+	e := meta.Empty("").Edit()
+	for i, op := range []auth.Operation{auth.Read, auth.Write} {
+		if err := e.Apply(&kmsg.AccessControlEntryRecord{
+			Id: base.TopicID{15: byte(i)}, ResourceType: int8(auth.Topic), ResourceName: "t", PatternType: int8(meta.ACLPrefixed),
+			Principal: auth.Anonymous.String(), Host: "*", Operation: int8(op), PermissionType: int8(meta.ACLAllow),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	im, _ := e.Image(0, 0)
+	a := auth.NewAuthorizer(auth.Options{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	a.Update(im)
+	br := startBroker(t, Options{}, vfs.OS{}, t.TempDir(), storage.Replicated, map[string]int{"t": 8})
+	br.api.Authorizer = a
+	newCaller(t, br.addr, produceFrame(t, "t", 8, 10, 100, -1)).check()
+	return br.addr
 }
 
 // allocs is what a request allocates in the long run: buffers that are made once do not count.

@@ -43,11 +43,17 @@ type Config struct {
 type Request struct {
 	// Describable says whether the client may see the configs of a topic it creates; nil is always.
 	Describable func(topic string) bool
+	// Creatable, Deletable and Growable say which topics the client may create, delete and add partitions to, Visible which
+	// it may know of; nil is all.
+	Creatable, Deletable, Growable, Visible func(topic string) bool
 	// Charge asks the quota of partition changes for n of them; its error is the item's. nil is free.
 	Charge func(n int) error
 }
 
 func (r Request) describable(topic string) bool { return r.Describable == nil || r.Describable(topic) }
+
+// may is a permission of a request; nil is given.
+func may(permission func(topic string) bool, topic string) bool { return permission == nil || permission(topic) }
 
 func (r Request) charge(n int) error {
 	if r.Charge == nil {

@@ -136,13 +136,16 @@ func (m *Machine) CreatePartitions(
 		}
 		var records []kmsg.Record
 		err := refuse(kerr.InvalidRequest, "Duplicate topic name.")
-		if n == 1 {
+		switch {
+		case n == 1 && !may(r.Growable, t.Name):
+			err = kerr.TopicAuthorizationFailed
+		case n == 1:
 			records, err = m.createPartitions(r, t, len(all))
 		}
 		seen[t.Name] = 0
 		all = append(all, records...)
 		result := kmsg.CreatePartitionsResponseCreatePartitionsTopicResult{Name: t.Name}
-		if result.ErrorCode, result.ErrorMessage = Code(err); err == error(kerr.UnknownTopicOrPartition) {
+		if result.ErrorCode, result.ErrorMessage = Code(err); err == error(kerr.UnknownTopicOrPartition) || err == error(kerr.TopicAuthorizationFailed) {
 			result.ErrorMessage = nil // the code says it all, as in Kafka
 		}
 		resp.Results = append(resp.Results, result)

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -13,11 +14,14 @@ import (
 // CreateTopics creates what can be created of a request; each topic has its own answer.
 func (m *Machine) CreateTopics(r Request, req *kmsg.CreateTopicsRequest) ([]kmsg.Record, *kmsg.CreateTopicsResponse) {
 	resp := kmsg.NewCreateTopicsResponse()
-	tooMany := m.checkTotal(req)
-	seen := map[string]int{}
+	seen, refused := map[string]int{}, map[string]bool{}
 	for i := range req.Topics {
 		seen[req.Topics[i].Name]++
 	}
+	for name, n := range seen {
+		refused[name] = n == 1 && name != MetadataTopic && !may(r.Creatable, name)
+	}
+	tooMany := m.checkTotal(req, refused)
 	taken := map[string]string{} // names of this request, unified, so that two of them do not collide
 	var all []kmsg.Record
 	for i := range req.Topics {
@@ -30,6 +34,9 @@ func (m *Machine) CreateTopics(r Request, req *kmsg.CreateTopicsRequest) ([]kmsg
 			continue
 		}
 		err := tooMany
+		if refused[t.Name] {
+			err = refuse(kerr.TopicAuthorizationFailed, "Authorization failed.")
+		}
 		if err == nil {
 			err = m.checkNewName(t.Name)
 		}
@@ -66,10 +73,11 @@ func failedTopic(name string, err error) kmsg.CreateTopicsResponseCreatableTopic
 }
 
 // checkTotal bounds the partitions that one request creates.
-func (m *Machine) checkTotal(req *kmsg.CreateTopicsRequest) error {
+func (m *Machine) checkTotal(req *kmsg.CreateTopicsRequest, refused map[string]bool) error {
 	total := 0
 	for i := range req.Topics {
 		switch t := &req.Topics[i]; {
+		case refused[t.Name]:
 		case len(t.Assignments) > 0:
 			total += len(t.Assignments)
 		case t.NumPartitions == -1:
@@ -153,8 +161,8 @@ func (m *Machine) describeNewTopic(configs map[string]string) []kmsg.CreateTopic
 	return out
 }
 
-// DeleteTopics deletes the topics named by the request, by id or by name. The caller has removed
-// what the client may not delete. An unknown id or name is an error of that item.
+// DeleteTopics deletes the topics named by the request, by id or by name. An unknown id or name is an error of that item. A
+// topic that the client may not know of has the same error whether it exists or not, and its id is not given a name.
 func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg.Record, *kmsg.DeleteTopicsResponse) {
 	items := slices.Clone(req.Topics)
 	for i := range req.TopicNames {
@@ -181,7 +189,9 @@ func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg
 			resp.Responses = append(resp.Responses, result)
 			continue
 		}
-		if err == nil {
+		if refused := m.mayDelete(r, item, t, err, &result); refused != nil {
+			err = refused
+		} else if err == nil {
 			result.Name, result.TopicId = &t.Name, t.ID
 			err = m.checkDelete(r, t, seen[t.Name])
 		}
@@ -192,6 +202,29 @@ func (m *Machine) DeleteTopics(r Request, req *kmsg.DeleteTopicsRequest) ([]kmsg
 		resp.Responses = append(resp.Responses, result)
 	}
 	return records, &resp
+}
+
+// mayDelete is why the client may not delete a topic, which is nil where it does not exist or is not named as it has to be.
+func (m *Machine) mayDelete(
+	r Request, item kmsg.DeleteTopicsRequestDeleteTopicState, t *meta.Topic, err error,
+	result *kmsg.DeleteTopicsResponseDeletableTopicResult,
+) error {
+	refused := refuse(kerr.TopicAuthorizationFailed, "Topic authorization failed.")
+	switch {
+	case errors.Is(err, kerr.InvalidRequest):
+		return nil
+	case item.Name != nil:
+		if may(r.Visible, *item.Name) && (t == nil || may(r.Deletable, *item.Name)) {
+			return nil
+		}
+		return refused
+	case t == nil || may(r.Deletable, t.Name):
+		return nil
+	}
+	if may(r.Visible, t.Name) {
+		result.Name = &t.Name
+	}
+	return refused
 }
 
 // nameOrID is what a request calls a topic.

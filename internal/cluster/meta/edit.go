@@ -140,7 +140,8 @@ func (e *Edit) Apply(rec kmsg.Message) error {
 	case *kmsg.AccessControlEntryRecord:
 		e.own(&e.ownACLs, func() { e.im.acls = maps.Clone(e.im.acls) })
 		e.im.acls[r.Id] = &ACL{
-			r.Id, r.ResourceType, r.ResourceName, r.PatternType, r.Principal, r.Host, r.Operation, r.PermissionType,
+			r.Id, ACLResource(r.ResourceType), r.ResourceName, ACLPattern(r.PatternType), r.Principal, r.Host,
+			ACLOperation(r.Operation), ACLPermission(r.PermissionType),
 		}
 	case *kmsg.RemoveAccessControlEntryRecord:
 		e.own(&e.ownACLs, func() { e.im.acls = maps.Clone(e.im.acls) })

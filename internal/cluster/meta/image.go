@@ -208,18 +208,6 @@ type Scram struct {
 	Iterations                 int32
 }
 
-// ACL is one access control entry.
-type ACL struct {
-	ID             base.TopicID
-	ResourceType   int8
-	ResourceName   string
-	PatternType    int8
-	Principal      string
-	Host           string
-	Operation      int8
-	PermissionType int8
-}
-
 // Topic finds a topic by name, or nil.
 func (im *Image) Topic(name string) *Topic { return im.topics.get(name) }
 

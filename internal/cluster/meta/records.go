@@ -167,8 +167,8 @@ func (im *Image) aclRecords(yield func(kmsg.Record) bool) bool {
 	for _, id := range ids {
 		a := im.acls[id]
 		if !yield(&kmsg.AccessControlEntryRecord{
-			Id: a.ID, ResourceType: a.ResourceType, ResourceName: a.ResourceName, PatternType: a.PatternType,
-			Principal: a.Principal, Host: a.Host, Operation: a.Operation, PermissionType: a.PermissionType,
+			Id: a.ID, ResourceType: int8(a.ResourceType), ResourceName: a.ResourceName, PatternType: int8(a.PatternType),
+			Principal: a.Principal, Host: a.Host, Operation: int8(a.Operation), PermissionType: int8(a.PermissionType),
 		}) {
 			return false
 		}

@@ -219,7 +219,8 @@ func retriable(err error) bool {
 	if !errors.As(err, &ke) {
 		return true // of the connection
 	}
-	return ke.Retriable || ke == kerr.DuplicateBrokerRegistration || ke == kerr.UnknownServerError
+	return ke.Retriable || ke == kerr.DuplicateBrokerRegistration || ke == kerr.UnknownServerError ||
+		ke == kerr.ClusterAuthorizationFailed // a controller that starts knows no access control entries yet
 }
 
 // A broker that waits for the controller's leave, to serve or to stop, asks soon, and less and less
@@ -375,9 +376,9 @@ func (u *Uplink) EnterController(ctx context.Context, req *kmsg.ControllerRegist
 }
 
 // Forward has the active controller serve a client's request; see api.Forwarder.
-func (u *Uplink) Forward(ctx context.Context, frame, host []byte) ([]byte, error) {
+func (u *Uplink) Forward(ctx context.Context, frame, principal, host []byte) ([]byte, error) {
 	req := kmsg.NewEnvelopeRequest()
-	req.RequestData, req.RequestPrincipal, req.ClientHostAddress = frame, []byte{}, host
+	req.RequestData, req.RequestPrincipal, req.ClientHostAddress = frame, principal, host
 	resp, err := request[peer.EnvelopeResponse](ctx, u.passes, &req)
 	if err != nil {
 		return nil, err

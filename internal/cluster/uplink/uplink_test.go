@@ -410,7 +410,7 @@ func TestForwardWaitsForTheMetadata(t *testing.T) {
 		awaited = end
 		return nil
 	}})
-	data, err := u.Forward(t.Context(), []byte("request"), []byte{1, 2, 3, 4})
+	data, err := u.Forward(t.Context(), []byte("request"), []byte("principal"), []byte{1, 2, 3, 4})
 	if err != nil || string(data) != "answer of c:1" || awaited != 42 {
 		t.Errorf("answer %q, error %v, metadata awaited up to %d", data, err, awaited)
 	}
