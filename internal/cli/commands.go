@@ -15,6 +15,7 @@ func rootCommands(a *App) []*cobra.Command {
 		inGroup(groupAdmin, groupCmd(a)),
 		inGroup(groupAdmin, txnCmd(a)),
 		inGroup(groupAdmin, userCmd(a)),
+		inGroup(groupAdmin, aclCmd(a)),
 		inGroup(groupAdmin, configCmd(a)),
 		inGroup(groupAdmin, clusterCmd(a)),
 		inGroup(groupAdmin, nodeCmd(a)),
