@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // The classes behind Kafka's command-line tools.
@@ -342,7 +344,49 @@ func (t *toolRun) cluster(ctx context.Context) error {
 }
 
 func (t *toolRun) acls(ctx context.Context) error {
-	return t.failTool(ctx, "SecurityDisabledException", aclTool, "--list")
+	if err := t.failTool(ctx, "SecurityDisabledException", aclTool, "--list"); err != nil {
+		return err
+	}
+	return t.withAuthorizer(ctx)
+}
+
+// withAuthorizer has the tool work on a broker that has an authorizer: a logstead of its own, whatever the target is.
+func (t *toolRun) withAuthorizer(ctx context.Context) error {
+	n, err := local.New(ctx, filepath.Join(t.work, "authorizer"))
+	if err != nil {
+		return err
+	}
+	n.Set = []string{
+		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users=User:ANONYMOUS",
+	}
+	if err := n.Start(ctx); err != nil {
+		return err
+	}
+	out := ""
+	acls := func(texts []string, args ...string) error {
+		var err error
+		args = append([]string{"--bootstrap-server", n.Addr}, args...)
+		if out, err = t.execIn(ctx, toolLimit, nil, "", t.java(aclTool, args...)...); err != nil {
+			return err
+		}
+		return contains(out, texts...)
+	}
+	err = errors.Join(
+		acls([]string{"User:ana", "operation=WRITE", "operation=DESCRIBE", "operation=CREATE", "permissionType=ALLOW"},
+			"--add", "--allow-principal", "User:ana", "--producer", "--topic", "orders", "--transactional-id", "pay", "--idempotent"),
+		acls([]string{"User:bob", "operation=READ"}, "--add", "--allow-principal", "User:bob", "--consumer", "--topic", "team-",
+			"--group", "team-", "--resource-pattern-type", "prefixed"),
+		acls([]string{"permissionType=DENY", "host=10.0.0.1"}, "--add", "--deny-principal", "User:eve", "--deny-host", "10.0.0.1",
+			"--operation", "Read", "--topic", "*"),
+		acls([]string{"User:ana", "IDEMPOTENT_WRITE", "TRANSACTIONAL_ID"}, "--list", "--principal", "User:ana"),
+		acls([]string{"patternType=PREFIXED", "User:bob", "User:eve"}, "--list", "--topic", "team-1", "--resource-pattern-type", "match"),
+		acls(nil, "--remove", "--topic", "team-", "--resource-pattern-type", "prefixed", "--force"),
+		acls([]string{"User:eve"}, "--list", "--topic", "team-1", "--resource-pattern-type", "match"),
+	)
+	if err == nil && strings.Contains(out, "User:bob") {
+		err = fmt.Errorf("entries that were removed are still in\n%s", out)
+	}
+	return errors.Join(err, n.Stop())
 }
 
 func (t *toolRun) election(ctx context.Context) error {

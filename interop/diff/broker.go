@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,25 +19,31 @@ import (
 const startLimit = 3 * time.Minute
 
 // start returns the system that a flag means, starting what it names, and what stops that again.
-func start(ctx context.Context, flag string, nodes int) (*system, func(), error) {
+func start(ctx context.Context, flag string, nodes int, authorizer bool) (*system, func(), error) {
 	if nodes > 1 {
 		return several(ctx, flag, nodes)
 	}
-	addr, stop, err := broker(ctx, flag)
-	return &system{addrs: []string{addr}}, stop, err
+	sys := &system{}
+	if authorizer {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		sys.login = l.Addr().String()
+		l.Close()
+	}
+	addr, stop, err := broker(ctx, flag, sys.login)
+	sys.addrs = []string{addr}
+	return sys, stop, err
 }
 
-// broker is start for one node, which may also run already.
-func broker(ctx context.Context, flag string) (addr string, stop func(), err error) {
+// broker is start for one node, which may also run already. One that is given an address for logins has an authorizer.
+func broker(ctx context.Context, flag, login string) (addr string, stop func(), err error) {
 	if strings.Contains(flag, ":") {
 		return flag, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "logstead-diff-")
 	if err != nil {
-		return "", nil, err
-	}
-	set := filepath.Join(dir, "set.properties")
-	if err := os.WriteFile(set, []byte(strings.Join(calm, "\n")+"\n"), 0o644); err != nil {
 		return "", nil, err
 	}
 	var start func(context.Context) error
@@ -44,6 +52,14 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 	case "kafka":
 		k, err := local.NewKafka(ctx, filepath.Join(dir, "kafka"))
 		if err != nil {
+			return "", nil, err
+		}
+		settings := calm
+		if login != "" {
+			settings = slices.Concat(calm, withAuthorizer(k.Addr, login, k.Controller()))
+		}
+		set := filepath.Join(dir, "set.properties")
+		if err := os.WriteFile(set, []byte(strings.Join(settings, "\n")+"\n"), 0o644); err != nil {
 			return "", nil, err
 		}
 		if err := os.Setenv("KAFKA_EXTRA", set); err != nil {
@@ -56,6 +72,9 @@ func broker(ctx context.Context, flag string) (addr string, stop func(), err err
 			return "", nil, err
 		}
 		n.Set = calm
+		if login != "" {
+			n.Set = slices.Concat(calm, withAuthorizer(n.Addr, login, ""))
+		}
 		addr, start, end = n.Addr, n.Start, n.Stop
 	default:
 		return "", nil, fmt.Errorf("%q is none of kafka, logstead and HOST:PORT", flag)

@@ -19,6 +19,8 @@ import (
 // system is one of the two that are compared: the addresses of its nodes, the first being node 1.
 type system struct {
 	addrs []string
+	// login is where users log in, see s_acl.go.
+	login string
 	// mark counts the marks that were left in the metadata, see caughtUp.
 	mark int
 	// cluster is what runs, when the suite started several nodes.

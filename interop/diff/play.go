@@ -58,6 +58,8 @@ type step struct {
 	placed bool
 	// act, in place of a request, does something to the nodes, see halt.go.
 	act func(ctx context.Context, p *player) error
+	// login sends the request over a connection on which a user has logged in, see s_acl.go.
+	login bool
 	// own has a list of groups compared where they begin with this name: members of others are thrown out meanwhile.
 	own string
 }
@@ -304,12 +306,12 @@ func (p *player) ask(ctx context.Context, st step) (any, kmsg.Response) {
 		node = p.nodeOf(req)
 	}
 	node = (node-1+st.past)%p.vars.nodes + 1
-	name := fmt.Sprint(st.conn, "@", node)
+	name := fmt.Sprint(st.conn, "@", node, " ", st.login)
 	c := p.conns[name]
 	if c == nil {
 		var err error
-		if c, err = dial(p.sys.addrs[node-1]); err != nil {
-			return "no connection", nil
+		if c, err = p.connect(node, st.login); err != nil {
+			return "no connection: " + err.Error(), nil
 		}
 		p.conns[name] = c
 	}
@@ -330,6 +332,22 @@ func (p *player) ask(ctx context.Context, st step) (any, kmsg.Response) {
 		}
 	}
 	return answer, resp
+}
+
+// connect opens a connection to a node, with or without a login.
+func (p *player) connect(node int, as bool) (*conn, error) {
+	if !as {
+		return dial(p.sys.addrs[node-1])
+	}
+	c, err := dial(p.sys.login)
+	if err != nil {
+		return nil, err
+	}
+	if err := login(c); err != nil {
+		c.c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // frame is what a step sends.
@@ -363,6 +381,7 @@ func (p *player) receive(req kmsg.Request, c *conn, name string, st step) (any, 
 			return !strings.HasPrefix(g.Group, p.vars.name(st.own))
 		})
 	}
+	sortACLs(resp)
 	p.norm.placed = st.placed && p.vars.nodes > 1
 	answer := p.norm.response(resp)
 	if !exact {

@@ -19,7 +19,10 @@ const (
 	txns        = "go test ./internal/broker/txn -run TestModel"
 	replicas    = "go test ./internal/broker/partition"
 	controllers = "go test ./internal/cluster/controller"
-	sim         = "go test ./internal/sim -run TestSeeds -seeds 300"
+	// The index against a look at every entry; each API against the table of what it needs.
+	acls          = "go test ./internal/broker/auth -run TestIndexProperty -rapid.nofailfile -rapid.seed=7"
+	authorization = "go test ./internal/broker/api -run Authoriz"
+	sim           = "go test ./internal/sim -run TestSeeds -seeds 300"
 )
 
 var builds = []broken{
@@ -47,6 +50,27 @@ var builds = []broken{
 		promise: "nothing is invented by recovery", name: "skip CRC in recovery",
 		edits: []edit{{"internal/storage/recover.go", "return h, checkCRC(b), nil", "return h, nil, nil"}},
 		suite: "crash", command: crashes, words: `FAIL: TestCrashes/histories/`,
+	},
+	{
+		promise: "what is denied is denied", name: "DENY ignored for prefixed",
+		edits: []edit{{
+			"internal/broker/auth/acl_index.go",
+			"\t\tl.at(t.prefixed[name[:n]])\n",
+			"\t\tdeny := l.deny\n\t\tl.at(t.prefixed[name[:n]])\n\t\tl.deny = deny\n",
+		}},
+		suite: "access control", command: acls, words: `FAIL: TestIndexProperty(?s).*is true, want false`,
+	},
+	{
+		promise: "what is denied is denied", name: "a forwarded request is its broker's",
+		edits: []edit{{
+			"internal/broker/api/58_envelope.go", "inner.Controller, inner.Principal = true, who", "inner.Controller, inner.Principal, _ = true, c.Conn.Principal, who",
+		}},
+		suite: "access control", command: authorization, words: `FAIL: TestEnvelopeAuthorizesItsClient`,
+	},
+	{
+		promise: "what is denied is denied", name: "a handler does not ask",
+		edits: []edit{{"internal/broker/api/61_describe_producers.go", "!c.mayTopic(auth.Read, in.Name)", "!c.mayTopic(auth.Read, in.Name) && false"}},
+		suite: "access control", command: authorization, words: `FAIL: TestAuthorizationOfEveryAPI/DescribeProducers`,
 	},
 	{
 		promise: "a retry is answered, not appended", name: "dedupe window of one",

@@ -53,7 +53,9 @@ type Request struct {
 func (r Request) describable(topic string) bool { return r.Describable == nil || r.Describable(topic) }
 
 // may is a permission of a request; nil is given.
-func may(permission func(topic string) bool, topic string) bool { return permission == nil || permission(topic) }
+func may(permission func(topic string) bool, topic string) bool {
+	return permission == nil || permission(topic)
+}
 
 func (r Request) charge(n int) error {
 	if r.Charge == nil {
