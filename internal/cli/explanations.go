@@ -112,7 +112,7 @@ var explanations = map[int16]explanation{
 	},
 	29: {
 		"the user may not do this with the topic",
-		"ask for the right on the topic; check who you are with logstead ctx show",
+		"ask for the right on the topic (logstead acl); check who you are with logstead ctx show",
 	},
 	30: {"the user may not do this with the group", "ask for the right on the group, usually READ"},
 	31: {"the user may not do this with the cluster", "ask for the right on the cluster"},
