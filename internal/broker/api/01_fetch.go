@@ -51,6 +51,7 @@ type fetchCall struct {
 	raises    bool   // high watermarks are news for the follower that fetches
 	mayFollow bool
 	asked     string // the topic that the authorizer was asked about last, and its answer
+	hasAsked  bool
 	mayRead   bool
 	minBytes  int
 	maxBytes  int
@@ -362,8 +363,8 @@ func (f *fetchCall) mayFetch(topic string) bool {
 	if f.replica >= 0 {
 		return f.mayFollow
 	}
-	if f.asked != topic {
-		f.asked, f.mayRead = topic, f.c.mayTopic(auth.Read, topic)
+	if !f.hasAsked || f.asked != topic {
+		f.hasAsked, f.asked, f.mayRead = true, topic, f.c.mayTopic(auth.Read, topic)
 	}
 	return f.mayRead
 }

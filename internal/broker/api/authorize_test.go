@@ -584,3 +584,40 @@ func TestEnvelopeAuthorizesItsClient(t *testing.T) {
 		t.Error("who may not act for the cluster may pass requests on")
 	}
 }
+
+// TestRegexStandsForWhatIsSeen: a regular expression that the broker resolves stands for topics that the member may describe,
+// and for no others.
+func TestRegexStandsForWhatIsSeen(t *testing.T) {
+	b, _ := startTxnBroker(t, t.TempDir())
+	k := newAsker(t, b.addr)
+	k.createTopic("__consumer_offsets", 1)
+	k.createTopic("team-seen", 1)
+	k.createTopic("team-hidden", 1)
+	seen := b.ctl.Image().Topic("team-seen").ID
+	a := auth.NewAuthorizer(auth.Options{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	b.api.Authorizer = a
+	grant(t, a, []need{onGroup(auth.Read), {auth.Describe, auth.Topic, "team-seen"}}, nil)
+	epoch := int32(0)
+	k.until("an assignment", func() bool {
+		resp, _ := askAs(t, b.api, ana, &rule{req: &kmsg.ConsumerGroupHeartbeatRequest{}, tweak: tweaked(func(r *kmsg.ConsumerGroupHeartbeatRequest) {
+			r.MemberId, r.MemberEpoch, r.RebalanceTimeoutMs = "member", epoch, 60_000
+			r.SubscribedTopicNames, r.SubscribedTopicRegex, r.TopicPartitions = nil, nil, nil
+			if epoch == 0 {
+				r.SubscribedTopicNames, r.SubscribedTopicRegex = []string{}, new("team-.*")
+				r.TopicPartitions = []kmsg.ConsumerGroupHeartbeatRequestTopicPartitions{}
+			}
+		})})
+		h, _ := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+		if h.ErrorCode != 0 {
+			t.Fatalf("error %d: %v", h.ErrorCode, h.ErrorMessage)
+		}
+		epoch = h.MemberEpoch
+		if h.Assignment == nil || len(h.Assignment.TopicPartitions) == 0 {
+			return false
+		}
+		if got := h.Assignment.TopicPartitions; len(got) != 1 || got[0].TopicId != seen {
+			t.Fatalf("the member has %v, want %s only", got, seen)
+		}
+		return true
+	})
+}
