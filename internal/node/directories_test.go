@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"testing"
 
@@ -219,9 +220,31 @@ func TestUnfoundAreTriedAgain(t *testing.T) {
 	n.openUnfound(nil)
 }
 
-// TestStartWithoutADirectory starts a broker one of whose directories fails: what it has there is not served and not
-// made anew elsewhere, and is there again once the directory is.
+// TestStartWithoutADirectory starts a broker one of whose directories fails, or is none: what it has there is not served and
+// not made anew elsewhere, and is there again once the directory is.
 func TestStartWithoutADirectory(t *testing.T) {
+	for name, c := range map[string]struct {
+		take, giveBack func(*vfs.Fault, string) error
+	}{
+		"it cannot be read": {
+			func(disk *vfs.Fault, dir string) error {
+				disk.Inject(vfs.Rule{Kind: vfs.OpReadDir, Path: dir, Err: errors.New("the disk is gone")})
+				return nil
+			},
+			func(*vfs.Fault, string) error { return nil },
+		},
+		"it is a file": {
+			func(_ *vfs.Fault, dir string) error {
+				return errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600))
+			},
+			func(_ *vfs.Fault, dir string) error { return errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)) },
+		},
+	} {
+		t.Run(name, func(t *testing.T) { startWithoutADirectory(t, c.take, c.giveBack) })
+	}
+}
+
+func startWithoutADirectory(t *testing.T, take, giveBack func(*vfs.Fault, string) error) {
 	one, two := t.TempDir(), t.TempDir()
 	n := start(t, one+","+two)
 	if _, err := kadm.NewClient(client(t, n)).CreateTopic(deadline(t), 6, 1, nil, "orders"); err != nil {
@@ -232,7 +255,9 @@ func TestStartWithoutADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	disk := vfs.NewFault(vfs.OS{})
-	disk.Inject(vfs.Rule{Kind: vfs.OpReadDir, Path: two, Err: errors.New("the disk is gone")})
+	if err := take(disk, two); err != nil {
+		t.Fatal(err)
+	}
 	n = startOn(t, disk, one+","+two)
 	read := client(t, n, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if got := values(t, deadline(t), read, 30); len(got) != 30 {
@@ -244,6 +269,9 @@ func TestStartWithoutADirectory(t *testing.T) {
 		}
 	}
 	_ = n.stop()
+	if err := giveBack(disk, two); err != nil {
+		t.Fatal(err)
+	}
 	n = start(t, one+","+two)
 	readAll(t, deadline(t), client(t, n, kgo.ConsumeTopics("orders"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())), 60)
 }

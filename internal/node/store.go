@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"slices"
@@ -164,12 +165,17 @@ func (n *Node) ownRegistration() *meta.Broker {
 	return b
 }
 
-// ensureFormatted formats empty directories where that was asked for and refuses them otherwise.
+// ensureFormatted formats empty directories where that was asked for and refuses them otherwise. One that cannot be read is
+// left to the store, which goes without it, unless it has the metadata log.
 func (n *Node) ensureFormatted(b *conf.Broker, dirs []string) error {
 	var fresh []string
 	cluster := ""
 	for _, dir := range dirs {
 		m, ok, err := storage.ReadMeta(n.fs, dir)
+		var unreadable *fs.PathError
+		if errors.As(err, &unreadable) && dir != b.MetadataDir {
+			continue
+		}
 		if err != nil {
 			return err
 		}
