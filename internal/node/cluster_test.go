@@ -227,7 +227,8 @@ func (c *trio) everywhere(topic string) {
 	c.t.Helper()
 	c.eventually(topic+" on every node", func() bool {
 		for _, n := range c.up() {
-			if n.image().Topic(topic) == nil || n.parts.Topic(topic) == nil { // the parts come a moment later
+			broker := n.live.Load().broker.Roles.Broker
+			if n.image().Topic(topic) == nil || broker && n.parts.Topic(topic) == nil { // its parts come a moment later
 				return false
 			}
 		}
