@@ -61,6 +61,7 @@ func suites() []suite {
 		suite{name: "connect", parts: []string{"java"}, run: connect},
 		suite{name: "mirror", parts: []string{"java"}, long: true, run: mirror},
 		suite{name: "tls", parts: []string{"java", "python", "node", "go", "kcat"}, reads: true, run: tlsSuite},
+		suite{name: "login", parts: []string{"java", "python", "node", "go", "kcat"}, reads: true, run: login},
 		suite{name: "files", parts: []string{"java"}, reads: true, run: files},
 	)
 }

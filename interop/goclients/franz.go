@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 type franz struct{}
@@ -25,10 +27,24 @@ func kgoCodec(name string) kgo.Opt {
 	}[name])
 }
 
+// kgoLogin logs in where the environment says so.
+func kgoLogin() []kgo.Opt {
+	switch mechanism {
+	case "":
+		return nil
+	case "PLAIN":
+		return []kgo.Opt{kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())}
+	case "SCRAM-SHA-256":
+		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism())}
+	}
+	return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism())}
+}
+
 func kgoClient(opts ...kgo.Opt) *kgo.Client {
 	if c := tlsConfig(); c != nil {
 		opts = append(opts, kgo.DialTLSConfig(c))
 	}
+	opts = append(kgoLogin(), opts...)
 	return must1(kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(bootstrap), kgo.MetadataMaxAge(time.Second), kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.HeartbeatInterval(500 * time.Millisecond),

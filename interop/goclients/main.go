@@ -25,6 +25,9 @@ var (
 	nodes     = count("NODES")
 	replicas  = count("REPLICAS")
 	args      = map[string]string{}
+	mechanism = os.Getenv("SASL_MECHANISM") // to log in by; empty for none
+	user      = os.Getenv("SASL_USER")
+	password  = os.Getenv("SASL_PASSWORD")
 	codecs    = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 )
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/xdg-go/scram"
 )
 
 type saramaClient struct{}
@@ -26,10 +27,38 @@ func saramaConfig(edit ...func(*sarama.Config)) *sarama.Config {
 	c.Metadata.RefreshFrequency = time.Second
 	c.Net.TLS.Config = tlsConfig()
 	c.Net.TLS.Enable = c.Net.TLS.Config != nil
+	saramaLogin(c)
 	for _, e := range edit {
 		e(c)
 	}
 	return c
+}
+
+// saramaLogin logs in where the environment says so. sarama leaves SCRAM to another library.
+func saramaLogin(c *sarama.Config) {
+	if mechanism == "" {
+		return
+	}
+	c.Net.SASL.Enable, c.Net.SASL.Mechanism = true, sarama.SASLMechanism(mechanism)
+	c.Net.SASL.User, c.Net.SASL.Password = user, password
+	hash := scram.SHA256
+	if mechanism == sarama.SASLTypeSCRAMSHA512 {
+		hash = scram.SHA512
+	}
+	c.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &saramaScram{hash: hash} }
+}
+
+type saramaScram struct {
+	hash scram.HashGeneratorFcn
+	*scram.ClientConversation
+}
+
+func (s *saramaScram) Begin(user, password, authzID string) error {
+	cl, err := s.hash.NewClient(user, password, authzID)
+	if err == nil {
+		s.ClientConversation = cl.NewConversation()
+	}
+	return err
 }
 
 func saramaCodec(name string) func(*sarama.Config) {

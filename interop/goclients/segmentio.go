@@ -10,16 +10,40 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
+	"github.com/segmentio/kafka-go/sasl/plain"
+	"github.com/segmentio/kafka-go/sasl/scram"
 )
 
 type segmentio struct{}
 
 var segmentioCodecs = map[string]kafka.Compression{"none": 0, "gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}
 
+// segmentioLogin logs in where the environment says so; nil is no login.
+func segmentioLogin() sasl.Mechanism {
+	switch mechanism {
+	case "":
+		return nil
+	case "PLAIN":
+		return plain.Mechanism{Username: user, Password: password}
+	case "SCRAM-SHA-256":
+		return must1(scram.Mechanism(scram.SHA256, user, password))
+	}
+	return must1(scram.Mechanism(scram.SHA512, user, password))
+}
+
+// segmentioTransport is the library's own where there is no login.
+func segmentioTransport() kafka.RoundTripper {
+	if mechanism == "" {
+		return nil
+	}
+	return &kafka.Transport{SASL: segmentioLogin()}
+}
+
 func segmentioWriter(topic, codec string) *kafka.Writer {
 	return &kafka.Writer{
 		Addr: kafka.TCP(bootstrap), Topic: topic, Balancer: kafka.Murmur2Balancer{}, RequiredAcks: kafka.RequireAll,
-		Compression: segmentioCodecs[codec], BatchTimeout: 5 * time.Millisecond, BatchSize: 1000, BatchBytes: 20_000_000,
+		Compression: segmentioCodecs[codec], Transport: segmentioTransport(), BatchTimeout: 5 * time.Millisecond, BatchSize: 1000, BatchBytes: 20_000_000,
 	}
 }
 
@@ -46,7 +70,7 @@ func segmentioGroup(group, topic string) *kafka.Reader {
 	return kafka.NewReader(kafka.ReaderConfig{
 		Brokers: []string{bootstrap}, GroupID: group, Topic: topic, StartOffset: kafka.FirstOffset, MaxWait: 200 * time.Millisecond,
 		HeartbeatInterval: 500 * time.Millisecond, JoinGroupBackoff: 100 * time.Millisecond, WatchPartitionChanges: true,
-		CommitInterval: 200 * time.Millisecond,
+		CommitInterval: 200 * time.Millisecond, Dialer: &kafka.Dialer{Timeout: 10 * time.Second, DualStack: true, SASLMechanism: segmentioLogin()},
 	})
 }
 

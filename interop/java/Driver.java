@@ -205,11 +205,22 @@ public class Driver {
         return m;
     }
 
+    /** How to log in, where the environment says so. */
+    static Map<String, String> login() {
+        String mechanism = System.getenv("SASL_MECHANISM");
+        if (mechanism == null) return Map.of();
+        String module = mechanism.equals("PLAIN") ? "plain.PlainLoginModule" : "scram.ScramLoginModule";
+        return Map.of("security.protocol", "SASL_PLAINTEXT", "sasl.mechanism", mechanism, "sasl.jaas.config",
+            "org.apache.kafka.common.security." + module + " required username=\"" + System.getenv("SASL_USER") + "\" password=\""
+                + System.getenv("SASL_PASSWORD") + "\";");
+    }
+
     static Admin admin() { return Admin.create(Map.of("bootstrap.servers", BOOTSTRAP)); }
 
     static KafkaProducer<String, String> strings(String... kv) {
         Map<String, Object> m = new HashMap<>(pairs(kv));
         m.put("bootstrap.servers", BOOTSTRAP);
+        m.putAll(login());
         m.putIfAbsent("acks", "all");
         return new KafkaProducer<>(m, new StringSerializer(), new StringSerializer());
     }
@@ -223,6 +234,7 @@ public class Driver {
     static Map<String, Object> consumerConfig(String group, String protocol, String... kv) {
         Map<String, Object> m = new HashMap<>(pairs(kv));
         m.put("bootstrap.servers", BOOTSTRAP);
+        m.putAll(login());
         m.putIfAbsent("auto.offset.reset", "earliest");
         m.putIfAbsent("metadata.max.age.ms", "1000");
         if (group != null) m.put("group.id", group);

@@ -9,6 +9,12 @@ export const args = Object.fromEntries(process.argv.slice(3).map(a => [a.slice(0
 export const codecs = ['none', 'gzip', 'snappy', 'lz4', 'zstd']
 const limit = 60_000
 
+/** How to log in, where the environment says so. */
+export function login (mechanism = m => m) {
+  const { SASL_MECHANISM, SASL_USER, SASL_PASSWORD } = process.env
+  return SASL_MECHANISM ? { sasl: { mechanism: mechanism(SASL_MECHANISM), username: SASL_USER, password: SASL_PASSWORD } } : {}
+}
+
 let failed = false
 
 /** The slice of the input file that the command names, as [key, value]. */

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
 import { lz4Compress, lz4Decompress } from '@platformatic/wasm-utils'
-import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, nodes, replicas, stdinEnds, until } from './checks.js'
+import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, login, nodes, replicas, stdinEnds, until } from './checks.js'
 
 const { Kafka, Partitioners, CompressionTypes, CompressionCodecs, logLevel } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = snappy
@@ -23,7 +23,7 @@ const codecOf = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snap
 const ssl = process.env.TLS_CA
   ? { ca: fs.readFileSync(process.env.TLS_CA), key: fs.readFileSync(process.env.TLS_KEY), cert: fs.readFileSync(process.env.TLS_KEY) }
   : undefined
-const kafka = new Kafka({ brokers: [bootstrap], ssl, logLevel: logLevel.NOTHING })
+const kafka = new Kafka({ brokers: [bootstrap], ssl, logLevel: logLevel.NOTHING, ...login(m => m.toLowerCase()) })
 
 async function producer (conf = {}) {
   const p = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...conf })

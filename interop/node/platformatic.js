@@ -1,9 +1,9 @@
 // The driver of @platformatic/kafka.
 import { spawn } from 'node:child_process'
 import { Admin, Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
-import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, murmur2, replicas, stdinEnds, until } from './checks.js'
+import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, login, murmur2, replicas, stdinEnds, until } from './checks.js'
 
-const base = { clientId: 'interop', bootstrapBrokers: [bootstrap], metadataMaxAge: 1000 }
+const base = { clientId: 'interop', bootstrapBrokers: [bootstrap], metadataMaxAge: 1000, ...login() }
 const open = new Set()
 
 function kept (client) {

@@ -9,20 +9,20 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAlreadyExistsError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, REPLICAS, acheck, expect, finish, lines, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, REPLICAS, acheck, expect, finish, lines, login, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
 
 async def producer(**kv):
-    p = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, **{"acks": "all", **kv})
+    p = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, **{"acks": "all", **login(), **kv})
     await p.start()
     return p
 
 
 async def consumer(*topics, **kv):
     defaults = {"auto_offset_reset": "earliest", "metadata_max_age_ms": 1000, "heartbeat_interval_ms": 500}
-    c = AIOKafkaConsumer(*topics, bootstrap_servers=BOOTSTRAP, **{**defaults, **kv})
+    c = AIOKafkaConsumer(*topics, bootstrap_servers=BOOTSTRAP, **{**defaults, **login(), **kv})
     await c.start()
     return c
 

@@ -12,10 +12,20 @@ NODES = int(os.environ.get("NODES", 1))
 REPLICAS = int(os.environ.get("REPLICAS", 1))
 COMMAND = sys.argv[1]
 ARGS = dict(a.split("=", 1) for a in sys.argv[2:])
+MECHANISM = os.environ.get("SASL_MECHANISM")
+USER, PASSWORD = os.environ.get("SASL_USER"), os.environ.get("SASL_PASSWORD")
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 LIMIT = 60
 
 failed = False
+
+
+def login():
+    """How to log in, where the environment says so, as kafka-python and aiokafka take it."""
+    if not MECHANISM:
+        return {}
+    return {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": MECHANISM, "sasl_plain_username": USER,
+            "sasl_plain_password": PASSWORD}
 
 
 def lines():

@@ -11,7 +11,7 @@ from confluent_kafka import (Consumer, ConsumerGroupTopicPartitions, KafkaError,
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    OffsetSpec, ResourceType)
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, MECHANISM, NODES, PASSWORD, REPLICAS, USER, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -21,6 +21,10 @@ BROKER = {"bootstrap.servers": BOOTSTRAP}
 if os.environ.get("TLS_CA"):
     BROKER |= {"security.protocol": "SSL", "ssl.ca.location": os.environ["TLS_CA"],
                "ssl.certificate.location": os.environ["TLS_KEY"], "ssl.key.location": os.environ["TLS_KEY"]}
+
+if MECHANISM:
+    BROKER |= {"security.protocol": "SASL_SSL" if os.environ.get("TLS_CA") else "SASL_PLAINTEXT", "sasl.mechanism": MECHANISM,
+               "sasl.username": USER, "sasl.password": PASSWORD}
 
 ADMIN = AdminClient(BROKER)
 

@@ -8,18 +8,18 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.errors import KafkaError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, login, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
 
 def producer(**kv):
-    return KafkaProducer(bootstrap_servers=BOOTSTRAP, **{"acks": "all", **kv})
+    return KafkaProducer(bootstrap_servers=BOOTSTRAP, **{"acks": "all", **login(), **kv})
 
 
 def consumer(*topics, **kv):
     defaults = {"auto_offset_reset": "earliest", "metadata_max_age_ms": 1000, "heartbeat_interval_ms": 500}
-    return KafkaConsumer(*topics, bootstrap_servers=BOOTSTRAP, **{**defaults, **kv})
+    return KafkaConsumer(*topics, bootstrap_servers=BOOTSTRAP, **{**defaults, **login(), **kv})
 
 
 def admin():

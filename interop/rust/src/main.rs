@@ -56,6 +56,11 @@ impl ProducerContext for Deliveries {
 fn config(more: &[(&str, &str)]) -> ClientConfig {
     let mut c = ClientConfig::new();
     c.set("bootstrap.servers", std::env::var("BOOTSTRAP").unwrap_or_default());
+    if let Ok(mechanism) = std::env::var("SASL_MECHANISM") {
+        c.set("security.protocol", "SASL_PLAINTEXT").set("sasl.mechanism", mechanism);
+        c.set("sasl.username", std::env::var("SASL_USER").unwrap_or_default());
+        c.set("sasl.password", std::env::var("SASL_PASSWORD").unwrap_or_default());
+    }
     for (k, v) in more {
         c.set(*k, *v);
     }
