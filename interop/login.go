@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,15 +15,6 @@ import (
 	"github.com/logstead/logstead/interop/local"
 )
 
-// The user of the logins, with one password for PLAIN and SCRAM.
-const (
-	loginUser, loginPassword = "ana", "p=a,ss w0rd"
-	plainModule              = "org.apache.kafka.common.security.plain.PlainLoginModule"
-	scramModule              = "org.apache.kafka.common.security.scram.ScramLoginModule"
-)
-
-var loginMechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
-
 // loginRun is a broker of its own with a listener beside its plain one that asks for a login.
 type loginRun struct {
 	*Run
@@ -32,21 +22,6 @@ type loginRun struct {
 	admin       *kadm.Client
 	acked       string // what a driver prints that produced the file
 	file        string
-}
-
-// loginSettings are those of the listener, in the words of both systems.
-func loginSettings(listeners, addr string) []string {
-	s := []string{
-		"listeners=" + listeners + ",LOGIN://" + addr,
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
-		"inter.broker.listener.name=PLAINTEXT",
-		"listener.name.login.sasl.enabled.mechanisms=" + strings.Join(loginMechanisms, ","),
-		fmt.Sprintf(`listener.name.login.plain.sasl.jaas.config=%s required user_%s="%s";`, plainModule, loginUser, loginPassword),
-	}
-	for _, m := range loginMechanisms[1:] {
-		s = append(s, "listener.name.login."+strings.ToLower(m)+".sasl.jaas.config="+scramModule+" required;")
-	}
-	return s
 }
 
 // login has every client log in by every mechanism, produce, and fail to with another password; and Kafka's tool make a user.
@@ -63,7 +38,7 @@ func login(ctx context.Context, r *Run) {
 		if d.long { // librdkafka, which another driver is of too
 			continue
 		}
-		for _, m := range loginMechanisms {
+		for _, m := range local.LoginMechanisms {
 			r.check(ctx, d.name, "login by "+m, time.Minute, func(ctx context.Context) error { return l.produces(ctx, d, m) })
 		}
 		r.check(ctx, d.name, "wrong password", time.Minute, func(ctx context.Context) error { return l.refused(ctx, d) })
@@ -74,12 +49,9 @@ func login(ctx context.Context, r *Run) {
 
 // start runs the broker and gives it topics and users.
 func (l *loginRun) start(ctx context.Context) (stop func(), err error) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if l.addr, err = local.FreeAddr(); err != nil {
 		return nil, err
 	}
-	l.addr = free.Addr().String()
-	_ = free.Close()
 	var end func() error
 	dir := filepath.Join(l.work, "login")
 	if l.target.name == "kafka" {
@@ -87,11 +59,8 @@ func (l *loginRun) start(ctx context.Context) (stop func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		host, port, _ := net.SplitHostPort(k.Addr)
 		extra := filepath.Join(l.work, "login.properties")
-		var number int
-		_, _ = fmt.Sscan(port, &number)
-		text := strings.Join(loginSettings(fmt.Sprintf("PLAINTEXT://%s,CONTROLLER://%s:%d", k.Addr, host, number+1), l.addr), "\n") + "\n"
+		text := strings.Join(local.LoginSettings(k.Listeners(), l.addr), "\n") + "\n"
 		if err := os.WriteFile(extra, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
@@ -108,7 +77,7 @@ func (l *loginRun) start(ctx context.Context) (stop func(), err error) {
 		if err != nil {
 			return nil, err
 		}
-		n.Set = loginSettings("PLAINTEXT://"+n.Addr, l.addr)
+		n.Set = local.LoginSettings(n.Listeners(), l.addr)
 		l.plain, end, err = n.Addr, n.Stop, n.Start(ctx)
 		if err != nil {
 			return nil, errors.Join(err, n.Stop())
@@ -141,7 +110,7 @@ func (l *loginRun) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, m := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
-		resp, err := l.admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{User: loginUser, Mechanism: m, Iterations: 4096, Password: loginPassword}})
+		resp, err := l.admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{{User: local.LoginUser, Mechanism: m, Iterations: 4096, Password: local.LoginPassword}})
 		if err := errors.Join(err, resp.Error()); err != nil {
 			return fmt.Errorf("create a user: %w", err)
 		}
@@ -174,7 +143,7 @@ func (l *loginRun) produces(ctx context.Context, d driver, mechanism string) err
 	if err != nil {
 		return err
 	}
-	out, err := l.exec(ctx, time.Minute, l.env(mechanism, loginUser, loginPassword), d.command(l.Run, "produce", "topic="+topic, "file="+l.file, "codec=none")...)
+	out, err := l.exec(ctx, time.Minute, l.env(mechanism, local.LoginUser, local.LoginPassword), d.command(l.Run, "produce", "topic="+topic, "file="+l.file, "codec=none")...)
 	if err != nil {
 		return err
 	}
@@ -191,7 +160,7 @@ func (l *loginRun) refused(ctx context.Context, d driver) error {
 	if err != nil {
 		return err
 	}
-	out, err := l.exec(ctx, refusedLimit, l.env("SCRAM-SHA-512", loginUser, loginPassword+"x"), d.command(l.Run, "produce", "topic="+topic, "file="+l.file, "codec=none")...)
+	out, err := l.exec(ctx, refusedLimit, l.env("SCRAM-SHA-512", local.LoginUser, local.LoginPassword+"x"), d.command(l.Run, "produce", "topic="+topic, "file="+l.file, "codec=none")...)
 	if err == nil {
 		return fmt.Errorf("the client says nothing of a wrong password: %s", out)
 	}
@@ -205,7 +174,7 @@ func (l *loginRun) kcat(ctx context.Context) error {
 		return err
 	}
 	args := []string{"kcat", "-q", "-b", l.addr, "-t", topic, "-X", "security.protocol=SASL_PLAINTEXT", "-X", "sasl.mechanism=SCRAM-SHA-256",
-		"-X", "sasl.username=" + loginUser, "-X", "sasl.password=" + loginPassword}
+		"-X", "sasl.username=" + local.LoginUser, "-X", "sasl.password=" + local.LoginPassword}
 	if _, err := l.execIn(ctx, time.Minute, nil, lines(20), append(args, "-P")...); err != nil {
 		return err
 	}
@@ -217,7 +186,7 @@ func (l *loginRun) kcat(ctx context.Context) error {
 func (l *loginRun) users(ctx context.Context) error {
 	config := filepath.Join(l.work, "login-tool.properties")
 	text := fmt.Sprintf("security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=%s required username=\"%s\" password=\"%s\";\n",
-		plainModule, loginUser, loginPassword)
+		local.PlainModule, local.LoginUser, local.LoginPassword)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

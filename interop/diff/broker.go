@@ -32,19 +32,25 @@ func start(ctx context.Context, flag string, nodes int, authorizer bool) (*syste
 		sys.login = l.Addr().String()
 		l.Close()
 	}
-	addr, stop, err := broker(ctx, flag, sys.login)
-	sys.addrs = []string{addr}
+	addr, gate, stop, err := broker(ctx, flag, sys.login)
+	sys.addrs, sys.gate = []string{addr}, gate
 	return sys, stop, err
 }
 
-// broker is start for one node, which may also run already. One that is given an address for logins has an authorizer.
-func broker(ctx context.Context, flag, login string) (addr string, stop func(), err error) {
+// broker is start for one node, which may also run already. One that is given an address for logins has an authorizer;
+// another one a gate, where clients have to log in by hand.
+func broker(ctx context.Context, flag, login string) (addr, gate string, stop func(), err error) {
 	if strings.Contains(flag, ":") {
-		return flag, func() {}, nil
+		return flag, "", func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "logstead-diff-")
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
+	}
+	if login == "" {
+		if gate, err = local.FreeAddr(); err != nil {
+			return "", "", nil, err
+		}
 	}
 	var start func(context.Context) error
 	var end func() error
@@ -52,32 +58,32 @@ func broker(ctx context.Context, flag, login string) (addr string, stop func(), 
 	case "kafka":
 		k, err := local.NewKafka(ctx, filepath.Join(dir, "kafka"))
 		if err != nil {
-			return "", nil, err
+			return "", "", nil, err
 		}
-		settings := calm
+		settings := withGate(k.Listeners(), gate)
 		if login != "" {
 			settings = slices.Concat(calm, withAuthorizer(k.Addr, login, k.Controller()))
 		}
 		set := filepath.Join(dir, "set.properties")
 		if err := os.WriteFile(set, []byte(strings.Join(settings, "\n")+"\n"), 0o644); err != nil {
-			return "", nil, err
+			return "", "", nil, err
 		}
 		if err := os.Setenv("KAFKA_EXTRA", set); err != nil {
-			return "", nil, err
+			return "", "", nil, err
 		}
 		addr, start, end = k.Addr, k.Start, k.Stop
 	case "logstead":
 		n, err := local.New(ctx, filepath.Join(dir, "logstead"))
 		if err != nil {
-			return "", nil, err
+			return "", "", nil, err
 		}
-		n.Set = calm
+		n.Set = withGate(n.Listeners(), gate)
 		if login != "" {
 			n.Set = slices.Concat(calm, withAuthorizer(n.Addr, login, ""))
 		}
 		addr, start, end = n.Addr, n.Start, n.Stop
 	default:
-		return "", nil, fmt.Errorf("%q is none of kafka, logstead and HOST:PORT", flag)
+		return "", "", nil, fmt.Errorf("%q is none of kafka, logstead and HOST:PORT", flag)
 	}
 	stop = func() {
 		if err := end(); err != nil {
@@ -87,9 +93,14 @@ func broker(ctx context.Context, flag, login string) (addr string, stop func(), 
 	}
 	if err := start(ctx); err != nil {
 		stop()
-		return "", nil, err
+		return "", "", nil, err
 	}
-	return addr, stop, await(ctx, addr, 1)
+	return addr, gate, stop, await(ctx, addr, 1)
+}
+
+// withGate are the settings of a node that has a gate, where sessions are limited.
+func withGate(listeners, gate string) []string {
+	return slices.Concat(calm, local.LoginSettings(listeners, gate), []string{"connections.max.reauth.ms=60000"})
 }
 
 // calm are settings that keep out of the answers what happens by the clock: records, which are years old, are not

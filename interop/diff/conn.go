@@ -48,6 +48,15 @@ func (c *conn) send(frame []byte) error {
 
 // receive returns the next answer after its size: correlation id, header, body.
 func (c *conn) receive() ([]byte, error) {
+	b, err := c.receiveAny()
+	if err == nil && len(b) < 4 {
+		return nil, fmt.Errorf("an answer of %d bytes", len(b))
+	}
+	return b, err
+}
+
+// receiveAny is receive for what need not begin with a correlation id.
+func (c *conn) receiveAny() ([]byte, error) {
 	if err := c.c.SetDeadline(time.Now().Add(answerLimit)); err != nil {
 		return nil, err
 	}
@@ -56,7 +65,7 @@ func (c *conn) receive() ([]byte, error) {
 		return nil, err
 	}
 	n := binary.BigEndian.Uint32(size[:])
-	if n > maxAnswer || n < 4 {
+	if n > maxAnswer {
 		return nil, fmt.Errorf("an answer of %d bytes", n)
 	}
 	b := make([]byte, n)

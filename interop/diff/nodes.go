@@ -21,6 +21,8 @@ type system struct {
 	addrs []string
 	// login is where users log in, see s_acl.go.
 	login string
+	// gate is where clients have to log in by hand, see s_login.go; empty where there is none.
+	gate string
 	// mark counts the marks that were left in the metadata, see caughtUp.
 	mark int
 	// cluster is what runs, when the suite started several nodes.

@@ -27,8 +27,10 @@ type normalizer struct {
 	api int16
 	// several says that there is more than one node, placed that the answer shows what the broker itself placed.
 	several, placed bool
-	seen            map[string]string
-	count           map[string]int
+	// words leaves messages as they are.
+	words bool
+	seen  map[string]string
+	count map[string]int
 }
 
 func newNormalizer(prefix string) *normalizer {
@@ -105,8 +107,8 @@ var (
 func (n *normalizer) text(name, s string) string {
 	switch name {
 	case "ErrorMessage", "DefaultMessage", "BatchIndexErrorMessage":
-		if s == "" {
-			return ""
+		if s == "" || n.words {
+			return s
 		}
 		return "text"
 	case "Host", "ClientHost":

@@ -23,6 +23,11 @@ type scenario struct {
 	steps []step
 }
 
+// gated says whether a scenario needs the listener at which clients log in by hand.
+func (s *scenario) gated() bool {
+	return slices.ContainsFunc(s.steps, func(st step) bool { return st.gate })
+}
+
 // step is one exchange.
 type step struct {
 	name string
@@ -60,6 +65,12 @@ type step struct {
 	act func(ctx context.Context, p *player) error
 	// login sends the request over a connection on which a user has logged in, see s_acl.go.
 	login bool
+	// gate sends it to the listener at which clients log in by hand; words has messages compared as they are.
+	gate, words bool
+	// bare answers are what the other side's mechanism says, without correlation id and header.
+	bare bool
+	// blank takes out of the answer what cannot be the same on both sides, and may keep it.
+	blank func(v *vars, r kmsg.Response)
 	// own has a list of groups compared where they begin with this name: members of others are thrown out meanwhile.
 	own string
 }
@@ -170,7 +181,7 @@ func play(ctx context.Context, sys *system, prefix string, ranges map[int16]vers
 		if ctx.Err() != nil {
 			break
 		}
-		if only != nil && !only[s.name] {
+		if only != nil && !only[s.name] || s.gated() && sys.gate == "" {
 			continue
 		}
 		p := newPlayer(sys, prefix, ranges, s.name, i)
@@ -306,11 +317,16 @@ func (p *player) ask(ctx context.Context, st step) (any, kmsg.Response) {
 		node = p.nodeOf(req)
 	}
 	node = (node-1+st.past)%p.vars.nodes + 1
-	name := fmt.Sprint(st.conn, "@", node, " ", st.login)
+	name := fmt.Sprint(st.conn, "@", node, " ", st.login, st.gate)
 	c := p.conns[name]
 	if c == nil {
 		var err error
-		if c, err = p.connect(node, st.login); err != nil {
+		if st.gate {
+			c, err = dial(p.sys.gate)
+		} else {
+			c, err = p.connect(node, st.login)
+		}
+		if err != nil {
 			return "no connection: " + err.Error(), nil
 		}
 		p.conns[name] = c
@@ -365,6 +381,13 @@ func (p *player) frame(c *conn, req kmsg.Request, st step) []byte {
 
 // receive takes one answer. Where a frame gets none by its nature, the connection's end is the answer.
 func (p *player) receive(req kmsg.Request, c *conn, name string, st step) (any, kmsg.Response) {
+	if st.bare {
+		b, err := c.receiveAny()
+		if err != nil {
+			return p.broken(name, err), nil
+		}
+		return fmt.Sprintf("token %q", b), nil
+	}
 	b, err := c.receive()
 	if err != nil {
 		return p.broken(name, err), nil
@@ -382,7 +405,10 @@ func (p *player) receive(req kmsg.Request, c *conn, name string, st step) (any, 
 		})
 	}
 	sortACLs(resp)
-	p.norm.placed = st.placed && p.vars.nodes > 1
+	if st.blank != nil {
+		st.blank(p.vars, resp)
+	}
+	p.norm.placed, p.norm.words = st.placed && p.vars.nodes > 1, st.words
 	answer := p.norm.response(resp)
 	if !exact {
 		answer["(bytes)"] = "not as the fields are written"

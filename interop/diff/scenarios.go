@@ -13,6 +13,9 @@ func scenarios(nodes int, long bool) []scenario {
 	} {
 		all = append(all, family...)
 	}
+	if nodes == 1 {
+		all = append(all, loginScenarios()...)
+	}
 	if nodes > 1 {
 		all = append(all, nodeScenarios()...)
 		if long {
