@@ -43,7 +43,7 @@ func login(ctx context.Context, r *Run) {
 		}
 		r.check(ctx, d.name, "wrong password", time.Minute, func(ctx context.Context) error { return l.refused(ctx, d) })
 	}
-	r.check(ctx, "kcat", "login by SCRAM-SHA-256", time.Minute, l.kcat)
+	r.check(ctx, "kcat", "login by PLAIN", time.Minute, l.kcat)
 	r.check(ctx, "kafka-tools", "kafka-configs --entity-type users", 2*time.Minute, l.users)
 }
 
@@ -168,12 +168,13 @@ func (l *loginRun) refused(ctx context.Context, d driver) error {
 	return errors.Join(err, want("records", n, 0))
 }
 
+// kcat logs in by PLAIN alone: its librdkafka is older than 2.6.1 and repeats its nonce in SCRAM, which Kafka from 4.0 on refuses as well.
 func (l *loginRun) kcat(ctx context.Context) error {
 	topic, err := l.topic(ctx, "kcat")
 	if err != nil {
 		return err
 	}
-	args := []string{"kcat", "-q", "-b", l.addr, "-t", topic, "-X", "security.protocol=SASL_PLAINTEXT", "-X", "sasl.mechanism=SCRAM-SHA-256",
+	args := []string{"kcat", "-q", "-b", l.addr, "-t", topic, "-X", "security.protocol=SASL_PLAINTEXT", "-X", "sasl.mechanism=PLAIN",
 		"-X", "sasl.username=" + local.LoginUser, "-X", "sasl.password=" + local.LoginPassword}
 	if _, err := l.execIn(ctx, time.Minute, nil, lines(20), append(args, "-P")...); err != nil {
 		return err

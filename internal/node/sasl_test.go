@@ -413,6 +413,11 @@ func TestSessions(t *testing.T) {
 	req := kmsg.NewSaslAuthenticateRequest()
 	mechanism.send(&req, 1)
 	mechanism.closed("a token of another mechanism")
+	off := login()
+	hello := kmsg.NewSaslHandshakeRequest()
+	hello.Mechanism = "GSSAPI"
+	off.send(&hello, 1)
+	off.closed("a mechanism that is off, when in")
 	wrong.handshake("PLAIN", 1)
 	if a := wrong.authenticate("\x00ana\x00wrong", 1); a.ErrorCode != kerr.SaslAuthenticationFailed.Code {
 		t.Errorf("a wrong password again: %+v", a)
@@ -422,7 +427,7 @@ func TestSessions(t *testing.T) {
 	late.send(&metadata, 9)
 	late.closed("a session that is over")
 	counts := n.gates["LOGIN"].Counts()
-	if counts.Again != 2 || counts.FailedAgain != 3 || counts.ExpiredSessions != 1 || counts.Waiting != 0 {
+	if counts.Again != 2 || counts.FailedAgain != 4 || counts.ExpiredSessions != 1 || counts.Waiting != 0 {
 		t.Errorf("counted %+v", counts)
 	}
 

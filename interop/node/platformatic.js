@@ -54,7 +54,7 @@ const values = async (...a) => (await read(...a)).map(m => m.value)
 async function produce () {
   const p = producer({ partitioner: (m, key, { metadata }) => murmur2(key) % metadata.topics.get(m.topic).partitionsCount })
   const rows = lines()
-  await admin.metadata({ topics: [args.topic] })
+  await p.metadata({ topics: [args.topic] })
   for (let i = 0; i < rows.length; i += 1000) {
     await p.send({ acks: -1, compression: args.codec, messages: rows.slice(i, i + 1000).map(([key, value]) => ({ topic: args.topic, key, value })) })
   }

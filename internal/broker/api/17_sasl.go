@@ -197,8 +197,12 @@ func (b *Broker) handshake(c *Call) error {
 	resp.Mechanisms = s.settings.Names()
 	m := s.settings.Mechanism(req.Mechanism)
 	if m == nil {
+		err := fmt.Errorf("SASL mechanism %.40q is not enabled", req.Mechanism)
+		if s.again { // which Kafka does not answer
+			return b.loginFailed(c, nil, err)
+		}
 		resp.ErrorCode = kerr.UnsupportedSaslMechanism.Code
-		return b.loginFailed(c, &resp, fmt.Errorf("SASL mechanism %.40q is not enabled", req.Mechanism))
+		return b.loginFailed(c, &resp, err)
 	}
 	switch {
 	case s.again && m.Name() != s.mechanism:

@@ -9,8 +9,10 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"hash"
 	"strconv"
+	"strings"
 
 	"github.com/logstead/logstead/internal/cluster/meta"
 )
@@ -124,9 +126,10 @@ func (s *Scram) madeUp(user string) *meta.Scram {
 
 // Why a final message is refused. The client is told none of it.
 var (
-	errNonce   = errors.New("the nonce of the final message is not the one that was given")
-	errBinding = errors.New("the channel binding of the final message is not the first one's")
-	errProof   = errors.New("unknown user or wrong password")
+	errNonce      = errors.New("the nonce of the final message is not the one that was given")
+	errNonceTwice = fmt.Errorf("%w: it repeats its own half, as librdkafka does before 2.6.1; Apache Kafka 4 refuses that too", errNonce)
+	errBinding    = errors.New("the channel binding of the final message is not the first one's")
+	errProof      = errors.New("unknown user or wrong password")
 )
 
 // finish checks the client's proof, and answers with the server's.
@@ -139,6 +142,9 @@ func (e *scramExchange) finish(token []byte) ([]byte, error) {
 		return nil, errBinding
 	}
 	if final.nonce != e.nonce {
+		if strings.HasSuffix(final.nonce, e.nonce) {
+			return nil, errNonceTwice
+		}
 		return nil, errNonce
 	}
 	message := bytes.Join([][]byte{e.first.bare, e.firstReply, final.withoutProof}, []byte{','})

@@ -159,6 +159,7 @@ func TestScramNonce(t *testing.T) {
 		"the client's own half": func(n string) string { return n[:len("same")] },
 		"a byte more":           func(n string) string { return n + "x" },
 		"another beginning":     func(n string) string { return "x" + n[1:] },
+		"its own half twice":    func(n string) string { return "same" + n },
 	} {
 		e := s.Start()
 		answer, _, err := e.Step(first)
