@@ -99,6 +99,10 @@ func run(ctx context.Context, o options) (int, error) {
 		if err := h.encrypt(dir); err != nil {
 			return 1, err
 		}
+		if h.login, err = local.FreeAddr(); err != nil {
+			return 1, err
+		}
+		h.node.Set = append(h.node.Set, loginSettings(h.node.Listeners()+",SSL://"+h.tls.addr, h.login)...)
 		if err := h.node.Start(ctx); err != nil {
 			return 1, err
 		}
@@ -118,6 +122,7 @@ func run(ctx context.Context, o options) (int, error) {
 type hostile struct {
 	o      options
 	addr   string
+	login  string      // where clients log in; empty for a given target
 	node   *local.Node // nil for a given target
 	tls    *encrypted
 	report *local.Report
@@ -143,6 +148,7 @@ func attacks() []attack {
 		{"slow senders", (*hostile).slow},
 		{"half-open connections", (*hostile).halfOpen},
 		{"churning connections", (*hostile).churn},
+		{"logins", (*hostile).logins},
 	}
 }
 

@@ -26,7 +26,7 @@ var LoginMechanisms = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 func LoginSettings(listeners, addr string) []string {
 	s := []string{
 		"listeners=" + listeners + ",LOGIN://" + addr,
-		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
 		"inter.broker.listener.name=PLAINTEXT",
 		"listener.name.login.sasl.enabled.mechanisms=" + strings.Join(LoginMechanisms, ","),
 		fmt.Sprintf(`listener.name.login.plain.sasl.jaas.config=%s required user_%s="%s" user_%s="%s";`, PlainModule,
