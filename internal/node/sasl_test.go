@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	fkmsg "github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -117,7 +119,7 @@ func TestLogin(t *testing.T) {
 	for _, want := range []string{
 		`kafka_server_socket_server_metrics_successful_authentication_total{listener="LOGIN"} `,
 		`kafka_server_socket_server_metrics_failed_authentication_total{listener="LOGIN"} `,
-		`logstead_server_logins_waiting{listener="LOGIN"} 0`,
+		`logstead_server_logins_waiting{listener="LOGIN"} `,
 	} {
 		if !strings.Contains(string(body), want) {
 			t.Errorf("/metrics has no %s", want)
@@ -231,14 +233,20 @@ func (c *caller) apiVersions() *kmsg.ApiVersionsResponse {
 	return &resp
 }
 
-// in holds that requests are served, and for whom.
-func (c *caller) in(n *running) {
+// in holds that requests are served, and in the name of the user ana.
+func (c *caller) in() {
 	c.t.Helper()
 	var md kmsg.MetadataResponse
 	req := kmsg.NewMetadataRequest()
 	c.ask(&req, &md, 9)
 	if len(md.Brokers) != 1 {
 		c.t.Errorf("metadata of %d brokers", len(md.Brokers))
+	}
+	var token kmsg.CreateDelegationTokenResponse
+	who := kmsg.NewCreateDelegationTokenRequest()
+	c.ask(&who, &token, 3)
+	if token.TokenRequesterPrincipalType != "User" || token.TokenRequesterPrincipalName != "ana" {
+		c.t.Errorf("the client is taken for %s:%s", token.TokenRequesterPrincipalType, token.TokenRequesterPrincipalName)
 	}
 }
 
@@ -259,7 +267,7 @@ func TestLoginByHand(t *testing.T) {
 	if a := c.authenticate("\x00ana\x00geheim", 2); a.ErrorCode != 0 || a.SessionLifetimeMs != 0 || len(a.AuthBytes) != 0 {
 		t.Errorf("login %+v", a)
 	}
-	c.in(n)
+	c.in()
 	if h := c.handshake("PLAIN", 1); h.ErrorCode != kerr.IllegalSaslState.Code {
 		t.Errorf("a handshake without a limited session: %+v", h)
 	}
@@ -267,7 +275,7 @@ func TestLoginByHand(t *testing.T) {
 		*a.ErrorMessage != "SaslAuthenticate request received after successful authentication" {
 		t.Errorf("a token after the login: %+v", a)
 	}
-	c.in(n)
+	c.in()
 
 	// Clients of Kafka 0.10 send tokens without a header.
 	c = call(t, address)
@@ -278,7 +286,7 @@ func TestLoginByHand(t *testing.T) {
 	if b, err := c.receive(); err != nil || len(b) != 0 {
 		t.Fatalf("a bare token is answered %x, %v", b, err)
 	}
-	c.in(n)
+	c.in()
 	c = call(t, address)
 	c.handshake("SCRAM-SHA-512", 0)
 	session, token, err := scram512("ana", "scram512").Authenticate(t.Context(), "")
@@ -292,7 +300,7 @@ func TestLoginByHand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.in(n)
+	c.in()
 	c = call(t, address)
 	c.handshake("PLAIN", 0)
 	c.frame([]byte("\x00ana\x00wrong"))
@@ -372,7 +380,7 @@ func TestLoginTakesTooLong(t *testing.T) {
 	c.handshake("PLAIN", 1)
 	c.authenticate("\x00ana\x00geheim", 2)
 	time.Sleep(500 * time.Millisecond)
-	c.in(n)
+	c.in()
 }
 
 // TestSessions limits how long a client is in (KIP-368).
@@ -394,7 +402,7 @@ func TestSessions(t *testing.T) {
 		if a := good.authenticate("\x00ana\x00geheim", 1); a.ErrorCode != 0 || a.SessionLifetimeMs != 1500 {
 			t.Fatalf("a login again: %+v", a)
 		}
-		good.in(n)
+		good.in()
 		// Not more than one a second.
 		if h := good.handshake("PLAIN", 1); h.ErrorCode != kerr.IllegalSaslState.Code {
 			t.Errorf("a handshake again at once: %+v", h)
@@ -545,6 +553,44 @@ func TestNodesLogIn(t *testing.T) {
 	x.handshake("PLAIN", 1)
 	if a := x.authenticate("\x00ana\x00geheim", 2); a.ErrorCode != kerr.SaslAuthenticationFailed.Code {
 		t.Errorf("a client's login at a controller: %+v", a)
+	}
+}
+
+// TestNodesLogInOverTLS does the same over encrypted connections. Who a client is follows from its login: its certificate, where
+// it has one, says nothing.
+func TestNodesLogInOverTLS(t *testing.T) {
+	p := newPKI(t)
+	for _, id := range []string{"1", "2", "3"} {
+		p.store("node"+id+".pem", "node"+id, "127.0.0.1")
+	}
+	c := startSASLTrio(t, append(p.keys("", filepath.Join(p.dir, "nodeID.pem")),
+		"listener.security.protocol.map=PLAINTEXT:SASL_SSL,CONTROLLER:SASL_SSL", "listener.name.plaintext.ssl.client.auth=requested")...)
+	for name, with := range map[string]kgo.Opt{"without": p.client(""), "with": p.client(p.store("client.pem", "certificate"))} {
+		cl := c.client(with, kgo.SASL(plainText("ana", "geheim")), kgo.DefaultProduceTopic(name))
+		if err := cl.ProduceSync(deadline(t), &kgo.Record{Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatalf("%s a certificate: %v", name, err)
+		}
+		who := fkmsg.NewPtrCreateDelegationTokenRequest()
+		resp, err := who.RequestWith(deadline(t), cl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.TokenRequesterPrincipalName != "ana" {
+			t.Errorf("%s a certificate the client is taken for %s", name, resp.TokenRequesterPrincipalName)
+		}
+	}
+	if err := c.client(p.client(""), kgo.SASL(plainText("ana", "wrong"))).Ping(deadline(t)); !errors.Is(err, kerr.SaslAuthenticationFailed) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	for _, n := range c.up() {
+		for _, b := range n.image().Brokers() {
+			if b.Endpoints[0].Protocol != 3 {
+				t.Errorf("broker %d is registered with security protocol %d, want 3 (SASL_SSL)", b.ID, b.Endpoints[0].Protocol)
+			}
+		}
+		if counts := n.gates["CONTROLLER"].Counts(); counts.Logins == 0 || counts.Failures != 0 {
+			t.Errorf("node %d, controllers: %+v", n.api.NodeID, counts)
+		}
 	}
 }
 
