@@ -109,6 +109,7 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 		if err != nil {
 			return failed, err
 		}
+		nodes.LogDirs = 2
 		nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5",
 			"broker.rack=rack-{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}
 		c := &cluster{Cluster: nodes, root: root, only: only}

@@ -7,6 +7,7 @@ import "strings"
 var needs = map[string][]string{
 	"topics: describe":                                        {created},
 	"produce with acks=all":                                   {created},
+	"configs: a topic's, and a client's":                      {created},
 	"log-dirs: of every broker":                               {created},
 	"reassign-partitions: generate and list":                  {created},
 	"reassign-partitions: to two brokers, and verify":         {created, "reassign-partitions: back to three"},
@@ -14,6 +15,7 @@ var needs = map[string][]string{
 	"a node is killed: partitions get other leaders":          {created, "the node comes back and catches up"},
 	"produce with a node down":                                {"a node is killed: partitions get other leaders"},
 	"topics: under-replicated partitions":                     {"a node is killed: partitions get other leaders"},
+	"topics: at and under min.insync.replicas":                {"a node is killed: partitions get other leaders"},
 	"the node comes back and catches up":                      {"a node is killed: partitions get other leaders"},
 	"leader-election: preferred":                              {created},
 	"replica-verification: no lag":                            {"produce with acks=all"},

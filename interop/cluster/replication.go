@@ -18,6 +18,7 @@ import (
 // replicationSteps are about what goes between brokers, and from followers to consumers. They leave no topic behind.
 var replicationSteps = []step{
 	{"reassign-partitions: at the rate of --throttle", throttledMove},
+	{"reassign-partitions: --list shows a move, --cancel takes it back", canceledMove},
 	{"consumers read from the replica in their rack", readFromRack},
 }
 
@@ -112,6 +113,51 @@ func throttledMove(ctx context.Context, c *cluster) (string, error) {
 		}
 		return "", err
 	})
+}
+
+// canceledMove begins a move that takes long, and cancels it: replicas and throttles are as before.
+func canceledMove(ctx context.Context, c *cluster) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	cl, err := c.kgo()
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	const topic = "paced"
+	if err := c.filled(ctx, cl, topic, "1:2"); err != nil {
+		return "", err
+	}
+	plan := filepath.Join(c.Dir, "canceled.json")
+	text := `{"version":1,"partitions":[{"topic":"paced","partition":0,"replicas":[1,3]}]}`
+	if err := os.WriteFile(plan, []byte(text), 0o644); err != nil {
+		return "", err
+	}
+	said, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--throttle", "200000")
+	if _, err = has(said, err, "Successfully started partition reassignment for paced-0"); err != nil {
+		return "", err
+	}
+	listed, err := c.admin(ctx, reassign, "--list")
+	if _, err = has(listed, err, "paced-0: replicas: 1,3,2. adding: 3. removing: 2."); err != nil {
+		return "", err
+	}
+	canceled, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--cancel")
+	if _, err = has(canceled, err, "Successfully cancelled partition reassignment for: paced-0"); err != nil {
+		return "", err
+	}
+	out, err := c.admin(ctx, topics, "--describe", "--topic", topic)
+	if _, err = has(out, err, "Replicas: 1,2 Isr: "); err != nil {
+		return "", err
+	}
+	if n, err := throttleConfigs(ctx, kadm.NewClient(cl)); err != nil || n > 0 {
+		return "", fmt.Errorf("%d throttles are left after --cancel (%w)", n, err)
+	}
+	again, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--cancel")
+	if err != nil {
+		return "", err
+	}
+	_, err = c.admin(ctx, topics, "--delete", "--topic", topic)
+	return oneLine(listed + canceled + again), err
 }
 
 // fillTime is how long the new replica took from its first bytes to all of them.

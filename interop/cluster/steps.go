@@ -30,9 +30,9 @@ const (
 	versions    = "org.apache.kafka.tools.BrokerApiVersionsCommand"
 )
 
-// steps are those of Kafka's tools, what goes between brokers, who may lead, then those of logstead's command line, whose last takes
-// a node out.
-var steps = slices.Concat(toolSteps, replicationSteps, eligibleSteps, cliSteps)
+// steps are those of Kafka's tools, what goes between brokers, log directories, who may lead, then those of logstead's command
+// line, whose last takes a node out.
+var steps = slices.Concat(toolSteps, replicationSteps, directorySteps, eligibleSteps, cliSteps)
 
 // step is one check. What it returns is compared between the two kinds of cluster.
 type step struct {
@@ -78,6 +78,7 @@ var toolSteps = []step{
 		out, err := c.admin(ctx, configs, "--describe", "--entity-type", "brokers", "--entity-name", "2", "--all")
 		return has(out, err, "log.cleaner.threads=2", "DYNAMIC_DEFAULT_BROKER_CONFIG:log.retention.ms=360000000")
 	}},
+	{"configs: a topic's, and a client's", topicConfigs},
 	{"metadata-quorum: status", func(ctx context.Context, c *cluster) (string, error) {
 		out, err := c.admin(ctx, quorum, "describe", "--status")
 		return has(out, err, "LeaderId:", "CurrentVoters:", `"id": 1`, `"id": 2`, `"id": 3`)
@@ -180,6 +181,22 @@ var toolSteps = []step{
 		}
 		return c.inSync(ctx, 3)
 	}},
+	{"topics: more partitions", func(ctx context.Context, c *cluster) (string, error) {
+		for _, s := range []func(context.Context, *cluster) (string, error){
+			expect(topics, []string{"Created topic wider."}, "--create", "--topic", "wider", "--partitions", "2", "--config", "retention.ms=7200000"),
+			refuse(topics, "Topic 'wider' already exists", "--create", "--topic", "wider", "--partitions", "2"),
+			expect(topics, nil, "--alter", "--topic", "wider", "--partitions", "5"),
+			refuse(topics, "The topic wider currently has 5 partition\\(s\\); 4 would not be an increase", "--alter", "--topic", "wider", "--partitions", "4"),
+			expect(topics, []string{"PartitionCount: 5 ReplicationFactor: 3 Configs: ", "retention.ms=7200000", "Topic: wider Partition: 4"}, "--describe", "--topic", "wider"),
+			expect(topics, []string{"wider"}, "--list", "--exclude-internal"),
+			expect(topics, nil, "--delete", "--topic", "wider"),
+		} {
+			if out, err := s(ctx, c); err != nil {
+				return out, err
+			}
+		}
+		return "", nil
+	}},
 	{"a node is killed: partitions get other leaders", func(ctx context.Context, c *cluster) (string, error) {
 		if err := c.End(2, os.Kill); err != nil {
 			return "", err
@@ -194,6 +211,17 @@ var toolSteps = []step{
 	}},
 	{"produce with a node down", produce(500)},
 	{"topics: under-replicated partitions", expect(topics, []string{"Topic: orders"}, "--describe", "--under-replicated-partitions")},
+	{"topics: at and under min.insync.replicas", func(ctx context.Context, c *cluster) (string, error) {
+		if _, err := expect(topics, []string{"Topic: orders Partition: 0", "Topic: orders Partition: 1", "Topic: orders Partition: 2"},
+			"--describe", "--at-min-isr-partitions")(ctx, c); err != nil {
+			return "", err
+		}
+		out, err := c.admin(ctx, topics, "--describe", "--under-min-isr-partitions")
+		if err == nil && strings.Contains(out, "Topic: orders") {
+			err = fmt.Errorf("two of three in sync are not enough: %s", oneLine(out))
+		}
+		return "", err
+	}},
 	{"the node comes back and catches up", func(ctx context.Context, c *cluster) (string, error) {
 		if err := c.Start(2); err != nil {
 			return "", err
@@ -244,6 +272,31 @@ var toolSteps = []step{
 		return c.unclean(ctx)
 	}},
 	{"topics: delete", expect(topics, nil, "--delete", "--topic", "orders")},
+}
+
+// topicConfigs sets, shows and deletes what a topic and a client have of their own.
+func topicConfigs(ctx context.Context, c *cluster) (string, error) {
+	topic := []string{"--entity-type", "topics", "--entity-name", "orders"}
+	client := []string{"--entity-type", "clients", "--entity-name", "shop"}
+	with := func(entity []string, args ...string) []string { return append(slices.Clone(entity), args...) }
+	for _, s := range []struct {
+		run  func(context.Context, *cluster) (string, error)
+		what string
+	}{
+		{expect(configs, []string{"Completed updating config for topic orders."}, with(topic, "--alter", "--add-config", "max.message.bytes=2000000,flush.messages=9")...), "set"},
+		{expect(configs, []string{"max.message.bytes=2000000 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:max.message.bytes=2000000, DEFAULT_CONFIG:message.max.bytes=1048588}",
+			"flush.messages=9"}, with(topic, "--describe")...), "describe"},
+		{expect(configs, []string{"Completed updating config for topic orders."}, with(topic, "--alter", "--delete-config", "max.message.bytes,flush.messages")...), "delete"},
+		{refuse(configs, "InvalidConfigurationException|Invalid config value", with(topic, "--alter", "--add-config", "min.insync.replicas=0")...), "refuse"},
+		{expect(configs, []string{"Completed updating config for client shop."}, with(client, "--alter", "--add-config", "consumer_byte_rate=1000000")...), "quota"},
+		{expect(configs, []string{"Quota configs for client-id 'shop' are consumer_byte_rate=1000000.0"}, with(client, "--describe")...), "describe quota"},
+		{expect(configs, []string{"Completed updating config for client shop."}, with(client, "--alter", "--delete-config", "consumer_byte_rate")...), "delete quota"},
+	} {
+		if _, err := s.run(ctx, c); err != nil {
+			return "", fmt.Errorf("%s: %w", s.what, err)
+		}
+	}
+	return "", nil
 }
 
 // admin runs a tool against the whole cluster.

@@ -26,6 +26,8 @@ type Cluster struct {
 	Binary string
 	// Set are further settings of every node, of the form key=value; {id} is the node's id.
 	Set []string
+	// LogDirs is how many log directories each node has; 0 is one. It is set before Format.
+	LogDirs int
 	// MetadataVersion is what the directories are formatted with, as the command line names it; empty is the newest.
 	MetadataVersion string
 	// FormatArgs are further arguments of the command that formats, which both kinds take.
@@ -140,6 +142,15 @@ func (c *Cluster) Exited(id int) bool {
 // Running says whether a node was started and not ended.
 func (c *Cluster) Running(id int) bool { return c.node(id).cmd != nil }
 
+// LogDirsOf are the log directories of a node.
+func (c *Cluster) LogDirsOf(id int) []string {
+	dirs := []string{filepath.Join(c.node(id).dir, "data")}
+	for i := 2; i <= c.LogDirs; i++ {
+		dirs = append(dirs, fmt.Sprintf("%s-%d", dirs[0], i))
+	}
+	return dirs
+}
+
 const clusterID = "bG9nc3RlYWQtaW50ZXJvcA"
 
 // Format writes the settings of every node, the same for both kinds, and formats the directories.
@@ -159,7 +170,7 @@ func (c *Cluster) Format(ctx context.Context) error {
 			"controller.quorum.voters=" + strings.Join(voters, ","),
 			"listeners=PLAINTEXT://" + n.addr + ",CONTROLLER://" + n.controller,
 			"controller.listener.names=CONTROLLER",
-			"log.dirs=" + filepath.Join(n.dir, "data"),
+			"log.dirs=" + strings.Join(c.LogDirsOf(i+1), ","),
 			"broker.session.timeout.ms=6000",
 			"replica.lag.time.max.ms=5000",
 			set,
