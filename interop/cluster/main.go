@@ -6,7 +6,7 @@
 //	go run ./interop/cluster both         both, and what they answer side by side
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
 //	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
-//	go run ./interop/cluster upgrade      both, from static voters (kraft.version 0) to ones that come and go
+//	go run ./interop/cluster upgrade      both, from static voters (kraft.version 0) to ones that come and go; -only logstead takes one
 //	go run ./interop/cluster levels       both, from metadata.version 3.3-IV3 to the newest while clients run
 //	go run ./interop/cluster restart      both, -gib GiB in 1,000 partitions, and a node that was killed comes back
 //	go run ./interop/cluster balance      logstead, evening out what clients bring, with a controller killed meanwhile
@@ -32,7 +32,7 @@ func main() {
 	keep := flag.Bool("keep", false, "leave the directories of the nodes")
 	from := flag.String("from", "158fe20", "the earlier build that rolling begins with: a commit, or a binary")
 	gib := flag.Int("gib", 10, "how much each of two nodes holds in restart")
-	only := flag.String("only", "", "only the steps with this in their names, with those that they build on")
+	only := flag.String("only", "", "only the steps with this in their names, with those that they build on; of restart and upgrade, only logstead or kafka")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -72,6 +72,9 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 		return voters(ctx, root, dir)
 	case "upgrade":
 		for _, kind := range []string{"logstead", "kafka"} {
+			if only != "" && only != kind {
+				continue
+			}
 			n, err := upgradeVoters(ctx, root, dir, kind)
 			if failed += n; err != nil {
 				return failed, fmt.Errorf("%s: %w", kind, err)

@@ -29,7 +29,7 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 	var wiped string
 	return play("voters, from kraft.version 0, "+kind, []act{
 		{"no controller can be added at kraft.version 0", func() error {
-			if err := c.level(ctx, "kraft.version", "0"); err != nil {
+			if err := c.patiently(ctx, func() error { return c.level(ctx, "kraft.version", "0") }); err != nil {
 				return err
 			}
 			_, err := c.admin(ctx, quorum, "--command-config", c.Properties(1), "add-controller")
@@ -42,8 +42,7 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			}); err != nil {
 				return err
 			}
-			_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
-			return errors.Join(err, c.level(ctx, "kraft.version", "1"), c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3))
+			return errors.Join(c.raiseKRaftVersion(ctx), c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3))
 		}},
 		{"and does not lower it", func() error {
 			_, err := c.admin(ctx, features, "downgrade", "--feature", "kraft.version=0")
@@ -104,6 +103,17 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			return errors.Join(c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3), c.level(ctx, "kraft.version", "1"))
 		}},
 	}), nil
+}
+
+// raiseKRaftVersion has Kafka's tool do it. An attempt without an answer may have done it.
+func (c *cluster) raiseKRaftVersion(ctx context.Context) error {
+	return c.patiently(ctx, func() error {
+		_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
+		if c.level(ctx, "kraft.version", "1") == nil {
+			return nil
+		}
+		return errors.Join(errors.New("kraft.version is not 1"), err)
+	})
 }
 
 // refused wants a command to have failed for a reason.
