@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,7 +24,8 @@ const startLimit = 3 * time.Minute
 
 // rolling takes three nodes from an earlier build to this one while clients run: one node goes forth, back and forth
 // again, so that the builds serve side by side, then the others; then each is restarted once more. A feature goes down
-// while the builds are mixed and up at the end. No client may be told of an error.
+// while the builds are mixed and up at the end, and kraft.version up, which takes away the way back. No client may be told
+// of an error.
 func rolling(ctx context.Context, root, dir, from string) (failed int, err error) {
 	nodes, err := local.NewCluster(ctx, "logstead", filepath.Join(dir, "rolling"), 3)
 	if err != nil {
@@ -34,7 +36,10 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 	defer c.Close()
 	now := c.Binary
 	before, err := buildAt(ctx, root, filepath.Join(dir, "before"), from)
+	// beside leaves out what needs that build.
+	beside := func(run func() error) func() error { return run }
 	if err != nil {
+		beside = func(func() error) func() error { return nil }
 		fmt.Printf("NOT RUN  the build of %s beside this one: %v\n", from, err)
 		before = now
 	}
@@ -61,14 +66,26 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		{"node 1 goes back to the build before", replace(before, 1)},
 		{"node 1 gets this build again", replace(now, 1)},
 		{"node 2 gets this build", replace(now, 2)},
+		{"kraft.version stays at 0 beside a controller of the build before", beside(func() error {
+			_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
+			return errors.Join(refused(err, "Invalid update version 1 for feature kraft.version."), c.level(ctx, "kraft.version", "0"), t.progress(ctx))
+		})},
 		{"node 3 gets this build", replace(now, 3)},
 		{"transaction.version goes up with transactions running", func() error {
 			return c.onceRegistered(ctx, func() error { return t.feature(ctx, "transaction.version", 2, 1) })
 		}},
-		{"node 2 restarts", replace(now, 2)},
-		{"node 3 restarts", replace(now, 3)},
+		{"kraft.version goes to 1", func() error { return errors.Join(c.raiseKRaftVersion(ctx), t.progress(ctx)) }},
+		{"a node of the build before does not take part any more", beside(func() error {
+			return c.startInVain(ctx, before, 2, "a newer logstead wrote it")
+		})},
+		{"node 2 is back, with controller.quorum.bootstrap.servers", func() error { return errors.Join(c.bootstrapServers(2), replace(now, 2)()) }},
+		{"node 3 restarts, with controller.quorum.bootstrap.servers", func() error { return errors.Join(c.bootstrapServers(3), replace(now, 3)()) }},
 		{"no client was told of an error, every record is there once", func() error { return t.finish(ctx) }},
 	} {
+		if a.run == nil {
+			fmt.Printf("NOT RUN  %s\n", a.name)
+			continue
+		}
 		if !perform("rolling", a.name, a.run) {
 			return 1, nil // a node may be left down, and an error that was told stays
 		}
@@ -109,6 +126,27 @@ func (c *cluster) replace(ctx context.Context, t *traffic, binary string, id int
 		return err
 	}
 	return t.progress(ctx)
+}
+
+// startInVain stops a node and starts it with a binary that must end by itself, with these words.
+func (c *cluster) startInVain(ctx context.Context, binary string, id int, words string) error {
+	if err := c.End(id, syscall.SIGTERM); err != nil {
+		return err
+	}
+	c.Binary = binary
+	if err := c.Start(id); err != nil {
+		return err
+	}
+	_, err := c.until(ctx, time.Minute, func() (string, error) {
+		if !c.Exited(id) {
+			return "", fmt.Errorf("node %d runs with %s", id, binary)
+		}
+		return "", nil
+	})
+	if said := c.LogTail(id, 2000); err == nil && !strings.Contains(said, words) {
+		err = fmt.Errorf("node %d ended without %q: %s", id, words, said)
+	}
+	return err
 }
 
 // feature finalizes a level; kind is 1 for an upgrade, 2 for a downgrade.
