@@ -313,10 +313,11 @@ type frames struct {
 	w     int
 	lends bool
 	lent  *wire.Buffer
+	wake  func(bytes int) // from how many bytes on who waits for some is woken; nil where it cannot be said
 }
 
 func newFrames(nc io.Reader, most int, lends bool) *frames {
-	return &frames{nc: nc, max: most, buf: make([]byte, readBufferBytes), lends: lends}
+	return &frames{nc: nc, max: most, buf: make([]byte, readBufferBytes), lends: lends, wake: lowWater(nc)}
 }
 
 // handBack ends the use of the last answer.
@@ -346,10 +347,35 @@ func (f *frames) next() ([]byte, error) {
 	frame := f.memory(size)
 	n := copy(frame, f.buf[f.r:f.w])
 	f.r += n
-	if _, err := io.ReadFull(f.nc, frame[n:]); err != nil {
+	if err := f.rest(frame[n:]); err != nil {
 		return nil, err
 	}
 	return frame, nil
+}
+
+// gatherBytes is how much of a large answer is let gather in the socket before its reader is woken. Being woken for each
+// bufferful of the sender costs both sides more than the bytes do.
+const gatherBytes = 1 << 20
+
+// rest fills p.
+func (f *frames) rest(p []byte) error {
+	if f.wake == nil || len(p) < gatherBytes/4 {
+		_, err := io.ReadFull(f.nc, p)
+		return err
+	}
+	defer f.wake(1)
+	for low := 0; len(p) > 0; {
+		if want := min(len(p), gatherBytes); want != low {
+			low = want
+			f.wake(low)
+		}
+		n, err := f.nc.Read(p)
+		if n == 0 && err != nil {
+			return fmt.Errorf("an answer that ends %d bytes early: %w", len(p), err)
+		}
+		p = p[n:]
+	}
+	return nil
 }
 
 // fill has at least n bytes in the buffer.

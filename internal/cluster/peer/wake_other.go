@@ -1,0 +1,7 @@
+//go:build !linux
+
+package peer
+
+import "io"
+
+func lowWater(io.Reader) func(int) { return nil }
