@@ -125,7 +125,7 @@ func (n *node) durability() storage.Durability {
 
 func (n *node) openReplica(k tp, id base.TopicID) *partition.Partition {
 	cfg := storage.DefaultLogConfig()
-	cfg.Durability, cfg.SegmentBytes = n.durability(), 4096
+	cfg.Durability, cfg.SegmentBytes = n.durability(), n.w.opts.segmentBytes()
 	log, err := n.store.Create(k, id, cfg, "")
 	if err != nil {
 		if !n.doomed && !n.sick {
@@ -359,7 +359,7 @@ func (n *node) follow(k tp, p *partition.Partition, leader, epoch int32) {
 		l = &loop{f: replica.NewFetcher(replica.FetcherOptions{
 			NodeID: n.id, BrokerEpoch: func() int64 { return n.epoch },
 			Limits: func() replica.Limits {
-				return replica.Limits{MaxWait: fetchWait, MinBytes: 1, MaxBytes: 64 << 10, MaxPartitionBytes: 2 << 10,
+				return replica.Limits{MaxWait: fetchWait, MinBytes: 1, MaxBytes: 64 << 10, MaxPartitionBytes: n.w.opts.fetchBytes(),
 					Backoff: 200 * time.Millisecond}
 			},
 			Failed: func(k tp, err error, _ int) { n.w.reached("fetch failed: " + errName(err)) },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -158,7 +159,7 @@ func (n *node) open() (err error) {
 	o := storage.Options{
 		FS: n.fault, Clock: n.w.clk, Dirs: n.w.opts.paths(), NodeID: n.id, ClusterID: clusterID,
 		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved},
-		BrokerEpoch: n.noteEpoch,
+		BrokerEpoch: n.noteEpoch, UncachedBytes: 1,
 	}
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
 		return err
@@ -191,6 +192,9 @@ func (n *node) open() (err error) {
 
 // burn cuts the power before an operation on the disk.
 func (n *node) burn(op vfs.Op) {
+	if op.Kind == vfs.OpWrite && op.Len > 0 && (op.Offset|int64(op.Len))%vfs.DirectAlign == 0 && strings.HasSuffix(op.Path, ".log") {
+		n.w.reached("a follower wrote past the page cache")
+	}
 	if n.fuse == 0 || !op.Kind.Changes() {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -45,6 +46,9 @@ func (p *producer) begin() {
 	p.values = nil
 	for i := range 1 + w.rng.Int32N(4) {
 		v := fmt.Sprintf("%d-%d", p.id, p.next[p.k]+i)
+		if w.opts.large {
+			v += strings.Repeat(".", w.rng.IntN(3000))
+		}
 		p.values = append(p.values, v)
 		b.Append(w.now().UnixMilli(), nil, []byte(v))
 	}

@@ -34,6 +34,7 @@ var sometimes = []string{
 	"enough are in sync, and nobody is eligible beside", "one that was eligible is not any more",
 	"a follower went on with its session", "a follower began another session", "fetch session refused: FETCH_SESSION_ID_NOT_FOUND",
 	"a session told of a partition without records", "a partition was at rest", "a consumer committed what it had let go",
+	"a follower wrote past the page cache",
 }
 
 // seldom are those that some of a thousand seeds must have reached.

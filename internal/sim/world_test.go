@@ -205,6 +205,8 @@ type options struct {
 	snapshots  int64         // bytes of metadata between two
 	rest       time.Duration // after which nothing is written to one of the partitions any more; 0 is never
 
+	large bool // records are of some KiB: followers that are behind fetch several blocks of a disk at once
+
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
 	transactors  int
 
@@ -243,6 +245,27 @@ func (o options) rested() options {
 		o.rest = time.Duration(4000+rng.IntN(12000)) * time.Millisecond
 	}
 	return o
+}
+
+// enlarged chooses, by chance of its own, whether records are large.
+func (o options) enlarged() options {
+	o.large = rand.New(rand.NewPCG(o.seed, 31)).IntN(4) == 0
+	return o
+}
+
+// fetchBytes and segmentBytes are what a follower fetches of a partition at once, and what a segment holds.
+func (o options) fetchBytes() int32 {
+	if o.large {
+		return 32 << 10
+	}
+	return 2 << 10
+}
+
+func (o options) segmentBytes() int32 {
+	if o.large {
+		return 64 << 10
+	}
+	return 4096
 }
 
 // feature is what a seed has beside what all have: no run grows by more than one.
@@ -297,5 +320,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng).featured().eligible().grouped().rested()
+	}.sized(rng).featured().eligible().grouped().rested().enlarged()
 }

@@ -31,6 +31,9 @@ type AppendOptions struct {
 	TxnVersion int16
 	// Guard is what StartVerification gave for the first batch of a transaction.
 	Guard Guard
+	// Behind says that the replica has fallen behind: what it appends was acknowledged without it, and is not about to
+	// be read from here.
+	Behind bool
 	// Waits says that the appender waits until the batch is stored, and calls Log.Settle where the
 	// append asks for it: that saves the journal two hand-overs to other goroutines.
 	Waits bool
@@ -157,20 +160,30 @@ func (l *Log) place(b batch.Batch, o *AppendOptions, cfg *LogConfig) (header, er
 
 // write brings the bytes into the file of the segment, which exists from then on.
 func (l *Log) write(s *segment, b []byte, cfg *LogConfig) error {
-	f, err := l.acquire(s)
+	f, err := l.acquireToWrite(s, cfg)
 	if err != nil {
-		return l.dir.fail(err)
+		return err
 	}
 	defer f.release()
-	if !s.exists {
-		if err = l.created(s, f, cfg); err != nil {
-			return l.dir.fail(err)
-		}
-	}
 	if _, err = f.f.WriteAt(b, s.size); err != nil {
 		return l.dir.fail(err)
 	}
 	return nil
+}
+
+// acquireToWrite opens the file of the active segment, which exists from then on.
+func (l *Log) acquireToWrite(s *segment, cfg *LogConfig) (*handle, error) {
+	f, err := l.acquire(s)
+	if err != nil {
+		return nil, l.dir.fail(err)
+	}
+	if !s.exists {
+		if err = l.created(s, f, cfg); err != nil {
+			f.release()
+			return nil, l.dir.fail(err)
+		}
+	}
+	return f, nil
 }
 
 // noteLocked takes in a batch that was written at pos of the active segment.

@@ -50,10 +50,16 @@ func (l *Log) appendRunLocked(b []byte, o *AppendOptions, st *Settlement) (n int
 			return 0, err
 		}
 	}
-	if err = l.write(s, run, cfg); err != nil {
+	uncached := false
+	if o.Behind && cfg.Durability == Fsync {
+		uncached, err = l.writeBehind(s, run, cfg)
+	} else {
+		err = l.write(s, run, cfg)
+	}
+	if err != nil {
 		return 0, err
 	}
-	direct := l.dir.direct(count, len(run))
+	direct := uncached || l.dir.direct(count, len(run))
 	for n < len(run) {
 		h, err := parseHeader(run[n:], int64(len(run)-n))
 		if err != nil {

@@ -14,12 +14,12 @@ import (
 
 // leaderLog is what a leader may send: batches of several producers, some with markers behind, offsets that skip what
 // was compacted, and two leader epochs.
-func leaderLog(rng *rand.Rand, n int) (all []byte, cuts []int) {
+func leaderLog(rng *rand.Rand, n, size int) (all []byte, cuts []int) {
 	offset, epoch, ts := int64(0), int32(1), epoch0.UnixMilli()
 	open := map[int64]bool{}
 	for range n {
 		pid := int64(rng.IntN(3)) // 0: none
-		b := makeBatch(spec{values: []string{string(make([]byte, rng.IntN(300)))}, pid: pid, ts: ts, txn: pid > 0 && rng.IntN(3) == 0})
+		b := makeBatch(spec{values: []string{string(make([]byte, rng.IntN(size)))}, pid: pid, ts: ts, txn: pid > 0 && rng.IntN(3) == 0})
 		switch {
 		case open[pid] && rng.IntN(2) == 0:
 			b = makeMarker(pid, 0, rng.IntN(2) == 0, 1, ts)
@@ -47,18 +47,34 @@ func leaderLog(rng *rand.Rand, n int) (all []byte, cuts []int) {
 func TestAppendReplica(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		all, cuts := leaderLog(rng, 300)
+		size := 300
+		if seed%2 == 1 {
+			size = 3000 // for runs of more than a block
+		}
+		all, cuts := leaderLog(rng, 300, size)
 		cfg := DefaultLogConfig()
 		cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.IndexBytes = int32(1500+rng.IntN(4000)), int32(rng.IntN(500)), int32(48+rng.IntN(200))
-		write := func(next func(done int) int) map[string][]byte {
-			w := newWorld(t)
+		if seed%2 == 1 {
+			cfg.SegmentBytes, cfg.IndexBytes = cfg.SegmentBytes*10, 4096
+		}
+		past := 0
+		write := func(behind bool, next func(done int) int) map[string][]byte {
+			w := newWorld(t, func(o *Options) {
+				fault := vfs.NewFault(o.FS)
+				fault.OnOp(func(op vfs.Op) {
+					if op.Kind == vfs.OpWrite && path.Ext(op.Path) == logSuffix && op.Offset%vfs.DirectAlign == 0 && op.Len%vfs.DirectAlign == 0 {
+						past++
+					}
+				})
+				o.FS, o.UncachedBytes = fault, 1
+			})
 			l, err := w.store.Create(tp0, [16]byte{1}, cfg, "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			for done := 0; done < len(all); {
 				upTo := next(done)
-				n, err := l.AppendReplica(all[done:upTo], AppendOptions{Now: epoch0}, nil)
+				n, err := l.AppendReplica(all[done:upTo], AppendOptions{Now: epoch0, Behind: behind}, nil)
 				if err != nil || n != upTo-done {
 					t.Fatalf("seed %d: %d bytes of %d appended, %v", seed, n, upTo-done, err)
 				}
@@ -70,22 +86,28 @@ func TestAppendReplica(t *testing.T) {
 			return filesIn(t, w.fs, l.home())
 		}
 		one := 0
-		want := write(func(int) int { one++; return cuts[one-1] })
-		at := 0
-		got := write(func(int) int {
-			at = min(at+1+rng.IntN(30), len(cuts))
-			return cuts[at-1]
-		})
-		if len(want) < 8 {
+		want := write(false, func(int) int { one++; return cuts[one-1] })
+		if seed%2 == 0 && len(want) < 8 {
 			t.Fatalf("seed %d: only %d files, too few to show how segments are cut", seed, len(want))
 		}
-		for name, b := range want {
-			if !bytes.Equal(got[name], b) {
-				t.Errorf("seed %d: %s differs: %d bytes, want %d", seed, name, len(got[name]), len(b))
+		for _, behind := range []bool{false, true} {
+			at := 0
+			past = 0
+			got := write(behind, func(int) int {
+				at = min(at+1+rng.IntN(100), len(cuts))
+				return cuts[at-1]
+			})
+			if behind && seed%2 == 1 && past == 0 {
+				t.Errorf("seed %d: a replica that has fallen behind wrote nothing past the page cache", seed)
 			}
-		}
-		if len(got) != len(want) {
-			t.Errorf("seed %d: %d files, want %d", seed, len(got), len(want))
+			for name, b := range want {
+				if !bytes.Equal(got[name], b) {
+					t.Errorf("seed %d, behind %v: %s differs: %d bytes, want %d", seed, behind, name, len(got[name]), len(b))
+				}
+			}
+			if len(got) != len(want) {
+				t.Errorf("seed %d, behind %v: %d files, want %d", seed, behind, len(got), len(want))
+			}
 		}
 	}
 }
@@ -110,7 +132,7 @@ func filesIn(t *testing.T, fsys vfs.FS, dir string) map[string][]byte {
 
 // TestAppendReplicaDamaged: what comes before a batch that cannot be is appended, and counted.
 func TestAppendReplicaDamaged(t *testing.T) {
-	all, cuts := leaderLog(rand.New(rand.NewPCG(1, 1)), 10)
+	all, cuts := leaderLog(rand.New(rand.NewPCG(1, 1)), 10, 300)
 	all[cuts[4]+16] = 3 // magic
 	w := newWorld(t)
 	l, err := w.store.Create(tp0, [16]byte{1}, DefaultLogConfig(), "")

@@ -124,6 +124,10 @@ type Options struct {
 	// that is disabled, and is for who drives everything from one goroutine, as a simulation does.
 	ByHand bool
 
+	// UncachedBytes is from how many bytes on what a replica that has fallen behind appends at once goes past the
+	// page cache (uncached.go); default 256 KiB.
+	UncachedBytes int
+
 	RecoveryThreads int // per directory; default 2
 	MaxOpenFiles    int // default 4096
 	Journal         JournalOptions
@@ -162,6 +166,7 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	setDefault(&o.UncachedBytes, 256<<10)
 	setDefault(&o.RecoveryThreads, 2)
 	setDefault(&o.MaxOpenFiles, 4096)
 	setDefault(&o.RetentionInterval, 5*time.Minute)

@@ -191,7 +191,7 @@ func (h *history) fetch(s *story, batches ...[]toldRecord) {
 	if h.rng.IntN(2) == 0 {
 		st = new(Settlement)
 	}
-	n, err := l.AppendReplica(run, AppendOptions{Now: h.clock.Now(), LeaderEpoch: 1}, st)
+	n, err := l.AppendReplica(run, AppendOptions{Now: h.clock.Now(), LeaderEpoch: 1, Behind: h.rng.IntN(2) == 0}, st)
 	if st != nil {
 		st.Settle()
 	}

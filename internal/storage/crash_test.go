@@ -25,6 +25,8 @@ var crashHistories = []struct {
 	{"segments", func(o *Options) { o.Journal.Disabled = true }, appendHistory, 0},
 	{"torn batches", nil, tornHistory, 4},
 	{"what a leader sent", nil, replicaHistory, 2},
+	{"what a replica behind fetched", func(o *Options) { o.UncachedBytes = 1 }, replicaHistory, 2},
+	{"the same without a journal", func(o *Options) { o.UncachedBytes, o.Journal.Disabled = 1, true }, replicaHistory, 2},
 	{"torn batches without a journal", func(o *Options) { o.Journal.Disabled = true }, tornHistory, 4},
 	{"transactions", nil, transactionHistory, 0},
 	{"retention", nil, retentionHistory, 0},

@@ -32,6 +32,7 @@ type logDir struct {
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off
 
+	cachedOnly  atomic.Bool // its files cannot be written past the page cache
 	startsMoved atomic.Bool // a log start is in the journal and not in its checkpoint
 
 	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time

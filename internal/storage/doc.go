@@ -19,6 +19,7 @@
 // through the directory's journal (journal.go), large ones and all of them where the journal is off
 // by a sync of the segment (commit.go), and at once where syncing is free (JournalOptions.Inline).
 // OnSynced callbacks run on the goroutines of the store or inside Settle, never inside Append.
+// What a replica appends that has fallen behind goes past the page cache (uncached.go), which changes nothing of that.
 //
 // # Compaction
 //

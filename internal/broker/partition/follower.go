@@ -45,8 +45,10 @@ func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart i
 		return err
 	}
 	defer p.follow.Unlock()
-	good, bad := sound(records, epoch)
-	if err := p.appendReplica(good, storage.AppendOptions{LeaderEpoch: epoch, Now: now}, s); err != nil {
+	good, end, bad := sound(records, epoch)
+	// A high watermark that has passed what is new here has not waited for this replica: it is not in sync.
+	o := storage.AppendOptions{LeaderEpoch: epoch, Now: now, Behind: end <= hw}
+	if err := p.appendReplica(good, o, s); err != nil {
 		return err
 	}
 	p.copiedIn.Add(int64(len(good)))
@@ -58,22 +60,23 @@ func (p *Partition) AppendAsFollower(records []byte, epoch int32, hw, logStart i
 }
 
 // sound is what of a leader's records may be written: all before a batch that was cut off, one that was written after
-// the leader of the epoch was deposed (this log may differ before it), or, with the error, one that is damaged.
-func sound(records []byte, epoch int32) (good []byte, bad error) {
+// the leader of the epoch was deposed (this log may differ before it), or, with the error, one that is damaged. end is
+// the offset behind it.
+func sound(records []byte, epoch int32) (good []byte, end int64, bad error) {
 	for left := records; len(left) > 0; {
 		b, rest, err := batch.Next(left)
 		if errors.Is(err, batch.ErrShort) || err == nil && b.LeaderEpoch() > epoch {
-			return records[:len(records)-len(left)], nil
+			return records[:len(records)-len(left)], end, nil
 		}
 		if err == nil {
 			err = b.CheckCRC()
 		}
 		if err != nil {
-			return records[:len(records)-len(left)], err
+			return records[:len(records)-len(left)], end, err
 		}
-		left = rest
+		left, end = rest, b.LastOffset()+1
 	}
-	return records, nil
+	return records, end, nil
 }
 
 // appendReplica writes to the log; what a move has it wait with goes to the one that comes after.

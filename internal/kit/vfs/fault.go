@@ -325,6 +325,20 @@ func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, &fs.PathError{Op: "write", Path: f.under.Name(), Err: r.Err}
 }
 
+// WriteUncached is a write as WriteAt is.
+func (f *faultFile) WriteUncached(p []byte, off int64) (bool, error) {
+	r := f.fs.before(OpWrite, f.under.Name(), off, len(p), p)
+	if r == nil {
+		return f.under.WriteUncached(p, off)
+	}
+	if n := min(r.Short, len(p)); n > 0 {
+		if _, err := f.under.WriteAt(p[:n], off); err != nil {
+			return true, err
+		}
+	}
+	return true, &fs.PathError{Op: "write", Path: f.under.Name(), Err: r.Err}
+}
+
 // Close closes the file, also where a rule makes it fail.
 func (f *faultFile) Close() error {
 	ruleErr := f.fs.fail(OpClose, f.under.Name())

@@ -93,11 +93,17 @@ func (m *Mem) SetClock(now func() time.Time) { m.now.Store(&now) }
 // SetCapacity bounds the bytes that files may hold; writes beyond it fail with ENOSPC. 0 lifts it.
 func (m *Mem) SetCapacity(n int64) { m.capacity.Store(n) }
 
-// SetDirect says whether OpenDirect offers direct writes.
+// SetDirect says whether OpenDirect and WriteUncached offer direct writes.
 func (m *Mem) SetDirect(direct bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.direct = direct
+}
+
+func (m *Mem) offersDirect() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mu.direct
 }
 
 // elements splits a path; the root and "." have none.

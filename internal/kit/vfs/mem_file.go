@@ -285,6 +285,18 @@ func (h *memHandle) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+// WriteUncached is WriteAt where the file system offers direct writes, with what they want of offset, length and address.
+func (h *memHandle) WriteUncached(p []byte, off int64) (bool, error) {
+	if !h.file.fs.offersDirect() || len(p) == 0 {
+		return false, nil
+	}
+	if addr := int64(uintptr(unsafe.Pointer(&p[0]))); (off|int64(len(p))|addr)%DirectAlign != 0 {
+		return false, &fs.PathError{Op: "write", Path: h.name, Err: errAlign}
+	}
+	_, err := h.WriteAt(p, off)
+	return true, err
+}
+
 // Close ends the handle; the content stays.
 func (h *memHandle) Close() error {
 	if h.closed.Swap(true) {

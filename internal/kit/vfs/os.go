@@ -126,6 +126,15 @@ func (f *osFile) SyncData() error {
 	return nil
 }
 
+// WriteUncached writes past the page cache.
+func (f *osFile) WriteUncached(p []byte, off int64) (bool, error) {
+	ok, err := writeUncached(f.File, p, off)
+	if err != nil {
+		return ok, &fs.PathError{Op: "write", Path: f.Name(), Err: err}
+	}
+	return ok, nil
+}
+
 // WriteBack starts writing the range to the device.
 func (f *osFile) WriteBack(offset, length int64) error {
 	if length <= 0 {

@@ -62,6 +62,10 @@ type File interface {
 	// durable (fdatasync).
 	Sync() error
 	SyncData() error
+	// WriteUncached is WriteAt past the page cache (O_DIRECT): cheaper for what is large and nobody is about to read.
+	// It is no more durable than WriteAt. off, length and address of p must be multiples of DirectAlign, and no
+	// WriteAt on the same blocks may be under way. ok false says that the file cannot do it and nothing was written.
+	WriteUncached(p []byte, off int64) (ok bool, err error)
 	// WriteBack asks the kernel to begin writing the range to the device, without waiting
 	// (sync_file_range); a no-op where there is no such call.
 	WriteBack(offset, length int64) error

@@ -307,6 +307,71 @@ func TestCrashTruncate(t *testing.T) {
 	}
 }
 
+// TestWriteUncached: what goes past the page cache is read through it, beside what does not, and under a new name.
+func TestWriteUncached(t *testing.T) {
+	each(t, func(t *testing.T, fsys vfs.FS, dir string) {
+		f := create(t, fsys, dir+"/a")
+		want := bytes.Repeat([]byte("0123456789abcdef"), 5*4096/16+1)
+		write(t, f, want[:4096], 0)
+		if _, err := f.ReadAt(make([]byte, 100), 0); err != nil { // now it is in the page cache
+			t.Fatal(err)
+		}
+		must(t, fsys.Rename(dir+"/a", dir+"/b"))
+		b := aligned(3 * 4096)
+		copy(b, want[4096:])
+		ok, err := f.WriteUncached(b, 4096)
+		must(t, err)
+		t.Logf("past the page cache: %v", ok)
+		if !ok {
+			if size, err := f.Size(); err != nil || size != 4096 {
+				t.Fatalf("a refused write left %d bytes, %v", size, err)
+			}
+			write(t, f, b, 4096)
+		}
+		write(t, f, want[4*4096:], 4*4096)
+		if got := content(t, fsys, dir+"/b"); !bytes.Equal(got, want) {
+			t.Fatalf("read back %d bytes that are not those written", len(got))
+		}
+		must(t, f.Close())
+		if _, err := f.WriteUncached(b, 4096); err == nil && ok {
+			t.Error("a closed file was written to")
+		}
+	})
+}
+
+func TestUncachedAlignment(t *testing.T) {
+	f := create(t, vfs.NewMem(), "/f")
+	b := aligned(8192)
+	for name, bad := range map[string]func() (bool, error){
+		"offset":  func() (bool, error) { return f.WriteUncached(b[:4096], 512) },
+		"length":  func() (bool, error) { return f.WriteUncached(b[:100], 0) },
+		"address": func() (bool, error) { return f.WriteUncached(b[8:4104], 0) },
+	} {
+		if _, err := bad(); err == nil {
+			t.Errorf("misaligned %s was taken", name)
+		}
+	}
+}
+
+// TestCrashUncached: past the page cache is not yet on stable storage.
+func TestCrashUncached(t *testing.T) {
+	m := vfs.NewMem()
+	f := create(t, m, "/f")
+	must(t, m.SyncDir("/"))
+	b := aligned(4096)
+	b[9] = 9
+	if ok, err := f.WriteUncached(b, 0); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if got := content(t, m.CrashClone(vfs.CrashOptions{}), "/f"); len(got) != 0 {
+		t.Fatalf("%d bytes survived without a sync", len(got))
+	}
+	must(t, f.SyncData())
+	if got := content(t, m.CrashClone(vfs.CrashOptions{}), "/f"); !bytes.Equal(got, b) {
+		t.Fatalf("a sync left %d bytes", len(got))
+	}
+}
+
 func TestCrashDirect(t *testing.T) {
 	m := vfs.NewMem()
 	f, _, err := m.OpenDirect("/j")
