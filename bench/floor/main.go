@@ -6,6 +6,8 @@
 // metrics, looks at nothing of a batch but its checksum, and answers only what bench/raw asks. Whoever sends it
 // anything else is cut off.
 //
+// With -replicate it does not serve, but measures what a copy of a log to another process costs.
+//
 // Concurrency: one goroutine a connection; a partition has a lock.
 package main
 
@@ -30,19 +32,34 @@ import (
 func main() {
 	addr := flag.String("listen", "127.0.0.1:0", "`HOST:PORT` to listen at")
 	dir := flag.String("dir", "", "directory for the files; it must be there")
+	copies := flag.Bool("replicate", false, "do not serve: measure what a copy of 1 GiB to another process costs, with files in -dir")
+	role := flag.String("role", "", "what a process that -replicate has started is to do")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", *addr)
-	if err == nil {
-		err = run(ctx, l, *dir)
+	var err error
+	switch {
+	case *role != "":
+		err = playRole(*role, *dir)
+	case *copies:
+		err = replicate(ctx, *dir)
+	default:
+		err = listen(ctx, *addr, *dir)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		stop()
 		os.Exit(1)
 	}
+}
+
+func listen(ctx context.Context, addr, dir string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	return run(ctx, l, dir)
 }
 
 // run serves on a listener until ctx ends.
