@@ -58,8 +58,11 @@ func TestAppendReplica(t *testing.T) {
 			cfg.SegmentBytes, cfg.IndexBytes = cfg.SegmentBytes*10, 4096
 		}
 		past := 0
-		write := func(behind bool, next func(done int) int) map[string][]byte {
+		write := func(behind, disk bool, next func(done int) int) map[string][]byte {
 			w := newWorld(t, func(o *Options) {
+				if disk {
+					o.FS, o.Dirs = vfs.OS{}, []string{t.TempDir()}
+				}
 				fault := vfs.NewFault(o.FS)
 				fault.OnOp(func(op vfs.Op) {
 					if op.Kind == vfs.OpWrite && path.Ext(op.Path) == logSuffix && op.Offset%vfs.DirectAlign == 0 && op.Len%vfs.DirectAlign == 0 {
@@ -86,14 +89,18 @@ func TestAppendReplica(t *testing.T) {
 			return filesIn(t, w.fs, l.home())
 		}
 		one := 0
-		want := write(false, func(int) int { one++; return cuts[one-1] })
+		want := write(false, false, func(int) int { one++; return cuts[one-1] })
 		if seed%2 == 0 && len(want) < 8 {
 			t.Fatalf("seed %d: only %d files, too few to show how segments are cut", seed, len(want))
 		}
-		for _, behind := range []bool{false, true} {
+		for _, disk := range []bool{false, true} {
+			if disk && seed > 5 {
+				break // it takes its time
+			}
+			behind := disk || seed%4 > 1
 			at := 0
 			past = 0
-			got := write(behind, func(int) int {
+			got := write(behind, disk, func(int) int {
 				at = min(at+1+rng.IntN(100), len(cuts))
 				return cuts[at-1]
 			})
@@ -102,11 +109,11 @@ func TestAppendReplica(t *testing.T) {
 			}
 			for name, b := range want {
 				if !bytes.Equal(got[name], b) {
-					t.Errorf("seed %d, behind %v: %s differs: %d bytes, want %d", seed, behind, name, len(got[name]), len(b))
+					t.Errorf("seed %d, behind %v, on disk %v: %s differs: %d bytes, want %d", seed, behind, disk, name, len(got[name]), len(b))
 				}
 			}
 			if len(got) != len(want) {
-				t.Errorf("seed %d, behind %v: %d files, want %d", seed, behind, len(got), len(want))
+				t.Errorf("seed %d, behind %v, on disk %v: %d files, want %d", seed, behind, disk, len(got), len(want))
 			}
 		}
 	}
