@@ -79,6 +79,13 @@ func (s *Server) Handshakes() (done, failed int64, running int) {
 type socket struct {
 	net.Conn
 	closing atomic.Bool
+	heard   bool // something has come; belongs to the goroutine that reads
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	s.heard = s.heard || n > 0
+	return n, err
 }
 
 // SetWriteDeadline caps what crypto/tls gives its closing alert.
@@ -118,6 +125,9 @@ func (c *conn) handshake() error {
 	}
 	if err == nil {
 		err = c.tls.SetDeadline(time.Time{})
+	}
+	if err != nil && !c.socket.heard && errors.Is(err, io.EOF) {
+		return err // somebody looked whether the port is open
 	}
 	if err != nil {
 		h.failed.Add(1)

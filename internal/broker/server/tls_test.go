@@ -188,6 +188,26 @@ func TestTLSOnAPlainListener(t *testing.T) {
 	log.await(t, "this listener is not encrypted")
 }
 
+// TestProbe: who only looks whether the port is open has no line in the log, and is no failed handshake.
+func TestProbe(t *testing.T) {
+	a := newAuthority(t)
+	var log logLines
+	var srv *Server
+	b := startBroker(t, Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, vfs.NewMem(), "/data", storage.Fsync, nil,
+		withTLS(a.listenTLS(tls.NoClientCert)), withServer(&srv))
+	_ = dialTest(t, b.addr).Close()
+	nc := dialTest(t, b.addr)
+	if _, err := nc.Write([]byte{0x16}); err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.Close()
+	log.await(t, "went away")
+	waitFor(t, "both connections are gone", func() bool { return len(srv.Connections()) == 0 })
+	if _, failed, _ := srv.Handshakes(); failed != 1 {
+		t.Errorf("%d handshakes failed, want the one that was begun", failed)
+	}
+}
+
 // TestHandshakeRoom: connections that do not finish their handshake take up room that is bounded, and leave it when their
 // time is over; who waited is served then.
 func TestHandshakeRoom(t *testing.T) {
@@ -206,7 +226,7 @@ func TestHandshakeRoom(t *testing.T) {
 	defer nc.Close()
 	askVersions(t, nc)
 	done, failed, _ := srv.Handshakes()
-	if done != 1 || failed < 8 {
+	if done != 1 || failed < 8 { // those before it in the backlog ran out of time
 		t.Errorf("%d handshakes done and %d failed, want 1 and at least 8", done, failed)
 	}
 }
