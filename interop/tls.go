@@ -407,7 +407,15 @@ func (t *tlsRun) renew(ctx context.Context) error {
 	if _, err := alter(key + t.path("next.jks")); err != nil {
 		return err
 	}
-	second := serial()
+	// changed waits for another certificate: Kafka takes a config in some time after it was answered.
+	changed := func(from string) string {
+		now := serial()
+		for end := time.Now().Add(20 * time.Second); now == from && time.Now().Before(end); now = serial() {
+			time.Sleep(50 * time.Millisecond)
+		}
+		return now
+	}
+	second := changed(first)
 	if second == first {
 		return errors.New("another store is set, and the broker shows the old certificate")
 	}
@@ -433,7 +441,7 @@ func (t *tlsRun) renew(ctx context.Context) error {
 	if _, err := alter(key + t.path("next.jks")); err != nil {
 		return err
 	}
-	if third := serial(); third == second {
+	if third := changed(second); third == second {
 		return errors.New("the same store is set again, and the broker shows the certificate of before")
 	}
 	req := kmsg.NewPtrDescribeConfigsRequest()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,8 @@ import (
 
 // TLS is what an encrypted listener needs.
 type TLS struct {
-	// Config is the configuration for the next connection: certificates may have been replaced.
+	// Config is the configuration for the next connection: certificates may have been replaced. Its GetConfigForClient calls
+	// Computing of the connection where that has it.
 	Config func() *tls.Config
 	// Principal is who the owner of a client's certificate is; nil where certificates name nobody, as below SASL.
 	Principal func(*x509.Certificate) (auth.Principal, error)
@@ -34,6 +36,7 @@ const (
 // handshakes is the room for connections that have not finished their TLS handshake.
 type handshakes struct {
 	room   chan struct{}
+	cpu    chan struct{} // of those that compute
 	limit  time.Duration
 	done   atomic.Int64
 	failed atomic.Int64
@@ -46,7 +49,7 @@ func newHandshakes(o Options) *handshakes {
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = handshakeTimeout
 	}
-	return &handshakes{room: make(chan struct{}, o.MaxHandshakes), limit: o.HandshakeTimeout}
+	return &handshakes{room: make(chan struct{}, o.MaxHandshakes), cpu: make(chan struct{}, runtime.GOMAXPROCS(0)), limit: o.HandshakeTimeout}
 }
 
 // enter waits for room; false means that ctx ended.
@@ -79,10 +82,30 @@ func (s *Server) Handshakes() (done, failed int64, running int) {
 type socket struct {
 	net.Conn
 	closing atomic.Bool
-	heard   bool // something has come; belongs to the goroutine that reads
+	all     *handshakes
+	// What follows belongs to the goroutine that shakes hands and reads.
+	heard     bool // something has come
+	computing bool // it has a part of all.cpu
+}
+
+// Computing waits until few enough others compute, once the client has begun its handshake: a thousand signatures at the same
+// time would keep everybody's requests waiting for as long as all of them take together. The time for the handshake begins anew.
+func (s *socket) Computing() {
+	s.all.cpu <- struct{}{}
+	s.computing = true
+	_ = s.SetDeadline(time.Now().Add(s.all.limit)) // a failure shows with the next write
+}
+
+// computed ends that: the client's turn has come, or the handshake is over.
+func (s *socket) computed() {
+	if s.computing {
+		s.computing = false
+		<-s.all.cpu
+	}
 }
 
 func (s *socket) Read(p []byte) (int, error) {
+	s.computed()
 	n, err := s.Conn.Read(p)
 	s.heard = s.heard || n > 0
 	return n, err
@@ -103,7 +126,7 @@ func (c *conn) secure(l *Listener, nc net.Conn) net.Conn {
 	if l.TLS == nil {
 		return nc
 	}
-	c.socket = &socket{Conn: nc}
+	c.socket = &socket{Conn: nc, all: c.srv.handshakes}
 	c.tls = tls.Server(c.socket, l.TLS.Config())
 	c.principal = l.TLS.Principal
 	return c.tls
@@ -116,6 +139,7 @@ func (c *conn) handshake() error {
 	}
 	h := c.srv.handshakes
 	defer h.leave()
+	defer c.socket.computed()
 	err := c.tls.SetDeadline(time.Now().Add(h.timeout()))
 	if err == nil {
 		err = c.tls.Handshake()

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,6 +63,12 @@ func (a authority) listenTLS(clients tls.ClientAuthType) *TLS {
 	conf := &tls.Config{
 		Certificates: []tls.Certificate{a.issue(pkix.Name{CommonName: "broker"}, "127.0.0.1")}, ClientAuth: clients, ClientCAs: a.pool(),
 		DynamicRecordSizingDisabled: true,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			if s, ok := hello.Conn.(*socket); ok {
+				s.Computing()
+			}
+			return nil, nil
+		},
 	}
 	return &TLS{Config: func() *tls.Config { return conf }, Principal: rules.OfCertificate}
 }
@@ -205,6 +212,51 @@ func TestProbe(t *testing.T) {
 	waitFor(t, "both connections are gone", func() bool { return len(srv.Connections()) == 0 })
 	if _, failed, _ := srv.Handshakes(); failed != 1 {
 		t.Errorf("%d handshakes failed, want the one that was begun", failed)
+	}
+}
+
+// TestFewCompute: of many clients that begin together only as many compute as there are processors, and a client that goes away
+// in the middle leaves its place.
+func TestFewCompute(t *testing.T) {
+	a := newAuthority(t)
+	var srv *Server
+	var most, now atomic.Int32
+	with := a.listenTLS(tls.NoClientCert)
+	conf := with.Config()
+	cert := conf.Certificates[0]
+	conf.Certificates = nil
+	conf.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { // within what is bounded
+		for n, m := now.Add(1), most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		defer now.Add(-1)
+		time.Sleep(time.Millisecond)
+		return &cert, nil
+	}
+	b := startBroker(t, Options{}, vfs.NewMem(), "/data", storage.Fsync, nil, withTLS(with), withServer(&srv))
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			nc, err := net.Dial("tcp", b.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer nc.Close()
+			s := tls.Client(nc, &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})
+			if i%3 == 0 { // gone behind its hello
+				_ = nc.SetReadDeadline(time.Now())
+				_ = s.Handshake()
+				return
+			}
+			if err := s.Handshake(); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	waitFor(t, "all places are free", func() bool { _, _, n := srv.Handshakes(); return n == 0 && len(srv.handshakes.cpu) == 0 })
+	if got := int(most.Load()); got == 0 || got > runtime.GOMAXPROCS(0) {
+		t.Errorf("%d handshakes computed at a time, with %d processors", got, runtime.GOMAXPROCS(0))
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"slices"
 )
 
-// Server is the configuration of a listener.
+// Server is the configuration of a listener. A connection with the method Computing is told when a client has begun and the
+// costly part of its handshake follows.
 func (m *Material) Server() (*tls.Config, error) {
 	if m.Certificate == nil {
 		return nil, errors.New("a listener that speaks TLS needs a key: set ssl.keystore.location, or ssl.keystore.key and ssl.keystore.certificate.chain")
@@ -18,6 +19,12 @@ func (m *Material) Server() (*tls.Config, error) {
 	c, err := m.base()
 	if err != nil {
 		return nil, err
+	}
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if s, ok := hello.Conn.(interface{ Computing() }); ok {
+			s.Computing()
+		}
+		return nil, nil //nolint:nilnil // nil is this configuration
 	}
 	switch m.o.ClientAuth {
 	case "required":
