@@ -21,7 +21,9 @@ import (
 // target is the broker under test. One that was given by address has neither node nor dir.
 type target struct {
 	name, addr string
-	node       node
+	// kind is logstead or kafka, empty for one that was given by address.
+	kind string
+	node node
 	// cluster is there in place of node where there are several.
 	cluster *local.Cluster
 	// dir holds the broker's log, data its files.
@@ -113,7 +115,7 @@ func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, e
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: fmt.Sprintf("%d nodes of %s", nodes, kind), addr: c.Addr(1), cluster: c, nodes: nodes}
+	t := &target{name: fmt.Sprintf("%d nodes of %s", nodes, kind), kind: kind, addr: c.Addr(1), cluster: c, nodes: nodes}
 	c.Set = []string{"group.initial.rebalance.delay.ms=0", fmt.Sprintf("default.replication.factor=%d", t.replicas()), "min.insync.replicas=2"}
 	if err := errors.Join(c.Format(ctx), c.StartAll(ctx)); err != nil {
 		t.stop()
@@ -136,13 +138,13 @@ func newTarget(ctx context.Context, r *Run, flag string) (*target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t = &target{name: "logstead", nodes: 1, addr: n.Addr, node: n, dir: dir, data: n.Data}
+		t = &target{name: "logstead", kind: "logstead", nodes: 1, addr: n.Addr, node: n, dir: dir, data: n.Data}
 	case "kafka":
 		k, err := local.NewKafka(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
-		t = &target{name: "kafka", nodes: 1, addr: k.Addr, node: k, dir: dir, data: k.Data()}
+		t = &target{name: "kafka", kind: "kafka", nodes: 1, addr: k.Addr, node: k, dir: dir, data: k.Data()}
 	default:
 		return nil, fmt.Errorf("target %q is none of logstead, kafka and HOST:PORT", flag)
 	}
@@ -155,7 +157,7 @@ func newTarget(ctx context.Context, r *Run, flag string) (*target, error) {
 
 // ready waits until the broker answers a client and knows of the others, and counts them where that is not known.
 func (t *target) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(t.addr), kgo.RetryTimeout(30*time.Second))
 	if err != nil {

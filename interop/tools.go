@@ -413,11 +413,19 @@ func (t *toolRun) reassign(ctx context.Context) error {
 	if err := os.WriteFile(plan, []byte(proposed[1]), 0o644); err != nil {
 		return err
 	}
-	return errors.Join(
-		t.expectTool(ctx, []string{"Successfully started partition reassignments"}, reassignTool, "--execute", "--reassignment-json-file", plan),
-		t.expectTool(ctx, []string{"is completed"}, reassignTool, "--verify", "--reassignment-json-file", plan),
-		t.expectTool(ctx, []string{"No partition reassignments found"}, reassignTool, "--list"),
-	)
+	if err := t.expectTool(ctx, []string{"Successfully started partition reassignments"}, reassignTool, "--execute", "--reassignment-json-file", plan); err != nil {
+		return err
+	}
+	for { // on several nodes replicas may have to be copied
+		out, err := t.tool(ctx, reassignTool, "--verify", "--reassignment-json-file", plan)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(out, "is completed") && !strings.Contains(out, "in progress") {
+			break
+		}
+	}
+	return t.expectTool(ctx, []string{"No partition reassignments found"}, reassignTool, "--list")
 }
 
 func (t *toolRun) listGroups(ctx context.Context) error {
