@@ -135,10 +135,13 @@ func (fr *frameReader) nextLarge(size int) ([]byte, error) {
 	fr.claim(size)
 	have := fr.buf.B[fr.r+wire.SizeBytes : fr.w]
 	var frame []byte
-	if hot(int16(binary.BigEndian.Uint16(have))) && size <= wire.MaxPooledBytes {
+	switch {
+	case fr.bounded: // who has not logged in takes as much memory as it has sent, and twice that
+		frame = make([]byte, min(size, 2*len(have)))
+	case hot(int16(binary.BigEndian.Uint16(have))) && size <= wire.MaxPooledBytes:
 		fr.large = wire.GetBuffer(size)
 		frame = fr.large.B
-	} else {
+	default:
 		frame = make([]byte, min(size, growAboveBytes))
 	}
 	n := copy(frame, have)

@@ -150,3 +150,28 @@ func TestWaitsWithoutWideBuffer(t *testing.T) {
 	}
 	fr.close()
 }
+
+// TestSizeBeforeLogin holds that a client that has not logged in takes memory for what it has sent, whatever size it announces
+// and whatever request it says that it is.
+func TestSizeBeforeLogin(t *testing.T) {
+	here, there := net.Pipe()
+	defer here.Close()
+	const size = 512 << 10
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		defer there.Close()
+		_, _ = there.Write(append(binary.BigEndian.AppendUint32(nil, size), make([]byte, 20<<10)...)) // it looks like a Produce
+	}()
+	var fr frameReader
+	fr.init(here, 1<<20, newBudget(1<<30), time.Minute, time.Minute)
+	fr.limited(size, time.Minute)
+	defer fr.close()
+	if _, err := fr.next(); err == nil {
+		t.Fatal("a part of a frame was given out")
+	}
+	if fr.large != nil {
+		t.Errorf("a pooled buffer of %d bytes was taken for a client that has not logged in", len(fr.large.B))
+	}
+	<-sent
+}
