@@ -71,6 +71,7 @@ func TestClusterReassignsIntoADirectory(t *testing.T) {
 	if _, err := adm.CreateTopic(deadline(t), 4, 3, nil, "orders"); err != nil {
 		t.Fatal(err)
 	}
+	c.everywhere("orders") // else node 3 may make these replicas where the next ones are to be
 	c.inSync("orders", 3)
 	assign := func(replicas ...int32) {
 		t.Helper()
