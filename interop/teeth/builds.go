@@ -265,7 +265,7 @@ var builds = []broken{
 	},
 	{
 		promise: "a follower hears of the high watermark", name: "a session does not tell again what is named again",
-		edits: []edit{{"internal/broker/api/fetch_session.go", "p.named = s.first", "p.named = false"}},
+		edits: []edit{{"internal/broker/api/fetch_session.go", "p.named = s.of.follower()", "p.named = false"}},
 		suite: "simulator", command: sim + " -seed 601", words: `FAIL: TestSeeds(?s).*the replicas do not come to the same`,
 	},
 	{
