@@ -133,22 +133,23 @@ type hostile struct {
 
 // attack is one kind of hostility; it reports by itself what is wrong with the answers it got.
 type attack struct {
-	name string
-	run  func(*hostile, context.Context) error
+	name    string
+	run     func(*hostile, context.Context) error
+	overTLS bool
 }
 
 func attacks() []attack {
 	return []attack{
-		{"idle connections", (*hostile).idle}, // first, while no garbage of others hides what they cost
-		{"idle TLS sessions", (*hostile).sessions},
-		{"TLS handshakes", (*hostile).handshakes},
-		{"frames", (*hostile).frames},
-		{"bombs", (*hostile).bombs},
-		{"giants", (*hostile).giants},
-		{"slow senders", (*hostile).slow},
-		{"half-open connections", (*hostile).halfOpen},
-		{"churning connections", (*hostile).churn},
-		{"logins", (*hostile).logins},
+		{"idle connections", (*hostile).idle, false}, // first, while no garbage of others hides what they cost
+		{"idle TLS sessions", (*hostile).sessions, true},
+		{"TLS handshakes", (*hostile).handshakes, true},
+		{"frames", (*hostile).frames, false},
+		{"bombs", (*hostile).bombs, false},
+		{"giants", (*hostile).giants, false},
+		{"slow senders", (*hostile).slow, false},
+		{"half-open connections", (*hostile).halfOpen, false},
+		{"churning connections", (*hostile).churn, false},
+		{"logins", (*hostile).logins, false},
 	}
 }
 
@@ -166,7 +167,7 @@ func (h *hostile) all(ctx context.Context) error {
 			return ctx.Err()
 		}
 		h.report.Note("%s took %.1f s", a.name, time.Since(began).Seconds())
-		h.checkValid(a.name, mark)
+		h.checkValid(a, mark)
 		h.checkAlive(ctx, a.name)
 		if h.node != nil && h.node.Exited() {
 			h.report.Note("the broker's last words:\n%s", tail(h.node.LogSince(0), 4000))

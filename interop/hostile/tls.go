@@ -72,16 +72,7 @@ func (h *hostile) sessions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return several(ctx, h.tls.addr, h.o.idle, func(c net.Conn) error {
-		s := tls.Client(c, h.tls.client)
-		if err := s.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-			return err
-		}
-		if _, err := s.Write(ask()); err != nil {
-			return err
-		}
-		return answer(s)
-	}, func() {
+	return several(ctx, h.tls.addr, h.o.idle, h.session, func() {
 		pause(ctx, heldTime)
 		after, err := h.memory(ctx)
 		if err != nil {
@@ -138,6 +129,11 @@ func (h *hostile) askOverTLS(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
+	return h.session(c)
+}
+
+// session begins a TLS session and asks something in it.
+func (h *hostile) session(c net.Conn) error {
 	s := tls.Client(c, h.tls.client)
 	if err := s.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
