@@ -218,7 +218,7 @@ func BenchmarkDispatch(b *testing.B) {
 // TestRequestAllocations holds down what the broker allocates for a request: nothing per record, and
 // for each further partition of a fetch only its file range.
 func TestRequestAllocations(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		t.Skip("counts the allocations of the whole process")
 	}
 	produce := func(d storage.Durability, partitions, records int, acks int16) float64 {

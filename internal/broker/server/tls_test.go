@@ -397,7 +397,7 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 // TestAllocationsOverTLS: a request over TLS allocates no more than one in the clear, but for what crypto/tls does for a record on
 // either side.
 func TestAllocationsOverTLS(t *testing.T) {
-	if testing.Short() {
+	if testing.Short() || underRace {
 		t.Skip("counts the allocations of the whole process")
 	}
 	a := newAuthority(t)
