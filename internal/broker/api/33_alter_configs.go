@@ -1,7 +1,6 @@
 package api
 
 import (
-	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/conf"
 	"github.com/logstead/logstead/internal/proto/kmsg"
@@ -68,23 +67,12 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 // mayAlterLegacy is mayAlter for the older request.
 func (c *Call) mayAlterLegacy(
 	all []kmsg.AlterConfigsRequestAlterConfigsResource, refused *[]legacyResult,
-) (allowed []kmsg.AlterConfigsRequestAlterConfigsResource) {
-	times := map[configResource]int{}
-	for _, r := range all {
-		times[configResource{r.ResourceType, r.ResourceName}]++
-	}
-	for _, r := range all {
-		err := error(nil)
-		if times[configResource{r.ResourceType, r.ResourceName}] == 1 {
-			err = c.mayConfigs(auth.AlterConfigs, r.ResourceType, r.ResourceName)
-		}
-		if err == nil {
-			allowed = append(allowed, r)
-			continue
-		}
+) []kmsg.AlterConfigsRequestAlterConfigsResource {
+	return alterable(c, all, func(r kmsg.AlterConfigsRequestAlterConfigsResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	}, func(r configResource, err error) {
 		*refused = append(*refused, legacyResult{
-			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
 		})
-	}
-	return allowed
+	})
 }

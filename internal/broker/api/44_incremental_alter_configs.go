@@ -146,24 +146,34 @@ type configResource struct {
 	name string
 }
 
-// mayAlter takes out resources whose configs the client may not alter. One that is there twice is refused for that.
-func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) (allowed []alterResource) {
+// mayAlter takes out resources whose configs the client may not alter.
+func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) []alterResource {
+	return alterable(c, all, func(r alterResource) configResource {
+		return configResource{r.ResourceType, r.ResourceName}
+	}, func(r configResource, err error) {
+		*refused = append(*refused, alterResult{
+			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
+		})
+	})
+}
+
+// alterable are the resources whose configs the client may alter; refuse hears of the others. One that is there twice is
+// left in: it is refused for that.
+func alterable[R any](c *Call, all []R, of func(R) configResource, refuse func(configResource, error)) (allowed []R) {
 	times := map[configResource]int{}
 	for _, r := range all {
-		times[configResource{r.ResourceType, r.ResourceName}]++
+		times[of(r)]++
 	}
 	for _, r := range all {
-		err := error(nil)
-		if times[configResource{r.ResourceType, r.ResourceName}] == 1 {
-			err = c.mayConfigs(auth.AlterConfigs, r.ResourceType, r.ResourceName)
+		res, err := of(r), error(nil)
+		if times[res] == 1 {
+			err = c.mayConfigs(auth.AlterConfigs, res.kind, res.name)
 		}
-		if err == nil {
-			allowed = append(allowed, r)
+		if err != nil {
+			refuse(res, err)
 			continue
 		}
-		*refused = append(*refused, alterResult{
-			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
-		})
+		allowed = append(allowed, r)
 	}
 	return allowed
 }
