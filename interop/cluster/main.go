@@ -3,7 +3,7 @@
 //
 //	go run ./interop/cluster              three nodes of logstead
 //	go run ./interop/cluster kafka        three nodes of Apache Kafka
-//	go run ./interop/cluster both         both, and what they answer side by side
+//	go run ./interop/cluster both         both, and what they answer side by side; Apache Kafka has a second go
 //	go run ./interop/cluster rolling      logstead, from an earlier build to this one while clients run
 //	go run ./interop/cluster voters       logstead, with controllers that Kafka's tool and ours add and remove
 //	go run ./interop/cluster upgrade      both, from static voters (kraft.version 0) to ones that come and go; -only logstead takes one
@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,15 +109,14 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 		if which != kind && which != "both" {
 			continue
 		}
-		nodes, err := local.NewCluster(ctx, kind, filepath.Join(dir, kind), 3)
-		if err != nil {
-			return failed, err
+		answered, bad, err := checkNew(ctx, root, filepath.Join(dir, kind), kind, only)
+		if err == nil && bad > 0 && which == "both" && kind == "kafka" {
+			// Apache Kafka is what logstead is held against here, it is not on trial: what it fails by a race of its own does
+			// not come a second time.
+			fmt.Printf("again    kafka    on new nodes, for %d of its steps failed\n", bad)
+			failures = slices.DeleteFunc(failures, func(f string) bool { return strings.HasPrefix(f, kind+" ") })
+			answered, bad, err = checkNew(ctx, root, filepath.Join(dir, kind+"-again"), kind, only)
 		}
-		nodes.LogDirs = 2
-		nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5",
-			"broker.rack=rack-{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}
-		c := &cluster{Cluster: nodes, root: root, only: only}
-		answered, bad, err := c.check(ctx)
 		if err != nil {
 			return failed, fmt.Errorf("%s: %w", kind, err)
 		}
@@ -134,6 +134,19 @@ func run(ctx context.Context, which, from, only string, gib int, keep bool) (fai
 		}
 	}
 	return failed, nil
+}
+
+// checkNew runs the steps on three new nodes.
+func checkNew(ctx context.Context, root, dir, kind, only string) (answered map[string]string, failed int, err error) {
+	nodes, err := local.NewCluster(ctx, kind, dir, 3)
+	if err != nil {
+		return nil, 0, err
+	}
+	nodes.LogDirs = 2
+	nodes.Set = []string{"default.replication.factor=3", "min.insync.replicas=2", "offsets.topic.num.partitions=5",
+		"broker.rack=rack-{id}", "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector"}
+	c := &cluster{Cluster: nodes, root: root, only: only}
+	return c.check(ctx)
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -204,10 +217,10 @@ func play(kind string, acts []act) (failed int) {
 	return failed
 }
 
-// perform runs one check and prints its line.
 // failures are the steps that failed: what main prints once more at the end, of which often no more is kept.
 var failures []string
 
+// perform runs one check and prints its line.
 func perform(kind, name string, run func() error) (ok bool) {
 	began := time.Now()
 	err := run()
