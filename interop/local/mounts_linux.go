@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,9 +34,29 @@ func OwnMounts() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mounts of its own: %w", err)
 	}
+	if err := dropCopies(); err != nil {
+		return fmt.Errorf("mounts of its own: %w", err)
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	return fmt.Errorf("begin again with mounts of its own: %w", unix.Exec(exe, os.Args, append(os.Environ(), ownMounts+"=1")))
+}
+
+// dropCopies unmounts what lies in the directory of temporary files: volumes of others, which are copies here that would
+// keep them in use.
+func dropCopies() error {
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	temp := filepath.Clean(os.TempDir()) + "/"
+	var errs []error
+	for line := range strings.Lines(string(info)) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], temp) {
+			errs = append(errs, unix.Unmount(fields[4], unix.MNT_DETACH))
+		}
+	}
+	return errors.Join(errs...)
 }
