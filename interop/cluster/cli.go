@@ -32,6 +32,9 @@ var cliSteps = []step{
 		if _, err := c.cli(ctx, "topic", "create", "wide", "-p", "1", "-r", "3"); err != nil {
 			return "", err
 		}
+		if err := c.known(ctx, "wide", 1); err != nil { // a broker that has not heard of it would let node 3 be drained
+			return "", err
+		}
 		out, err := c.cli(ctx, "node", "drain", "3", "-y")
 		if err == nil || !strings.Contains(err.Error(), "its replication factor of 3 would be broken") {
 			return "", fmt.Errorf("it was not refused: %s (%w)", oneLine(out), err)
@@ -43,20 +46,25 @@ var cliSteps = []step{
 		if _, err := c.cli(ctx, "topic", "create", "moves", "-p", "6", "-r", "2"); err != nil {
 			return "", err
 		}
+		if err := c.known(ctx, "moves", 6); err != nil {
+			return "", err
+		}
 		if err := c.fill(ctx, "moves", 3000); err != nil {
 			return "", err
 		}
 		if _, err := c.cli(ctx, "partition", "move", "moves", "--replicas", "1,2", "--throttle", "50MiB", "-y"); err != nil {
 			return "", err
 		}
-		if out, err := c.cli(ctx, "partition", "throttle", "-o", "json"); err != nil || strings.TrimSpace(out) != "[]" {
-			return "", fmt.Errorf("the throttle is left: %s (%w)", oneLine(out), err)
-		}
-		out, err := c.admin(ctx, topics, "--describe", "--topic", "moves")
-		if err == nil && strings.Count(out, "Replicas: 1,2") != 6 {
-			err = fmt.Errorf("want six partitions on 1,2: %s", oneLine(out))
-		}
-		return "", err
+		return c.until(ctx, patience, func() (string, error) {
+			if out, err := c.cli(ctx, "partition", "throttle", "-o", "json"); err != nil || strings.TrimSpace(out) != "[]" {
+				return "", fmt.Errorf("the throttle is left: %s (%w)", oneLine(out), err)
+			}
+			out, err := c.admin(ctx, topics, "--describe", "--topic", "moves")
+			if err == nil && strings.Count(out, "Replicas: 1,2") != 6 {
+				err = fmt.Errorf("want six partitions on 1,2: %s", oneLine(out))
+			}
+			return "", err
+		})
 	}},
 	{"cli: cluster balance fills the empty broker; Kafka's tool verifies its plan", func(ctx context.Context, c *cluster) (string, error) {
 		plan := filepath.Join(c.Dir, "balance.json")
@@ -68,11 +76,13 @@ var cliSteps = []step{
 		}); err != nil {
 			return "", err
 		}
-		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
-		if err == nil && (!strings.Contains(out, "is completed") || strings.Contains(out, "still in progress")) {
-			err = fmt.Errorf("not completed: %s", oneLine(out))
-		}
-		return "", err
+		return c.until(ctx, patience, func() (string, error) {
+			out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
+			if err == nil && (!strings.Contains(out, "is completed") || strings.Contains(out, "still in progress")) {
+				err = fmt.Errorf("not completed: %s", oneLine(out))
+			}
+			return "", err
+		})
 	}},
 	{"cli: node drain empties a broker and cordons it", func(ctx context.Context, c *cluster) (string, error) {
 		if _, err := c.cli(ctx, "node", "drain", "2", "-y"); err != nil {
@@ -113,7 +123,7 @@ type nodeRow struct {
 
 // awaitNodes waits until node list shows what is wanted: it may ask a broker that has not heard of the last change yet.
 func (c *cluster) awaitNodes(ctx context.Context, want string, ok func(map[int]nodeRow) bool) error {
-	_, err := c.until(ctx, time.Minute, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		nodes, err := c.nodeRows(ctx)
 		if err == nil && !ok(nodes) {
 			err = fmt.Errorf("want %s: %+v", want, nodes)
@@ -146,9 +156,12 @@ func (c *cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// commandLimit bounds one command: it may wait for replicas that are copied, and for a node that is stopped.
+const commandLimit = 5 * time.Minute
+
 // cli runs logstead's command line and returns its output; an error carries what it said.
 func (c *cluster) cli(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 120*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	cmd := c.command(ctx, args...)
 	var said bytes.Buffer
@@ -176,7 +189,7 @@ func (c *cluster) fill(ctx context.Context, topic string, n int) error {
 
 // decommission takes a node out and stops it when the command asks for that.
 func (c *cluster) decommission(ctx context.Context, id int) error {
-	ctx, cancel := context.WithTimeout(ctx, 120*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	cmd := c.command(ctx, "node", "decommission", fmt.Sprint(id), "-y")
 	said, err := cmd.StderrPipe()

@@ -12,11 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // directorySteps are about the two log directories that each node has. They leave no topic behind.
@@ -108,7 +108,7 @@ func at(found []replicaDir, broker int, partition string) (dir int, future *repl
 
 // awaitDir waits until a broker has a replica in a directory, and in no other.
 func (c *cluster) awaitDir(ctx context.Context, topic string, partition, broker, dir int) error {
-	_, err := c.until(ctx, time.Minute, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		found, _, err := c.describeDirs(ctx, topic)
 		if err != nil {
 			return "", err
@@ -127,7 +127,7 @@ func eachInOne(ctx context.Context, c *cluster) (string, error) {
 	if _, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", strings.Repeat("1:2:3,", partitions-1)+"1:2:3"); err != nil {
 		return "", err
 	}
-	_, err := c.until(ctx, time.Minute, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		found, failed, err := c.describeDirs(ctx, topic)
 		if err != nil {
 			return "", err
@@ -181,9 +181,11 @@ func (c *cluster) placed(topic string, partition int, brokers, dirs []int) strin
 		topic, partition, strings.Trim(strings.ReplaceAll(fmt.Sprint(brokers), " ", ","), "[]"), strings.Join(paths, ","))
 }
 
-// moveRate is what brokers may move between their directories in a second. An empty rate takes it off.
-func moveRate(ctx context.Context, adm *kadm.Client, rate string, brokers ...int32) error {
-	change := kadm.AlterConfig{Op: kadm.SetConfig, Name: "replica.alter.log.dirs.io.max.bytes.per.second", Value: &rate}
+// moveRate is what brokers may move between their directories in a second, and returns when they go by it. An empty rate
+// takes it off.
+func (c *cluster) moveRate(ctx context.Context, adm *kadm.Client, rate string, brokers ...int32) error {
+	const key = "replica.alter.log.dirs.io.max.bytes.per.second"
+	change := kadm.AlterConfig{Op: kadm.SetConfig, Name: key, Value: &rate}
 	if rate == "" {
 		change.Op, change.Value = kadm.DeleteConfig, nil
 	}
@@ -191,13 +193,31 @@ func moveRate(ctx context.Context, adm *kadm.Client, rate string, brokers ...int
 	for _, r := range resps {
 		err = errors.Join(err, r.Err)
 	}
+	if err != nil {
+		return err
+	}
+	_, err = c.until(ctx, patience, func() (string, error) {
+		described, err := adm.DescribeBrokerConfigs(ctx, brokers...) // each tells of itself
+		for _, broker := range described {
+			own := "" // of this broker alone
+			for _, has := range broker.Configs {
+				if has.Key == key && has.Source == kmsg.ConfigSourceDynamicBrokerConfig {
+					own = has.MaybeValue()
+				}
+			}
+			if err = errors.Join(err, broker.Err); err == nil && own != rate {
+				err = fmt.Errorf("broker %s goes by a rate of %q, want %q", broker.Name, own, rate)
+			}
+		}
+		return "", err
+	})
 	return err
 }
 
 // withinBrokers moves a leader's and a follower's replica to the other directory, slowly at first. Records come in
 // meanwhile.
 func withinBrokers(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	const topic, slow = "moving", "500000"
 	cl, err := c.kgo()
@@ -223,6 +243,10 @@ func withinBrokers(ctx context.Context, c *cluster) (string, error) {
 	}
 	plan, err := c.planned(topic, c.placed(topic, 0, []int{1, 2}, to))
 	if err != nil {
+		return "", err
+	}
+	// The tool sets the rate and asks for the move right away, of which a broker may have heard first.
+	if err := c.moveRate(ctx, adm, slow, 1, 2); err != nil {
 		return "", err
 	}
 	said, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--replica-alter-log-dirs-throttle", slow)
@@ -258,10 +282,10 @@ func withinBrokers(ctx context.Context, c *cluster) (string, error) {
 			return "", err
 		}
 	}
-	if err := moveRate(ctx, adm, "100000000", 1, 2); err != nil {
+	if err := c.moveRate(ctx, adm, "100000000", 1, 2); err != nil {
 		return "", err
 	}
-	if _, err := c.until(ctx, time.Minute, func() (string, error) {
+	if _, err := c.until(ctx, patience, func() (string, error) {
 		return "", verify("Reassignment of replica moving-0-1 completed successfully.", "Reassignment of replica moving-0-2 completed successfully.",
 			"Clearing broker-level throttles on brokers 1,2,3")
 	}); err != nil {
@@ -306,10 +330,13 @@ func (c *cluster) whole(ctx context.Context, topic string, records int) (string,
 // acrossBrokers gives four partitions a replica on a third broker, each in the directory that is named, of which that
 // broker is told before the replica comes. Then all of a broker's replicas go into one directory of another.
 func acrossBrokers(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	const topic, partitions = "across", 4
 	if _, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", strings.Repeat("1:2,", partitions-1)+"1:2"); err != nil {
+		return "", err
+	}
+	if err := c.known(ctx, topic, partitions); err != nil {
 		return "", err
 	}
 	cl, err := c.kgo(kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
@@ -356,7 +383,7 @@ func acrossBrokers(ctx context.Context, c *cluster) (string, error) {
 		if _, err = has(said, err, "Successfully started partition reassignments for across-0,across-1,across-2,across-3", "Successfully started moving log directory to "); err != nil {
 			return "", err
 		}
-		verified, err := c.until(ctx, time.Minute, func() (string, error) {
+		verified, err := c.until(ctx, patience, func() (string, error) {
 			out, err := c.admin(ctx, reassign, "--reassignment-json-file", file, "--verify")
 			if err == nil && (strings.Count(out, "is completed.") != partitions || strings.Count(out, " completed successfully.") != named) {
 				err = fmt.Errorf("not completed: %s", oneLine(out))
@@ -387,6 +414,9 @@ func noSuchDirectory(ctx context.Context, c *cluster) (string, error) {
 	if _, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", "1"); err != nil {
 		return "", err
 	}
+	if err := c.known(ctx, topic, 1); err != nil {
+		return "", err
+	}
 	plan, err := c.planned(topic, fmt.Sprintf(`{"topic":%q,"partition":0,"replicas":[1],"log_dirs":["/no/such/dir"]}`, topic))
 	if err != nil {
 		return "", err
@@ -402,7 +432,7 @@ func noSuchDirectory(ctx context.Context, c *cluster) (string, error) {
 
 // moveOutlives stops a broker in the middle of a move in order, then kills it: each time the move goes on when it is back.
 func moveOutlives(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	const topic, broker = "lasting", 2
 	cl, err := c.kgo()
@@ -422,7 +452,7 @@ func moveOutlives(ctx context.Context, c *cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := moveRate(ctx, adm, "500000", broker); err != nil {
+	if err := c.moveRate(ctx, adm, "500000", broker); err != nil {
 		return "", err
 	}
 	plan, err := c.planned(topic, c.placed(topic, 0, []int{1, broker}, []int{-1, 1 - from}))
@@ -435,7 +465,7 @@ func moveOutlives(ctx context.Context, c *cluster) (string, error) {
 	// underWay waits until some of the replica is in the other directory. All of it may be, on Apache Kafka: a broker that
 	// comes back copies as fast as it can until it has heard of its rate.
 	underWay := func() error {
-		_, err := c.until(ctx, time.Minute, func() (string, error) {
+		_, err := c.until(ctx, patience, func() (string, error) {
 			dirs, err := adm.DescribeBrokerLogDirs(ctx, broker, kadm.TopicsSet{topic: {0: {}}})
 			if err != nil {
 				return "", err
@@ -461,7 +491,7 @@ func moveOutlives(ctx context.Context, c *cluster) (string, error) {
 	if err := underWay(); err != nil {
 		return "", fmt.Errorf("after kill -9: %w", err)
 	}
-	if _, err := c.until(ctx, time.Minute, func() (string, error) { return "", moveRate(ctx, adm, "", broker) }); err != nil {
+	if _, err := c.until(ctx, patience, func() (string, error) { return "", c.moveRate(ctx, adm, "", broker) }); err != nil {
 		return "", err
 	}
 	if err := c.awaitDir(ctx, topic, 0, broker, 1-from); err != nil {
@@ -472,7 +502,7 @@ func moveOutlives(ctx context.Context, c *cluster) (string, error) {
 
 // failedDirectory starts a broker without one of its directories: who was there is not in sync until it is back.
 func failedDirectory(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	const topic, partitions, broker = "shelf", 4, 3
 	if _, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", strings.Repeat("1:2:3,", partitions-1)+"1:2:3"); err != nil {
@@ -484,7 +514,7 @@ func failedDirectory(ctx context.Context, c *cluster) (string, error) {
 	}
 	defer cl.Close()
 	inSync := func(n int) error { // partitions that are in sync on the broker
-		_, err := c.until(ctx, time.Minute, func() (string, error) {
+		_, err := c.until(ctx, patience, func() (string, error) {
 			md, err := kadm.NewClient(cl).Metadata(ctx, topic)
 			if err != nil {
 				return "", err
@@ -527,10 +557,13 @@ func failedDirectory(ctx context.Context, c *cluster) (string, error) {
 	if err := inSync(first); err != nil {
 		return "", err
 	}
-	_, failed, err := c.describeDirs(ctx, topic)
-	if want := []string{fmt.Sprintf("%d/1 org.apache.kafka.common.errors.KafkaStorageException", broker)}; err == nil && !slices.Equal(failed, want) {
-		err = fmt.Errorf("directories with errors %v, want %v", failed, want)
-	}
+	told, err := c.until(ctx, patience, func() (string, error) {
+		_, failed, err := c.describeDirs(ctx, topic)
+		if want := []string{fmt.Sprintf("%d/1 org.apache.kafka.common.errors.KafkaStorageException", broker)}; err == nil && !slices.Equal(failed, want) {
+			err = fmt.Errorf("directories with errors %v, want %v", failed, want)
+		}
+		return strings.Join(failed, " "), err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -541,5 +574,5 @@ func failedDirectory(ctx context.Context, c *cluster) (string, error) {
 		return "", err
 	}
 	_, err = c.admin(ctx, topics, "--delete", "--topic", topic)
-	return strings.Join(failed, " "), err
+	return told, err
 }

@@ -22,7 +22,7 @@ var eligibleSteps = []step{
 
 // shows waits until Kafka's tool describes a topic like this, and logstead's command line shows the same eligible replicas.
 func (c *cluster) shows(ctx context.Context, topic, want, elr, last string) error {
-	_, err := c.until(ctx, 40*time.Second, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		out, err := c.admin(ctx, topics, "--describe", "--topic", topic)
 		if err == nil && !regexp.MustCompile(want).MatchString(oneLine(out)) {
 			err = fmt.Errorf("no %q in: %s", want, oneLine(out))
@@ -140,7 +140,7 @@ func (c *cluster) refused(ctx context.Context, topic string) error {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	err = cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("refused")}).FirstErr()
 	if !errors.Is(err, kerr.NotEnoughReplicas) {

@@ -42,7 +42,7 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 	}
 	return play(kind, []act{
 		{"metadata.version is 3.3-IV3, clients run", func() error {
-			if err := c.level(ctx, "metadata.version", "3.3-IV3"); err != nil {
+			if err := c.reaches(ctx, "metadata.version", "3.3-IV3"); err != nil {
 				return err
 			}
 			return t.progress(ctx)
@@ -57,7 +57,7 @@ func levels(ctx context.Context, root, dir, kind string) (failed int, err error)
 			}); err != nil {
 				return err
 			}
-			return errors.Join(c.level(ctx, "metadata.version", "4.3-IV0"), c.level(ctx, "transaction.version", "2"), t.progress(ctx))
+			return errors.Join(c.reaches(ctx, "metadata.version", "4.3-IV0"), c.reaches(ctx, "transaction.version", "2"), t.progress(ctx))
 		}},
 		{"node 2 restarts", func() error { return c.replace(ctx, t, c.Binary, 2) }},
 		{"no client was told of an error, every record is there once", func() error { return t.finish(ctx) }},
@@ -76,6 +76,11 @@ func (c *cluster) level(ctx context.Context, feature, level string) error {
 		}
 	}
 	return fmt.Errorf("%s is not at %s: %s", feature, level, oneLine(out))
+}
+
+// reaches waits until a level is in force at whatever broker the tool asks.
+func (c *cluster) reaches(ctx context.Context, feature, level string) error {
+	return c.patiently(ctx, func() error { return c.level(ctx, feature, level) })
 }
 
 // onceRegistered tries again while a controller that is to register has not.

@@ -193,6 +193,9 @@ func (c *cluster) check(ctx context.Context) (answered map[string]string, failed
 		})
 		if !ok {
 			failed++
+			if alone(s.name) {
+				c.tidy(ctx)
+			}
 		}
 		if ctx.Err() != nil {
 			return answered, failed, ctx.Err()

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // needs are the steps that a step builds on, or without which it would leave something behind that another stumbles
 // over; -only runs them too.
@@ -29,6 +32,16 @@ var needs = map[string][]string{
 	"cli: node drain empties a broker and cordons it":                             {moved},
 	"cli: every record has come along":                                            {moved},
 	"cli: node decommission drains, waits for the stop, unregisters":              {moved},
+}
+
+// alone says whether no step builds on this one, and it on none.
+func alone(name string) bool {
+	for _, needed := range needs {
+		if slices.Contains(needed, name) {
+			return false
+		}
+	}
+	return len(needs[name]) == 0
 }
 
 const (

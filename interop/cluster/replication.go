@@ -26,11 +26,16 @@ const (
 	pacedBytes = 24_000_000
 	pacedRate  = 2_000_000 // bytes a second
 	recordSize = 24_000
+	// stepLimit bounds one step, which runs tools that may take ten seconds each on a busy machine.
+	stepLimit = 6 * time.Minute
 )
 
 // filled makes a topic with these replicas and records.
 func (c *cluster) filled(ctx context.Context, cl *kgo.Client, topic, replicas string) error {
 	_, err := c.admin(ctx, topics, "--create", "--topic", topic, "--replica-assignment", replicas)
+	if err == nil {
+		err = c.known(ctx, topic, 1)
+	}
 	if err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func (c *cluster) kgo(o ...kgo.Opt) (*kgo.Client, error) {
 // throttledMove adds a replica with a throttle, measures how fast it fills, and holds that --verify removes what
 // --execute has set.
 func throttledMove(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	cl, err := c.kgo()
 	if err != nil {
@@ -80,20 +85,20 @@ func throttledMove(ctx context.Context, c *cluster) (string, error) {
 		_, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--throttle", strconv.Itoa(pacedRate))
 		executed <- err
 	}()
-	took, err := fillTime(ctx, adm)
+	copied, took, err := fillTime(ctx, adm)
 	if err = errors.Join(err, <-executed); err != nil {
 		return "", err
 	}
-	rate := pacedBytes / took.Seconds()
+	rate := float64(copied) / took.Seconds()
 	fmt.Printf("         %-8s copied %.1f MB in %.1f s: %.2f MB a second, the throttle is %.1f\n",
-		c.Kind, pacedBytes/1e6, took.Seconds(), rate/1e6, pacedRate/1e6)
+		c.Kind, float64(copied)/1e6, took.Seconds(), rate/1e6, pacedRate/1e6)
 	if rate > 1.4*pacedRate || rate < 0.4*pacedRate {
 		return "", fmt.Errorf("copied at %.0f bytes a second, the throttle is %d", rate, pacedRate)
 	}
-	if n, err := throttleConfigs(ctx, adm); err != nil || n == 0 {
+	if n, err := throttleConfigs(ctx, adm, "paced"); err != nil || n == 0 {
 		return "", fmt.Errorf("no throttle is set before --verify (%w)", err)
 	}
-	_, err = c.until(ctx, 30*time.Second, func() (string, error) {
+	_, err = c.until(ctx, patience, func() (string, error) {
 		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
 		if err == nil && !strings.Contains(out, "is completed") {
 			err = fmt.Errorf("not completed: %s", oneLine(out))
@@ -103,54 +108,60 @@ func throttledMove(ctx context.Context, c *cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.until(ctx, 20*time.Second, func() (string, error) {
-		n, err := throttleConfigs(ctx, adm)
+	if err := c.unthrottled(ctx, adm, "paced"); err != nil {
+		return "", fmt.Errorf("after --verify: %w", err)
+	}
+	_, err = c.admin(ctx, topics, "--delete", "--topic", "paced")
+	return "", err
+}
+
+// unthrottled waits until a topic and the brokers have no throttle of their own.
+func (c *cluster) unthrottled(ctx context.Context, adm *kadm.Client, topic string) error {
+	_, err := c.until(ctx, patience, func() (string, error) {
+		n, err := throttleConfigs(ctx, adm, topic)
 		if err == nil && n > 0 {
-			err = fmt.Errorf("%d throttles are left after --verify", n)
-		}
-		if err == nil {
-			_, err = c.admin(ctx, topics, "--delete", "--topic", "paced")
+			err = fmt.Errorf("%d throttles are left", n)
 		}
 		return "", err
 	})
+	return err
 }
 
 // canceledMove begins a move that takes long, and cancels it: replicas and throttles are as before.
 func canceledMove(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	cl, err := c.kgo()
 	if err != nil {
 		return "", err
 	}
 	defer cl.Close()
-	const topic = "paced"
+	const topic = "canceled"
 	if err := c.filled(ctx, cl, topic, "1:2"); err != nil {
 		return "", err
 	}
 	plan := filepath.Join(c.Dir, "canceled.json")
-	text := `{"version":1,"partitions":[{"topic":"paced","partition":0,"replicas":[1,3]}]}`
+	text := `{"version":1,"partitions":[{"topic":"canceled","partition":0,"replicas":[1,3]}]}`
 	if err := os.WriteFile(plan, []byte(text), 0o644); err != nil {
 		return "", err
 	}
 	said, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--throttle", "200000")
-	if _, err = has(said, err, "Successfully started partition reassignment for paced-0"); err != nil {
+	if _, err = has(said, err, "Successfully started partition reassignment for canceled-0"); err != nil {
 		return "", err
 	}
 	listed, err := c.admin(ctx, reassign, "--list")
-	if _, err = has(listed, err, "paced-0: replicas: 1,3,2. adding: 3. removing: 2."); err != nil {
+	if _, err = has(listed, err, "canceled-0: replicas: 1,3,2. adding: 3. removing: 2."); err != nil {
 		return "", err
 	}
 	canceled, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--cancel")
-	if _, err = has(canceled, err, "Successfully cancelled partition reassignment for: paced-0"); err != nil {
+	if _, err = has(canceled, err, "Successfully cancelled partition reassignment for: canceled-0"); err != nil {
 		return "", err
 	}
-	out, err := c.admin(ctx, topics, "--describe", "--topic", topic)
-	if _, err = has(out, err, "Replicas: 1,2 Isr: "); err != nil {
+	if _, err := eventually(expect(topics, []string{"Replicas: 1,2 Isr: "}, "--describe", "--topic", topic))(ctx, c); err != nil {
 		return "", err
 	}
-	if n, err := throttleConfigs(ctx, kadm.NewClient(cl)); err != nil || n > 0 {
-		return "", fmt.Errorf("%d throttles are left after --cancel (%w)", n, err)
+	if err := c.unthrottled(ctx, kadm.NewClient(cl), topic); err != nil {
+		return "", fmt.Errorf("after --cancel: %w", err)
 	}
 	again, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--cancel")
 	if err != nil {
@@ -160,13 +171,14 @@ func canceledMove(ctx context.Context, c *cluster) (string, error) {
 	return oneLine(listed + canceled + again), err
 }
 
-// fillTime is how long the new replica took from its first bytes to all of them.
-func fillTime(ctx context.Context, adm *kadm.Client) (time.Duration, error) {
+// fillTime is how long the new replica took for so many bytes: from those that it was first seen to have, to all of them.
+func fillTime(ctx context.Context, adm *kadm.Client) (copied int64, took time.Duration, err error) {
 	var first time.Time
+	var had int64
 	for {
 		dirs, err := adm.DescribeBrokerLogDirs(ctx, 3, kadm.TopicsSet{"paced": {0: {}}})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		var size int64
 		for _, d := range dirs {
@@ -175,22 +187,24 @@ func fillTime(ctx context.Context, adm *kadm.Client) (time.Duration, error) {
 			}
 		}
 		switch {
+		case size >= pacedBytes && first.IsZero():
+			return 0, 0, fmt.Errorf("broker 3 has all %d bytes at the first look at it", size)
 		case size >= pacedBytes:
-			return time.Since(first), nil
+			return size - had, time.Since(first), nil
 		case size > 0 && first.IsZero():
-			first = time.Now()
+			first, had = time.Now(), size
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("broker 3 has %d of %d bytes: %w", size, pacedBytes, ctx.Err())
+			return 0, 0, fmt.Errorf("broker 3 has %d of %d bytes: %w", size, pacedBytes, ctx.Err())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// throttleConfigs counts the throttles that the topic and the brokers have of their own.
-func throttleConfigs(ctx context.Context, adm *kadm.Client) (n int, err error) {
-	topic, err := adm.DescribeTopicConfigs(ctx, "paced")
+// throttleConfigs counts the throttles that a topic and the brokers have of their own.
+func throttleConfigs(ctx context.Context, adm *kadm.Client, name string) (n int, err error) {
+	topic, err := adm.DescribeTopicConfigs(ctx, name)
 	if err != nil {
 		return 0, err
 	}
@@ -220,7 +234,7 @@ func (s *served) OnBrokerRead(meta kgo.BrokerMetadata, key int16, n int, _, _ ti
 
 // readFromRack has franz-go and the Java consumer read a topic with the rack of a follower.
 func readFromRack(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
 	defer cancel()
 	producer, err := c.kgo()
 	if err != nil {

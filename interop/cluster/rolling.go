@@ -68,7 +68,7 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 		{"node 2 gets this build", replace(now, 2)},
 		{"kraft.version stays at 0 beside a controller of the build before", beside(func() error {
 			_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
-			return errors.Join(refused(err, "Invalid update version 1 for feature kraft.version."), c.level(ctx, "kraft.version", "0"), t.progress(ctx))
+			return errors.Join(refused(err, "Invalid update version 1 for feature kraft.version."), c.reaches(ctx, "kraft.version", "0"), t.progress(ctx))
 		})},
 		{"node 3 gets this build", replace(now, 3)},
 		{"transaction.version goes up with transactions running", func() error {

@@ -29,7 +29,7 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 	var wiped string
 	return play("voters, from kraft.version 0, "+kind, []act{
 		{"no controller can be added at kraft.version 0", func() error {
-			if err := c.patiently(ctx, func() error { return c.level(ctx, "kraft.version", "0") }); err != nil {
+			if err := c.reaches(ctx, "kraft.version", "0"); err != nil {
 				return err
 			}
 			_, err := c.admin(ctx, quorum, "--command-config", c.Properties(1), "add-controller")
@@ -100,7 +100,7 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			if err := c.StartAll(ctx); err != nil {
 				return err
 			}
-			return errors.Join(c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3), c.level(ctx, "kraft.version", "1"))
+			return errors.Join(c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3), c.reaches(ctx, "kraft.version", "1"))
 		}},
 	}), nil
 }

@@ -302,7 +302,15 @@ func (c *Cluster) Await(ctx context.Context, id int) error {
 	}
 }
 
-// End signals a node and waits until it is gone; one that does not go within 40 s is killed, which is an error.
+// endLimit is how long a node may take to stop. How long Apache Kafka takes is not on trial.
+func (c *Cluster) endLimit() time.Duration {
+	if c.Kind == "kafka" {
+		return 2 * time.Minute
+	}
+	return 40 * time.Second
+}
+
+// End signals a node and waits until it is gone; one that does not go in time is killed, which is an error.
 func (c *Cluster) End(id int, sig os.Signal) error {
 	n := c.node(id)
 	if n.cmd == nil {
@@ -314,10 +322,10 @@ func (c *Cluster) End(id int, sig os.Signal) error {
 	select {
 	case <-n.exited:
 		return nil
-	case <-time.After(40 * time.Second):
+	case <-time.After(c.endLimit()):
 		_ = cmd.Process.Kill()
 		<-n.exited
-		return fmt.Errorf("node %d did not end within 40 s of %v", id, sig)
+		return fmt.Errorf("node %d did not end within %v of %v", id, c.endLimit(), sig)
 	}
 }
 
