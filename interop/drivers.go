@@ -97,6 +97,7 @@ func (d driver) command(r *Run, verb string, kv ...string) []string {
 func (r *Run) bootstrapEnv() []string {
 	return []string{
 		"BOOTSTRAP=" + r.target.addr, "NODES=" + strconv.Itoa(r.target.nodes), "REPLICAS=" + strconv.Itoa(r.target.replicas()),
+		"TARGET=" + r.target.kind,
 	}
 }
 
