@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -237,4 +238,46 @@ func unreachable(t *testing.T, cluster *kfake.Cluster) {
 		resp.Topics = append(resp.Topics, topic)
 		return resp, nil, true
 	})
+}
+
+// TestDescribeWhileABrokerIsDown: a topic is described though one of its leaders does not answer, as in the second between a
+// broker's death and the election; what that one leads has no offsets, and a warning says why.
+func TestDescribeWhileABrokerIsDown(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.SeedTopics(3, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	addrs := cluster.ListenAddrs()
+	if err := cluster.MoveTopicPartition("orders", 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.MoveTopicPartition("orders", 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	cluster.ControlKey(int16(kmsg.ListOffsets), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if cluster.CurrentNode() == 2 {
+			return nil, errors.New("gone"), true
+		}
+		return nil, nil, false
+	})
+	code, out, errs := runCLI(t, "topic", "describe", "orders", "-b", addrs[1], "-o", "csv", "--timeout", "2s")
+	if code != 0 || strings.Count(out, "\n") != 4 {
+		t.Errorf("ends with %d:\n%s\n%s", code, out, errs)
+	}
+	if !strings.Contains(errs, "warning: offsets are not known everywhere") {
+		t.Errorf("nothing is said of what is missing: %s", errs)
+	}
+}
+
+// TestRandomUUIDIsBare: the id alone is printed, so that a script can take it as it is.
+func TestRandomUUIDIsBare(t *testing.T) {
+	code, out, errs := runCLI(t, "storage", "random-uuid")
+	if code != 0 || len(out) != 23 || strings.TrimSpace(out) != out[:22] {
+		t.Errorf("ends with %d and %q, want 22 characters; %s", code, out, errs)
+	}
+	if _, out, _ := runCLI(t, "storage", "random-uuid", "-o", "json"); !strings.Contains(out, `"uuid": "`) {
+		t.Errorf("as JSON: %s", out)
+	}
 }

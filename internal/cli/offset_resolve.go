@@ -49,24 +49,31 @@ func (c *conn) listEnds(topics []string, times []time.Time, stable bool) (ends, 
 	return e, nil
 }
 
-// listEndsOf is listEnds of topics to look at: where a partition has no leader the others are told all the same.
-func (c *conn) listEndsOf(details kadm.TopicDetails) (ends, error) {
+// listEndsOf is listEnds of topics to look at: where a partition has no leader, or its leader does not answer, the others
+// are told all the same. It is asked most when a broker is down.
+func (c *conn) listEndsOf(details kadm.TopicDetails) ends {
 	names := details.Names()
 	leaderless := false
 	details.EachPartition(func(p kadm.PartitionDetail) { leaderless = leaderless || p.Leader < 0 })
-	if !leaderless {
-		return c.listEnds(names, nil, false)
-	}
-	list := func(fn func(context.Context, ...string) (kadm.ListedOffsets, error)) kadm.ListedOffsets {
+	var failed error
+	list := func(what string, fn func(context.Context, ...string) (kadm.ListedOffsets, error)) kadm.ListedOffsets {
 		ctx, cancel := c.step()
 		defer cancel()
 		out, err := fn(ctx, names...)
 		if err != nil {
-			c.app.debug("offsets are missing: %v", err)
+			failed = c.fault(what, err)
 		}
 		return out
 	}
-	return ends{start: list(c.ListStartOffsets), end: list(c.ListEndOffsets)}, nil
+	e := ends{start: list("cannot read the start offsets", c.ListStartOffsets), end: list("cannot read the end offsets", c.ListEndOffsets)}
+	switch {
+	case failed == nil:
+	case leaderless: // which the table says
+		c.app.debug("offsets are missing: %v", failed)
+	default:
+		c.app.warn("offsets are not known everywhere: %v", failed)
+	}
+	return e
 }
 
 // of gives one partition's ends; ok is false when the brokers did not tell, and err says why.

@@ -37,7 +37,7 @@ type quorumNode struct {
 	End       int64  `json:"log_end_offset" col:"END,count"`
 	Lag       int64  `json:"lag" col:"LAG,count"`
 	Behind    *int64 `json:"behind_ms" col:"BEHIND,ms"`
-	Fetched   string `json:"last_fetch,omitempty" col:"LAST-FETCH"`
+	Fetched   *int64 `json:"last_fetch_ms" col:"LAST-FETCH,ms"`
 	Directory string `json:"directory_id,omitempty" col:"DIRECTORY"`
 	Endpoint  string `json:"endpoint,omitempty" col:"ENDPOINT"`
 }
@@ -76,7 +76,8 @@ func quorumDescribeCmd(a *App) *cobra.Command {
 		Aliases: []string{"info", "list"},
 		Short:   "Show the leader, the voters and observers, and how far each is",
 		Long: `Show the quorum of controllers. LAG counts records of the metadata log that a node lacks; BEHIND is how
-long ago it last had everything. Voters elect the leader; observers, which brokers are, only follow.
+long ago it last had everything, LAST-FETCH how long ago it was heard of. Voters elect the leader; observers,
+which brokers are, only follow.
 DIRECTORY names the log directory of a node: one that was wiped has another, and is another voter.`,
 		Example: examples("", "logstead quorum describe", "", "logstead quorum describe -o json"),
 		Args:    noArgs,
@@ -148,7 +149,8 @@ func (n *quorumNode) since(s kmsg.DescribeQuorumResponseTopicPartitionReplicaSta
 		n.Behind = &ms
 	}
 	if s.LastFetchTimestamp >= 0 {
-		n.Fetched = ago(time.UnixMilli(min(s.LastFetchTimestamp, now.UnixMilli())), now)
+		ms := max(0, now.UnixMilli()-s.LastFetchTimestamp)
+		n.Fetched = &ms
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -287,9 +288,14 @@ func storageUUIDCmd(a *App) *cobra.Command {
 		Example: examples("", "logstead storage random-uuid"),
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			id := base.NewTopicID().String()
+			if a.format() == "table" { // bare, for id=$(logstead storage random-uuid)
+				_, err := io.WriteString(a.Stdout, id+"\n")
+				return err
+			}
 			return a.emit(struct {
 				UUID string `json:"uuid" col:"UUID"`
-			}{base.NewTopicID().String()})
+			}{id})
 		},
 	}
 }

@@ -122,10 +122,7 @@ func (c *conn) describeTopics(args []string, regex bool) (topicDescriptions, err
 		return nil, err
 	}
 	names := details.Names()
-	e, err := c.listEndsOf(details)
-	if err != nil {
-		return nil, err
-	}
+	e := c.listEndsOf(details)
 	bytes, err := c.partitionBytes(names)
 	if err != nil {
 		c.app.debug("sizes are missing: %v", err)
