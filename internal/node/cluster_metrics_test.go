@@ -64,6 +64,10 @@ func TestClusterMetrics(t *testing.T) {
 			"kafka_controller_kafkacontroller_activecontrollercount":  float64(bit(id == active)),
 			"kafka_server_raftmetrics_current_leader":                 float64(active),
 			"kafka_controller_kafkacontroller_offlinepartitionscount": 0,
+			"kafka_controller_kafkacontroller_activebrokercount":      3,
+			"kafka_controller_kafkacontroller_fencedbrokercount":      0,
+			"kafka_server_replicamanager_atminisrpartitioncount":      0,
+			"kafka_server_replicamanager_reassigningpartitions":       0,
 			"kafka_server_replicamanager_underreplicatedpartitions":   0,
 			"kafka_server_brokertopicmetrics_bytesout_total":          c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
 			out: 2 * c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
@@ -78,6 +82,12 @@ func TestClusterMetrics(t *testing.T) {
 	c.eventually("another node leads alone", func() bool {
 		next = c.leader("orders", 0)
 		return next != leader && next > 0 && c.metric(next, "kafka_server_replicamanager_underreplicatedpartitions") == 1
+	})
+	c.eventually("two of three brokers serve, and the set is as small as it may be", func() bool {
+		return c.metric(next, "kafka_controller_kafkacontroller_activebrokercount") == 2 &&
+			c.metric(next, "kafka_controller_kafkacontroller_fencedbrokercount") == 1 &&
+			c.metric(next, "kafka_server_replicamanager_atminisrpartitioncount") == 1 &&
+			c.metric(next, "kafka_server_replicamanager_isrshrinks_total") == 1
 	})
 	for id := 1; id <= 3; id++ {
 		if id != leader && id != next {

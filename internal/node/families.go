@@ -51,6 +51,32 @@ var families = []family{
 		value(func(_ *Node, v *view) int64 {
 			return v.count(func(p *partitionView) bool { return p.leads && p.isr < p.minISR })
 		})},
+	{"kafka_server_replicamanager_atminisrpartitioncount", obs.Gauge, "",
+		"Partitions led here with as many in-sync replicas as min.insync.replicas asks for: the next one lost stops acks=all.",
+		value(func(_ *Node, v *view) int64 {
+			return v.count(func(p *partitionView) bool { return p.leads && p.isr == p.minISR && p.replicas > 1 })
+		})},
+	{"kafka_server_replicamanager_reassigningpartitions", obs.Gauge, "", "Partitions led here that are being moved.",
+		value(func(_ *Node, v *view) int64 {
+			return v.count(func(p *partitionView) bool { return p.leads && p.moving })
+		})},
+	{"kafka_server_replicamanager_isrshrinks_total", obs.Counter, "",
+		"Times that a replica left the in-sync set of a partition led here, also because its broker was fenced; moves are left out.",
+		value(func(n *Node, _ *view) int64 { return n.insync.shrinks.Load() })},
+	{"kafka_server_replicamanager_isrexpands_total", obs.Counter, "",
+		"Times that a replica came into the in-sync set of a partition led here.",
+		value(func(n *Node, _ *view) int64 { return n.insync.expands.Load() })},
+	{"kafka_server_replicamanager_failedisrupdates_total", obs.Counter, "",
+		"Changes of in-sync sets that the controller refused, or that were not answered.",
+		value(func(n *Node, _ *view) int64 { return n.insync.failed.Load() })},
+	{"logstead_replica_max_lag", obs.Gauge, "",
+		"Records that the replica farthest behind lacks, of the partitions led here; all of them, if it has not fetched from this leader.",
+		value(func(_ *Node, v *view) (most int64) {
+			for i := range v.parts {
+				most = max(most, v.parts[i].lag)
+			}
+			return most
+		})},
 	{"kafka_server_replicamanager_offlinereplicacount", obs.Gauge, "", "Replicas in log directories that failed.",
 		value(func(_ *Node, v *view) int64 { return v.count(func(p *partitionView) bool { return p.offline }) })},
 	{"kafka_server_leaderreplication_byte_rate", obs.Gauge, "",
@@ -61,6 +87,10 @@ var families = []family{
 		func(n *Node, v *view, e *obs.Exposition) { e.Float(n.throttles.follower.Rate(v.now)) }},
 	{"kafka_controller_kafkacontroller_activecontrollercount", obs.Gauge, "", "1 where this node is the active controller.",
 		value(func(n *Node, _ *view) int64 { return bit(n.isActiveController()) })},
+	{"kafka_controller_kafkacontroller_activebrokercount", obs.Gauge, "", "Brokers of the cluster that serve.",
+		value(func(n *Node, _ *view) int64 { return brokersWhere(n.image(), false) })},
+	{"kafka_controller_kafkacontroller_fencedbrokercount", obs.Gauge, "", "Brokers of the cluster that are registered and do not serve.",
+		value(func(n *Node, _ *view) int64 { return brokersWhere(n.image(), true) })},
 	{"kafka_controller_kafkacontroller_offlinepartitionscount", obs.Gauge, "", "Partitions of the cluster without a leader.",
 		value(func(n *Node, _ *view) int64 { return leaderless(n.image()) })},
 	{"kafka_controller_kafkacontroller_globaltopiccount", obs.Gauge, "", "Topics of the cluster.",

@@ -108,6 +108,13 @@ func leaderless(im *meta.Image) (count int64) {
 	return count
 }
 
+func brokersWhere(im *meta.Image, fenced bool) (count int64) {
+	for _, b := range im.Brokers() {
+		count += bit(b.Fenced == fenced)
+	}
+	return count
+}
+
 // balancing writes a figure of balancing; on a node that is not the active controller it is 0.
 func balancing(get func(*controller.BalanceSummary) int64) func(*Node, *view, *obs.Exposition) {
 	return value(func(n *Node, _ *view) int64 {

@@ -98,9 +98,10 @@ type Node struct {
 	certificateNames *auth.MappingRules
 	acted            progress
 	elections        struct{ unclean, fromELR atomic.Int64 } // since the start, where there is a controller
-	opened           bool                                    // of publish: every topic of an image has been opened
-	handover         bool                                    // of publish: another broker is in its controlled shutdown
-	unfound          map[base.TopicID]bool                   // of publish: topics with replicas that are not made anew, see openUnfound
+	insync           insync
+	opened           bool                  // of publish: every topic of an image has been opened
+	handover         bool                  // of publish: another broker is in its controlled shutdown
+	unfound          map[base.TopicID]bool // of publish: topics with replicas that are not made anew, see openUnfound
 	parts            *partition.Table
 	groups           *coord.Shards[*group.Machine]
 	txns             *coord.Shards[*txn.Machine]

@@ -25,6 +25,7 @@ func (n *Node) publish(old, im *meta.Image, d meta.Delta) {
 	if a := n.api.Authorizer; a != nil && (d.ACLs || !n.opened) {
 		a.Update(im)
 	}
+	n.tellNews(old, im, d)
 	if n.ctl != nil {
 		n.elections.unclean.Add(int64(d.Elections.Unclean))
 		n.elections.fromELR.Add(int64(d.Elections.FromELR))

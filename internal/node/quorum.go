@@ -148,6 +148,7 @@ func (t *raftLines) Run(ctx context.Context) error {
 
 // serve is the life of one line.
 func (t *raftLines) serve(ctx context.Context, l *raftLine) {
+	reached := reach{log: t.n.log, id: l.id}
 	for {
 		var err error
 		select {
@@ -164,6 +165,9 @@ func (t *raftLines) serve(ctx context.Context, l *raftLine) {
 		}
 		if gone || err == nil {
 			l.gone.Store(gone)
+		}
+		if ctx.Err() == nil {
+			reached.note(t.n.clock.Now(), func() (string, error) { return t.n.voterAddress(l.id) }, err)
 		}
 	}
 }

@@ -245,6 +245,9 @@ func (n *Node) proposeISR(p *partition.Partition, c partition.ISRChange) {
 				Leader: s.Leader, LeaderEpoch: s.LeaderEpoch, PartitionEpoch: s.PartitionEpoch,
 				ISR: s.ISR, RecoveryState: s.RecoveryState,
 			}, err)
+			if err != nil {
+				n.insync.failed.Add(1)
+			}
 			if err != nil && !awaitsMetadata(err) {
 				time.AfterFunc(proposalPause, func() {
 					if p.Proposes(c) {

@@ -22,7 +22,9 @@ type partitionView struct {
 	minISR            int
 	leader, preferred int32
 	offline           bool
-	leads             bool // this node does
+	leads             bool  // this node does
+	moving            bool  // it is being reassigned
+	lag               int64 // of the replica farthest behind, where this node leads
 }
 
 // topicView is one topic in a scrape.
@@ -109,7 +111,10 @@ func (n *Node) viewTopic(v *view, t *meta.Topic) {
 			topic: t.Name, index: int32(i), number: strconv.Itoa(i), start: p.Log().StartOffset(), hw: p.HighWatermark(),
 			size: p.Log().Size(), replicas: len(mp.Replicas), isr: len(mp.ISR), minISR: p.Settings().MinInSync,
 			leader: mp.Leader, preferred: mp.Replicas[0], offline: p.Log().Offline(),
-			leads: p.IsLeader(),
+			leads: p.IsLeader(), moving: len(mp.Adding)+len(mp.Removing) > 0,
+		}
+		if r, ok := p.Replication(); ok {
+			pv.lag = r.MaxLag
 		}
 		v.parts = append(v.parts, pv)
 	}

@@ -27,7 +27,11 @@ func (b *Broker) brokerHeartbeat(c *Call, req *kmsg.BrokerHeartbeatRequest) {
 		return
 	}
 	decideNow(c, func(m *controller.Machine, now time.Time) ([]kmsg.Record, *kmsg.BrokerHeartbeatResponse) {
-		return m.Heartbeat(now, req)
+		records, resp := m.Heartbeat(now, req)
+		if resp.ShouldShutDown {
+			b.letGo.Store(req.BrokerId, req.BrokerEpoch)
+		}
+		return records, resp
 	}, func(e itemError) *kmsg.BrokerHeartbeatResponse {
 		resp := kmsg.NewBrokerHeartbeatResponse()
 		resp.ErrorCode = e.code
@@ -37,6 +41,12 @@ func (b *Broker) brokerHeartbeat(c *Call, req *kmsg.BrokerHeartbeatRequest) {
 			c.Conn.heartbeat.Store(&heartbeatOf{req.BrokerId, req.BrokerEpoch})
 		}
 	})
+}
+
+// LetGo says whether a run of a broker was given leave to stop by this controller.
+func (b *Broker) LetGo(broker int32, epoch int64) bool {
+	at, ok := b.letGo.Load(broker)
+	return ok && at == epoch
 }
 
 // heartbeatOf is the broker whose heartbeats come over a connection.

@@ -17,6 +17,7 @@ package api
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/auth"
@@ -78,6 +79,8 @@ type Broker struct {
 	fetchMax int
 	metrics  *metrics
 	sessions *sessionCache
+	refusals refusals
+	letGo    sync.Map // by broker: the epoch of the run that was let go
 }
 
 // Init makes what the handlers share. It is called once, after the fields are set.

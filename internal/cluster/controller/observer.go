@@ -125,8 +125,8 @@ func (ob *Observer) pull(ctx context.Context) error {
 		ob.tail.failed()
 		wait(ctx, observePause)
 	}
-	if ob.tail.leader >= 0 {
-		ob.leader.Store(packLeader(ob.tail.leader, ob.tail.leaderEpoch))
+	if now := packLeader(ob.tail.leader, ob.tail.leaderEpoch); ob.tail.leader >= 0 && ob.leader.Swap(now) != now {
+		ob.o.Logger.Info("the active controller is found", "node_id", ob.tail.leader, "epoch", ob.tail.leaderEpoch)
 	}
 	if ob.tail.kraft != int16(ob.kraft.Load()) && !ob.tail.anew {
 		ob.kraft.Store(int32(ob.tail.kraft))

@@ -295,8 +295,10 @@ func (c *Controller) settleRole() (more bool, err error) {
 		return false, err
 	}
 	id, epoch := c.core.Leader()
-	if now := packLeader(id, epoch); c.leader.Swap(now) != now {
+	if now := packLeader(id, epoch); c.leader.Load() != now {
+		was, _ := unpackLeader(c.leader.Swap(now))
 		c.news.tell()
+		c.tellLeader(was, id, epoch)
 	}
 	if !c.core.Ruling() || c.began == epoch || c.round != nil {
 		return false, nil
@@ -324,6 +326,21 @@ func (c *Controller) settleRole() (more bool, err error) {
 		}
 	}
 	return true, c.runOps(op)
+}
+
+// tellLeader says in the log who is the active controller now, where it can be another.
+func (c *Controller) tellLeader(was, id, epoch int32) {
+	if id < 0 && was < 0 || len(c.core.Voters()) == 1 && c.IsVoter() {
+		return
+	}
+	switch self := c.opts.Config.NodeID; id {
+	case self:
+		c.opts.Logger.Info("this node is the active controller", "epoch", epoch)
+	case -1:
+		c.opts.Logger.Info("no active controller is known", "epoch", epoch)
+	default:
+		c.opts.Logger.Info("another node is the active controller", "node_id", id, "epoch", epoch)
+	}
 }
 
 // Receive takes in messages of other voters. They are dropped where there is no room: raft repeats

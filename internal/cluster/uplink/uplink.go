@@ -15,10 +15,12 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +61,9 @@ type Options struct {
 	HeartbeatInterval, RequestTimeout, RegistrationTimeout time.Duration
 	// PreviousEpoch is the epoch of the last registration, if the broker stopped cleanly; else -1.
 	PreviousEpoch int64
+	// TellAfter is how long a broker that starts goes round the controllers before it says in its log that it waits, TellEvery
+	// how often it says so again; 0 is 3 s and 10 s.
+	TellAfter, TellEvery time.Duration
 }
 
 // retryPause is between two rounds through the controllers.
@@ -88,6 +93,7 @@ func New(o Options) *Uplink {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.TellAfter, o.TellEvery = cmp.Or(o.TellAfter, 3*time.Second), cmp.Or(o.TellEvery, 10*time.Second)
 	u := &Uplink{
 		o: o, registered: make(chan struct{}), unfenced: make(chan struct{}), wake: make(chan struct{}, 1),
 		shutdown: make(chan struct{}), released: make(chan struct{}),
@@ -169,8 +175,11 @@ func (u *Uplink) register(ctx context.Context) error {
 	req := u.o.Registration()
 	req.PreviousBrokerEpoch = u.o.PreviousEpoch
 	var last error = kerr.RequestTimedOut
-	for said := false; ; {
-		resp, err := request[kmsg.BrokerRegistrationResponse](limit, u.beats, req)
+	began, said := time.Now(), time.Time{}
+	for {
+		attempt, stop := context.WithTimeout(limit, u.o.TellAfter)
+		resp, err := request[kmsg.BrokerRegistrationResponse](attempt, u.beats, req)
+		stop()
 		if err == nil {
 			u.epoch.Store(resp.BrokerEpoch)
 			u.once.registered.Do(func() { close(u.registered) })
@@ -186,9 +195,14 @@ func (u *Uplink) register(ctx context.Context) error {
 		if !retriable(err) {
 			return &RegistrationError{0, err}
 		}
-		if !said {
-			u.o.Logger.Info("the broker waits to be registered", "err", err)
-			said = true
+		if said.IsZero() || time.Since(said) >= u.o.TellEvery {
+			level := slog.LevelInfo // an earlier run's session may end any moment
+			if time.Since(began) >= u.o.TellAfter {
+				level = slog.LevelWarn
+			}
+			u.o.Logger.Log(ctx, level, "the broker waits to be registered", "waited", time.Since(began).Round(time.Second).String(),
+				"controllers", strings.Join(u.beats.candidates(), ","), "err", err)
+			said = time.Now()
 		}
 		pause(limit, registerPause)
 	}

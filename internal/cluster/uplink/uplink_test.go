@@ -1,12 +1,15 @@
 package uplink
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -352,6 +355,23 @@ func TestRegistrationIsGivenUp(t *testing.T) {
 	var failed *RegistrationError
 	if err := <-done; !errors.As(err, &failed) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestWaitingIsToldOf: a broker that no controller lets in says so, whom it asked and why, at first and then now and then: an
+// operator whose addresses are wrong sees nothing else.
+func TestWaitingIsToldOf(t *testing.T) {
+	q := newQuorum(t, "a:1")
+	q.mu.broken["a:1"], q.mu.broken["b:1"], q.mu.broken["c:1"] = true, true, true
+	var out bytes.Buffer
+	_, done := q.uplink(t, Options{
+		RegistrationTimeout: 500 * time.Millisecond, TellAfter: 20 * time.Millisecond, TellEvery: time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(&out, nil)),
+	})
+	<-done
+	lines := strings.Count(out.String(), "level=WARN msg=\"the broker waits to be registered\"")
+	if lines < 2 || !strings.Contains(out.String(), "a:1") || !strings.Contains(out.String(), "connection refused") {
+		t.Errorf("%d lines, want some that name controllers and the reason:\n%s", lines, out.String())
 	}
 }
 
