@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // options are the flags.
@@ -35,6 +37,10 @@ func main() {
 	flag.BoolVar(&o.java, "java", true, "run a Java producer too")
 	flag.DurationVar(&o.duration, "duration", 0, "end the random schedule after so long")
 	flag.Parse()
+	if err := local.OwnMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := runChaos(ctx, o)
 	stop()

@@ -43,6 +43,10 @@ func main() {
 	only := flag.String("only", "", "run only these parts, with commas between: kill, power, flip, full, settle")
 	keep := flag.Bool("keep", false, "keep the directories")
 	flag.Parse()
+	if err := local.OwnMounts(); err != nil {
+		fmt.Fprintln(os.Stderr, "fault:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := f.run(ctx, *only, *keep)
 	stop()

@@ -72,6 +72,7 @@ func (v *Volume) Down() error {
 
 // awaitFree waits until the loop device is gone. A process that has just got a mount namespace of its own, as ip netns
 // exec makes, has a copy of every mount, and until it ends the next mount would find the file system as it was shut down.
+// See OwnMounts for those that are none of this program's.
 func (v *Volume) awaitFree() error {
 	for range 1000 {
 		used := false
