@@ -68,3 +68,4 @@ soak:             ## the long forms
 	go run ./interop/model -seeds 40 -ops 1000
 	go run ./interop/fault -rounds 100
 	go run ./interop/chaos -nodes 5 -duration 48m
+	go run ./interop/chaos -nodes 5 -duration 24m -secure

@@ -33,7 +33,7 @@ func (x *injection) beside(ctx context.Context, nd *node) error {
 	if err := x.c.createOn(ctx, besideTopic, map[string]*string{"min.insync.replicas": &two}, replicas...); err != nil {
 		return err
 	}
-	cl, err := x.c.newClient(kgo.DefaultProduceTopic(besideTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	cl, err := x.c.newClient(admin, kgo.DefaultProduceTopic(besideTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		return err
 	}

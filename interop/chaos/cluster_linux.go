@@ -41,6 +41,8 @@ type rival interface {
 	command(properties string) *exec.Cmd
 	// settings are those that only this product has.
 	settings(nd *node) []string
+	// watches says whether it reads files of certificates again by itself.
+	watches() bool
 }
 
 // node is one broker, and controller if it is one of the first or the quorum is dynamic.
@@ -70,11 +72,12 @@ type cluster struct {
 	nodes   []*node
 	client  *kgo.Client
 	adm     *kadm.Client
+	secured *security // nil where everybody is let in, in the clear
 }
 
 // newCluster makes and starts n nodes, each with a volume of its own under dir.
-func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int, dynamic bool) (*cluster, error) {
-	c := &cluster{fabric: f, rival: r, dynamic: dynamic}
+func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int, dynamic bool, s *security) (*cluster, error) {
+	c := &cluster{fabric: f, rival: r, dynamic: dynamic, secured: s}
 	for i := range n {
 		nd := &node{id: int32(i + 1), host: f.hosts[i+1], dir: filepath.Join(dir, "node"+strconv.Itoa(i+1)), voter: i < maxVoters}
 		nd.directory = base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "chaos-directory%d", nd.id))
@@ -99,10 +102,13 @@ func newCluster(ctx context.Context, f *fabric, r rival, dir string, n int, dyna
 		}
 	}
 	var err error
-	if c.client, err = c.newClient(); err != nil {
+	if c.client, err = c.newClient(admin); err != nil {
 		return c, err
 	}
 	c.adm = kadm.NewClient(c.client)
+	if s != nil {
+		return c, c.admit(ctx)
+	}
 	return c, nil
 }
 
@@ -136,7 +142,12 @@ func (c *cluster) prepare(ctx context.Context, nd *node) error {
 	} else if err != nil {
 		return err
 	}
-	if err := os.WriteFile(nd.properties(), []byte(c.properties(nd)), 0o644); err != nil {
+	if c.secured != nil {
+		if err := c.secured.equip(nd); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(nd.properties(), []byte(c.properties(nd)), 0o600); err != nil {
 		return err
 	}
 	return c.format(ctx, nd, false)
@@ -155,6 +166,9 @@ func (c *cluster) format(ctx context.Context, nd *node, anew bool) error {
 		args = []string{"--initial-controllers", strings.Join(all, ",")}
 	default:
 		args = []string{"--no-initial-controllers"}
+	}
+	if c.secured != nil && !anew {
+		args = append(args, c.secured.formatArgs()...)
 	}
 	return c.rival.format(ctx, nd.properties(), args...)
 }
@@ -198,7 +212,11 @@ func (c *cluster) properties(nd *node) string {
 		}
 		known = "controller.quorum.bootstrap.servers=" + strings.Join(voters, ",")
 	}
-	roles, listeners := "broker", "PLAINTEXT://"+nd.addr()
+	name := "PLAINTEXT"
+	if c.secured != nil {
+		name = securedName
+	}
+	roles, listeners := "broker", name+"://"+nd.addr()
 	if nd.voter || c.dynamic {
 		roles += ",controller"
 		listeners += ",CONTROLLER://" + net.JoinHostPort(nd.host.addr(), nd.controllerPort)
@@ -209,7 +227,7 @@ func (c *cluster) properties(nd *node) string {
 		known,
 		"listeners=" + listeners,
 		"controller.listener.names=CONTROLLER",
-		"inter.broker.listener.name=PLAINTEXT",
+		"inter.broker.listener.name=" + name,
 		"log.dirs=" + nd.data(),
 		"offsets.topic.num.partitions=4",
 		"transaction.state.log.num.partitions=4",
@@ -221,6 +239,9 @@ func (c *cluster) properties(nd *node) string {
 		"group.initial.rebalance.delay.ms=0",
 	}
 	lines = append(lines, c.rival.settings(nd)...)
+	if c.secured != nil {
+		lines = append(lines, c.secured.settings(nd)...)
+	}
 	return strings.Join(lines, "\n") + "\n"
 }
 
@@ -353,22 +374,40 @@ func (c *cluster) bootstrap() []string {
 	return all
 }
 
-// newClient is a client on the clients' host.
-func (c *cluster) newClient(opts ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append([]kgo.Opt{
-		kgo.SeedBrokers(c.bootstrap()...), kgo.Dialer(c.fabric.dial), kgo.RetryBackoffFn(retryPause),
-		kgo.MetadataMinAge(100 * time.Millisecond), kgo.RequestTimeoutOverhead(time.Second), kgo.RequestRetries(1 << 20),
-	}, opts...)...)
+// newClient is a client on the clients' host, logged in as a user where clients have to.
+func (c *cluster) newClient(who user, opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append(append(c.login(who),
+		kgo.SeedBrokers(c.bootstrap()...), kgo.RetryBackoffFn(retryPause),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.RequestTimeoutOverhead(time.Second), kgo.RequestRetries(1<<20),
+	), opts...)...)
+}
+
+// login is how a client connects, and as whom.
+func (c *cluster) login(who user) []kgo.Opt {
+	opts := []kgo.Opt{kgo.Dialer(c.dial)}
+	if c.secured != nil {
+		opts = append(opts, kgo.SASL(c.secured.mechanism(who)))
+	}
+	return opts
+}
+
+// dial connects from the clients' host, with TLS where the nodes speak it.
+func (c *cluster) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	nc, err := c.fabric.dial(ctx, network, addr)
+	if err != nil || c.secured == nil {
+		return nc, err
+	}
+	return c.secured.begin(ctx, nc, addr, nil)
 }
 
 // impatientClient is a producer that gives up within a second, on a record as on a connection.
-func (c *cluster) impatientClient(opts ...kgo.Opt) (*kgo.Client, error) {
+func (c *cluster) impatientClient(who user, opts ...kgo.Opt) (*kgo.Client, error) {
 	dial := func(ctx context.Context, network, host string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
-		return c.fabric.dial(ctx, network, host)
+		return c.dial(ctx, network, host)
 	}
-	return c.newClient(append([]kgo.Opt{
+	return c.newClient(who, append([]kgo.Opt{
 		kgo.Dialer(dial), kgo.RequestTimeoutOverhead(300 * time.Millisecond), kgo.ProduceRequestTimeout(500 * time.Millisecond),
 		kgo.RecordRetries(0), kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),

@@ -1,7 +1,7 @@
 // Command chaos runs a cluster of real processes, each in a network namespace and on a volume of its own, breaks it
 // in every way that can be arranged, and checks afterwards that what clients were promised held.
 //
-//	go run ./interop/chaos [-nodes 3] [-quorum static|dynamic] [-faults N] [-duration D] [-only LIST] [-seed S] [-rival logstead|kafka] [-keep]
+//	go run ./interop/chaos [-nodes 3] [-quorum static|dynamic] [-faults N] [-duration D] [-only LIST] [-seed S] [-rival logstead|kafka] [-secure] [-keep]
 //
 // It owns the network between the nodes (a switch of TUN devices with rules for each direction of each pair), the
 // volumes, the processes, the faults, the load and the history that the checkers read. It must not know the

@@ -20,7 +20,7 @@ func rollingRestart(ctx context.Context, x *injection) error {
 		if err := x.restart(nd)(ctx); err != nil {
 			return err
 		}
-		if err := x.c.awaitWhole(ctx, settleLimit, topics...); err != nil {
+		if err := x.c.awaitWhole(ctx, settleLimit, x.c.topics()...); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func recreateAndKill(ctx context.Context, x *injection) error {
 // fill writes 20 records into an empty topic and reads them back: exactly these.
 func (x *injection) fill(ctx context.Context, topic, value string) error {
 	const n = 20
-	cl, err := x.c.newClient(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	cl, err := x.c.newClient(admin, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
 	if err != nil {
 		return err
 	}

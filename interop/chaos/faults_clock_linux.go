@@ -75,7 +75,7 @@ func (x *injection) mustRead(ctx context.Context, nd *node, by time.Duration) er
 	if err := x.c.createOn(ctx, topic, cfg, []int32{nd.id}); err != nil {
 		return err
 	}
-	cl, err := x.c.newClient(kgo.DefaultProduceTopic(topic))
+	cl, err := x.c.newClient(admin, kgo.DefaultProduceTopic(topic))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ type fault struct {
 // injection is one occurrence of a fault.
 type injection struct {
 	c   *cluster
+	l   *load
 	rng *rand.Rand
 	// heals are run in the reverse order.
 	heals []func(ctx context.Context) error
@@ -54,7 +55,7 @@ func (x *injection) heal(ctx context.Context) error {
 }
 
 // What a fault needs of the machine.
-type need uint8
+type need uint16
 
 const (
 	network need = 1 << iota
@@ -64,6 +65,8 @@ const (
 	tracing  // of system calls
 	throttle // of a disk
 	skewing  // of the clock of one process
+	secured  // everything
+	watching // of the files of stores
 )
 
 // Long enough to see clients go on while a silent broker is still silent: it is fenced after
@@ -108,6 +111,13 @@ var faults = []fault{
 	{"kill-and-cut", two(killOf(theLeader), bridge), 4 * time.Second, 0, 60 * time.Second, network},
 	{"pause-and-power", two(pauseOf(theController), powerOne), 3 * time.Second, 0, 60 * time.Second, volumes},
 	{"slow-and-kill", two(slowLinks(link{Delay: 50 * time.Millisecond, Jitter: 20 * time.Millisecond}), killOf(theLeader)), 4 * time.Second, 0, 60 * time.Second, network},
+	{"deny", deny, 2 * time.Second, 300 * time.Millisecond, 5 * time.Second, secured},
+	{"deny-and-kill", two(deny, killOf(theGuarded)), 3 * time.Second, 2 * time.Second, 10 * time.Second, secured},
+	{"credential", credential, 2 * time.Second, time.Second, 9 * time.Second, secured | network},
+	{"renew", renew, time.Second, 300 * time.Millisecond, 5 * time.Second, secured},
+	{"renew-and-kill", two(renew, killOf(theLeader)), 3 * time.Second, 2 * time.Second, 10 * time.Second, secured},
+	{"renew-files", renewFiles, 0, time.Second, 9 * time.Second, secured | network | watching},
+	{"authority", authority, 0, time.Second, 9 * time.Second, secured | network | watching},
 }
 
 // short are the faults of the form for every change.
@@ -115,6 +125,9 @@ var short = []string{
 	"kill-leader", "kill-follower", "kill-controller", "kill-all", "pause-leader", "cut-leader", "one-way", "bridge",
 	"cut-leader-controller", "lossy-link", "reset-storm", "disk-full", "disk-fails", "power-all", "reassign-and-kill",
 }
+
+// shortSecure come besides where everything is secured.
+var shortSecure = []string{"deny-and-kill", "credential", "renew-and-kill", "renew-files", "authority"}
 
 // lacks says what a fault needs and this machine or cluster does not have.
 func (c *cluster) lacks(f fault) string {
@@ -131,6 +144,10 @@ func (c *cluster) lacks(f fault) string {
 		return "no blkio controller that slows a disk: " + throttleFile("bps")
 	case f.needs&skewing != 0 && clockMissing != "":
 		return clockMissing
+	case f.needs&secured != 0 && c.secured == nil:
+		return "nothing is secured: -secure"
+	case f.needs&watching != 0 && !c.rival.watches():
+		return "it does not look at the files of its stores by itself"
 	}
 	if f.needs&tracing != 0 {
 		if _, err := exec.LookPath("strace"); err != nil {

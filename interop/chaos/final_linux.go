@@ -13,7 +13,7 @@ import (
 // finish waits for the cluster to be whole, reads everything and judges it.
 func (r *run) finish(ctx context.Context) error {
 	l, c := r.load, r.cluster
-	if err := c.awaitWhole(ctx, settleLimit, topics...); err != nil {
+	if err := c.awaitWhole(ctx, settleLimit, c.topics()...); err != nil {
 		r.report.Check("every replica is in sync again after the last fault", err)
 	} else {
 		r.report.Check("every replica is in sync again after the last fault", nil)
@@ -23,8 +23,8 @@ func (r *run) finish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	var plain []Record
-	for _, topic := range topics {
-		committed := topic == txnTopic || topic == copyTopic
+	for _, topic := range c.topics() {
+		committed := topic == txnTopic || topic == copyTopic || topic == guardTopic
 		all, err := r.readAll(ctx, topic, committed)
 		r.report.Check(fmt.Sprintf("%s can be read to its end (%d records)", topic, len(all)), err)
 		if err != nil {
@@ -43,7 +43,7 @@ func (r *run) finish(ctx context.Context) error {
 			l.h.Torn(all, txnSize, func(k key) int { return k.writer*1_000_000 + k.seq/txnSize })
 		}
 	}
-	return r.judgeReplicas(ctx, topics)
+	return r.judgeReplicas(ctx, c.topics())
 }
 
 // judgeCopy finds what was copied twice, or passed over: what the group has committed went over once.
@@ -103,7 +103,7 @@ func (r *run) readAll(ctx context.Context, topic string, committed bool) ([]Reco
 			return nil, fmt.Errorf("a transaction of %s stays open: %w", topic, err)
 		}
 	}
-	cl, err := c.newClient(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(),
+	cl, err := c.newClient(admin, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		return nil, err

@@ -27,8 +27,10 @@ const (
 	copyTopic  = "copy"  // plain, copied exactly once by a group
 	javaTopic  = "java"  // Apache Kafka's own producer
 	probeTopic = "probe" // one record after the other, for the gaps
+	guardTopic = "guard" // where everything is secured: a user that may not always write
 	partitions = 6
 	probes     = 3
+	guards     = 3
 	groupName  = "chaos-readers"
 	copyGroup  = "chaos-copy"
 )
@@ -40,14 +42,22 @@ const (
 	firstTxn    = 10
 	probeWriter = 20
 	javaWriter  = 30
+	guestWriter = 40
 	txnSize     = partitions
 	produceGap  = 5 * time.Millisecond
 	probeGap    = 10 * time.Millisecond
+	guestGap    = 10 * time.Millisecond
 	settleLimit = 60 * time.Second
 )
 
 // topics are all of them; plain comes before its copy.
-var topics = []string{plainTopic, txnTopic, copyTopic, javaTopic, probeTopic}
+func (c *cluster) topics() []string {
+	all := []string{plainTopic, txnTopic, copyTopic, javaTopic, probeTopic}
+	if c.secured != nil {
+		all = append(all, guardTopic)
+	}
+	return all
+}
 
 // load is everybody who uses the cluster.
 type load struct {
@@ -61,6 +71,7 @@ type load struct {
 
 	commits, aborts, unsure atomic.Int64
 	javaAcks                atomic.Int64
+	guest                   guestLoad
 	stalled                 atomic.Bool // somebody had no answer for stallAfter, and what was to be seen is written down
 }
 
@@ -69,10 +80,13 @@ func (c *cluster) createTopics(ctx context.Context) error {
 	cfg := map[string]*string{"segment.bytes": &small, "min.insync.replicas": &two}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	for _, t := range topics {
+	for _, t := range c.topics() {
 		n := int32(partitions)
-		if t == probeTopic {
+		switch t {
+		case probeTopic:
 			n = probes
+		case guardTopic:
+			n = guards
 		}
 		for {
 			_, err := c.adm.CreateTopic(ctx, n, 3, cfg, t)
@@ -84,7 +98,7 @@ func (c *cluster) createTopics(ctx context.Context) error {
 			}
 		}
 	}
-	return c.awaitWhole(ctx, settleLimit, topics...)
+	return c.awaitWhole(ctx, settleLimit, c.topics()...)
 }
 
 // startLoad starts everybody.
@@ -92,7 +106,7 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 	l := &load{c: c, h: NewHistory(), gaps: newGaps(), dir: dir, java: java}
 	ctx, l.cancel = context.WithCancel(ctx)
 	for i := range producers {
-		cl, err := c.newClient(kgo.DefaultProduceTopic(plainTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		cl, err := c.newClient(writer, kgo.DefaultProduceTopic(plainTopic), kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		if err != nil {
 			return l, err
 		}
@@ -112,6 +126,9 @@ func startLoad(ctx context.Context, c *cluster, dir, java string) (*load, error)
 	l.done.Go(func() { l.commit(ctx) })
 	l.done.Go(func() { l.watchClock(ctx) })
 	l.done.Go(func() { l.watchStalls(ctx) })
+	if c.secured != nil {
+		l.done.Go(func() { l.visit(ctx) })
+	}
 	if java != "" {
 		l.done.Go(func() { l.javaProducer(ctx) })
 	}
@@ -138,7 +155,7 @@ func (l *load) settle(k key, r *kgo.Record, err error) {
 
 // writers are those whose every record has to be answered.
 func writers() []int {
-	all := []int{javaWriter}
+	all := []int{javaWriter, guestWriter}
 	for i := range producers {
 		all = append(all, i)
 	}
@@ -151,11 +168,14 @@ func writers() []int {
 // awaitAll returns once nobody waits for an answer to what was sent before, and transactions are committed.
 func (l *load) awaitAll(ctx context.Context, limit time.Duration) error {
 	began := time.Now()
-	ends := l.commits.Load() + 1
+	ends, visits := l.commits.Load()+1, l.guest.acked()+1
 	for {
 		waiting := ""
 		if l.commits.Load() < ends {
 			waiting = "no transaction is committed"
+		}
+		if l.c.secured != nil && l.guest.acked() < visits {
+			waiting = "nothing of the guest's is acknowledged"
 		}
 		now := time.Now()
 		for _, w := range writers() {
@@ -238,7 +258,7 @@ func (l *load) probe(ctx context.Context, p int32) {
 		}
 		if cl == nil {
 			var err error
-			if cl, err = l.c.impatientClient(kgo.DefaultProduceTopic(probeTopic)); err != nil {
+			if cl, err = l.c.impatientClient(writer, kgo.DefaultProduceTopic(probeTopic)); err != nil {
 				l.h.Anomaly("client-error", "probe of partition %d: %v", p, err)
 				return
 			}
@@ -269,7 +289,7 @@ func (l *load) transact(ctx context.Context, writer int) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if cl == nil {
 			var err error
-			cl, err = l.c.newClient(kgo.TransactionalID(fmt.Sprint("chaos-", writer)), kgo.DefaultProduceTopic(txnTopic),
+			cl, err = l.c.newClient(transactor, kgo.TransactionalID(fmt.Sprint("chaos-", writer)), kgo.DefaultProduceTopic(txnTopic),
 				kgo.ProducerLinger(0), kgo.TransactionTimeout(15*time.Second), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 			if err != nil {
 				l.h.Anomaly("client-error", "transactional writer: %v", err)
@@ -321,11 +341,11 @@ func (l *load) transaction(ctx context.Context, cl *kgo.Client, writer int, comm
 func (l *load) copy(ctx context.Context) {
 	id := fmt.Sprintf("chaos-copy-%d", rand.Int32())
 	for ctx.Err() == nil {
-		s, err := kgo.NewGroupTransactSession(
-			kgo.SeedBrokers(l.c.bootstrap()...), kgo.Dialer(l.c.fabric.dial), kgo.RetryBackoffFn(retryPause),
+		s, err := kgo.NewGroupTransactSession(append(l.c.login(copier),
+			kgo.SeedBrokers(l.c.bootstrap()...), kgo.RetryBackoffFn(retryPause),
 			kgo.TransactionalID(id), kgo.TransactionTimeout(15*time.Second), kgo.ConsumerGroup(copyGroup), kgo.ConsumeTopics(plainTopic),
 			kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
-			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.FetchMaxWait(100*time.Millisecond))
+			kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0), kgo.FetchMaxWait(100*time.Millisecond))...)
 		if err != nil {
 			l.h.Anomaly("client-error", "copying session: %v", err)
 			return
@@ -360,7 +380,7 @@ func (l *load) copySession(ctx context.Context, s *kgo.GroupTransactSession) {
 
 // tail follows a topic and compares what consecutive polls give.
 func (l *load) tail(ctx context.Context, topic string, isolation kgo.IsolationLevel) {
-	cl, err := l.c.newClient(kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.FetchMaxWait(200*time.Millisecond),
+	cl, err := l.c.newClient(reader, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())
 	if err != nil {
 		l.h.Anomaly("client-error", "reader of %s: %v", topic, err)
@@ -392,10 +412,17 @@ func (l *load) tail(ctx context.Context, topic string, isolation kgo.IsolationLe
 
 // commit commits rising offsets for a group of its own and reads them back.
 func (l *load) commit(ctx context.Context) {
+	cl, err := l.c.newClient(reader)
+	if err != nil {
+		l.h.Anomaly("client-error", "commits: %v", err)
+		return
+	}
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
 	known := map[int32]int64{}
 	for n := int64(1); ctx.Err() == nil; n++ {
 		each, cancel := context.WithTimeout(ctx, settleLimit)
-		got, err := l.c.adm.FetchOffsets(each, groupName)
+		got, err := adm.FetchOffsets(each, groupName)
 		for p, at := range known {
 			if o, ok := got.Lookup(plainTopic, p); err == nil && (!ok || o.At < at) {
 				l.h.Anomaly("commit-regress", "partition %d: %d was committed, now it is %d", p, at, o.At)
@@ -404,7 +431,7 @@ func (l *load) commit(ctx context.Context) {
 		p := int32(n % partitions)
 		var offsets kadm.Offsets
 		offsets.AddOffset(plainTopic, p, n, -1)
-		if res, err := l.c.adm.CommitOffsets(each, groupName, offsets); err == nil && res.Error() == nil {
+		if res, err := adm.CommitOffsets(each, groupName, offsets); err == nil && res.Error() == nil {
 			known[p] = n
 		}
 		cancel()
@@ -439,7 +466,11 @@ var javaLogging = []string{
 // By itself the tool tries nothing again.
 func (l *load) javaProducer(ctx context.Context) {
 	settings := filepath.Join(l.dir, "java.properties")
-	if err := os.WriteFile(settings, []byte("retries=2147483647\nenable.idempotence=true\n"), 0o600); err != nil {
+	text := "retries=2147483647\nenable.idempotence=true\n"
+	if l.c.secured != nil {
+		text += l.c.secured.javaSettings(javaUser)
+	}
+	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
 		l.h.Anomaly("client-error", "settings of the Java producer: %v", err)
 		return
 	}

@@ -22,6 +22,7 @@ type options struct {
 	quorum   string
 	keep     bool
 	java     bool
+	secure   bool
 	duration time.Duration
 }
 
@@ -35,6 +36,7 @@ func main() {
 	flag.StringVar(&o.quorum, "quorum", "", "static, or dynamic: voters can be added and removed; unset is static with 3 nodes and dynamic with more")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directories")
 	flag.BoolVar(&o.java, "java", true, "run a Java producer too")
+	flag.BoolVar(&o.secure, "secure", false, "TLS, logins and access control on every listener, of clients, brokers and controllers")
 	flag.DurationVar(&o.duration, "duration", 0, "end the random schedule after so long")
 	flag.Parse()
 	if err := local.OwnMounts(); err != nil {

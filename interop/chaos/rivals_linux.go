@@ -25,6 +25,8 @@ func (l logstead) settings(nd *node) []string {
 	return []string{"logstead.http.listeners=127.0.0.1:" + nd.httpPort, "logstead.http.pprof=true"}
 }
 
+func (l logstead) watches() bool { return true }
+
 // kafka is Apache Kafka, started by kafka.sh.
 type kafka struct{ script string }
 
@@ -37,6 +39,8 @@ func (k kafka) command(properties string) *exec.Cmd {
 }
 
 func (k kafka) settings(*node) []string { return nil }
+
+func (k kafka) watches() bool { return false }
 
 // kafkaScript is kafka.sh of this repository.
 func kafkaScript(ctx context.Context) (string, error) {

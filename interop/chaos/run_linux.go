@@ -83,6 +83,9 @@ func runChaos(ctx context.Context, o options) (int, error) {
 // schedule is the faults in their order.
 func (r *run) schedule() ([]fault, error) {
 	names := short
+	if r.o.secure {
+		names = slices.Concat(short, shortSecure)
+	}
 	if r.o.only != "" {
 		names = strings.Split(r.o.only, ",")
 	}
@@ -102,7 +105,7 @@ func (r *run) schedule() ([]fault, error) {
 		n = int(r.o.duration/time.Second) + 1 // more than there is time for
 	}
 	if r.o.only == "" {
-		list = faults
+		list = slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.needs&secured != 0 && !r.o.secure })
 	}
 	out := make([]fault, 0, n)
 	for len(out) < n { // every fault comes equally often
@@ -132,13 +135,22 @@ func (r *run) campaign(ctx context.Context, dir string, schedule []fault) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, r.fabric.close()) }()
-	r.cluster, err = newCluster(ctx, r.fabric, rv, dir, r.o.nodes, r.o.quorum == "dynamic" || r.o.quorum == "" && r.o.nodes > maxVoters)
+	var s *security
+	if r.o.secure {
+		if s, err = newSecurity(dir); err != nil {
+			return err
+		}
+	}
+	r.cluster, err = newCluster(ctx, r.fabric, rv, dir, r.o.nodes, r.o.quorum == "dynamic" || r.o.quorum == "" && r.o.nodes > maxVoters, s)
 	defer func() { err = errors.Join(err, r.cluster.close()) }()
 	if err != nil {
 		return err
 	}
 	if err := r.cluster.createTopics(ctx); err != nil {
 		return err
+	}
+	if s != nil {
+		r.judgeDoors(ctx)
 	}
 	if r.load, err = startLoad(ctx, r.cluster, dir, java); err != nil {
 		return err
@@ -217,7 +229,7 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		r.left[f.name] = why
 		return nil
 	}
-	x := &injection{c: r.cluster, rng: r.rng}
+	x := &injection{c: r.cluster, l: r.load, rng: r.rng}
 	began := time.Now()
 	r.load.gaps.begin(began)
 	bit := f.bite(ctx, x)
@@ -249,7 +261,7 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		r.report.Check(name+": everybody goes on", err)
 		r.load.h.Anomaly("stall", "%s: %v", name, err)
 	}
-	if err := r.cluster.awaitWhole(ctx, settleLimit, topics...); err != nil {
+	if err := r.cluster.awaitWhole(ctx, settleLimit, r.cluster.topics()...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	before := r.quiet
@@ -305,7 +317,7 @@ func (r *run) awaitMove(ctx context.Context, silent *node, limit time.Duration) 
 	if asked == silent {
 		asked = r.cluster.nodes[1]
 	}
-	cl, err := r.cluster.newClient(kgo.SeedBrokers(asked.addr()))
+	cl, err := r.cluster.newClient(admin, kgo.SeedBrokers(asked.addr()))
 	if err != nil {
 		return time.Now().Add(limit) // not known: never in time
 	}

@@ -66,15 +66,15 @@ func (c *cluster) describe(ctx context.Context, nd *node) string {
 			fmt.Fprintf(&b, "%v\n", err)
 		}
 	}
-	cl, err := c.newClient(kgo.SeedBrokers(nd.addr()), kgo.RequestRetries(0))
+	cl, err := c.newClient(admin, kgo.SeedBrokers(nd.addr()), kgo.RequestRetries(0))
 	if err != nil {
 		return err.Error()
 	}
 	defer cl.Close()
 	one := cl.SeedBrokers()[0]
-	part("metadata", func(ctx context.Context, w io.Writer) error { return describeMetadata(ctx, one, w) })
-	part("offsets", func(ctx context.Context, w io.Writer) error { return describeOffsets(ctx, one, w) })
-	part("producers", func(ctx context.Context, w io.Writer) error { return describeProducers(ctx, one, w) })
+	part("metadata", func(ctx context.Context, w io.Writer) error { return describeMetadata(ctx, one, c.topics(), w) })
+	part("offsets", func(ctx context.Context, w io.Writer) error { return describeOffsets(ctx, one, c.topics(), w) })
+	part("producers", func(ctx context.Context, w io.Writer) error { return describeProducers(ctx, one, c.topics(), w) })
 	part("ends of logs", func(ctx context.Context, w io.Writer) error { return describeLogs(ctx, one, w) })
 	part("metrics", func(ctx context.Context, w io.Writer) error { return c.page(ctx, nd, "/metrics", w) })
 	part("goroutines", func(ctx context.Context, w io.Writer) error {
@@ -84,7 +84,7 @@ func (c *cluster) describe(ctx context.Context, nd *node) string {
 }
 
 // describeMetadata writes who leads what, as this node has it.
-func describeMetadata(ctx context.Context, b *kgo.Broker, w io.Writer) error {
+func describeMetadata(ctx context.Context, b *kgo.Broker, topics []string, w io.Writer) error {
 	req := kmsg.NewPtrMetadataRequest()
 	for _, name := range topics {
 		t := kmsg.NewMetadataRequestTopic()
@@ -109,7 +109,7 @@ func describeMetadata(ctx context.Context, b *kgo.Broker, w io.Writer) error {
 }
 
 // describeOffsets writes the high watermarks of what this node leads.
-func describeOffsets(ctx context.Context, b *kgo.Broker, w io.Writer) error {
+func describeOffsets(ctx context.Context, b *kgo.Broker, topics []string, w io.Writer) error {
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID = -1
 	for _, name := range topics {
@@ -135,7 +135,7 @@ func describeOffsets(ctx context.Context, b *kgo.Broker, w io.Writer) error {
 }
 
 // describeProducers writes the last sequence of each producer, as this node has it.
-func describeProducers(ctx context.Context, b *kgo.Broker, w io.Writer) error {
+func describeProducers(ctx context.Context, b *kgo.Broker, topics []string, w io.Writer) error {
 	req := kmsg.NewPtrDescribeProducersRequest()
 	for _, name := range topics {
 		t := kmsg.NewDescribeProducersRequestTopic()
