@@ -69,6 +69,7 @@ func allCases(short bool) []benchCase {
 	list = append(list, latencyCase(1000, short))
 	list = append(list, clientCases(short)...)
 	list = append(list, partitionsCase(short), startCase(), idleCase())
+	list = append(list, tlsCases(short)...)
 	if short {
 		return list
 	}

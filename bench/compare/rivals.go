@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ type rival struct {
 	jvm      bool
 	attached bool   // somebody else's process: it is left alone
 	floor    bool   // the bare loop, which can run only some of the cases
+	tlsAddr  string // where it speaks TLS; empty: nowhere
+	tls      *tls.Config
 	profile  string // file for the profile of the case that runs, by perf; empty: none
 	pprof    string // the same, by Go's own profiler
 
@@ -62,12 +65,18 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", dir, "./cmd/logstead", "./bench/floor").CombinedOutput(); err != nil {
 		return f, fmt.Errorf("go build: %w\n%s", err, out)
 	}
+	keys, err := makeKeys(dir)
+	if err != nil {
+		return f, err
+	}
 	starts := map[string]func(context.Context, string) (*rival, error){
-		"fsync": func(ctx context.Context, d string) (*rival, error) { return startLogstead(ctx, bin, "fsync", d, o.set) },
-		"replicated": func(ctx context.Context, d string) (*rival, error) {
-			return startLogstead(ctx, bin, "replicated", d, o.set)
+		"fsync": func(ctx context.Context, d string) (*rival, error) {
+			return startLogstead(ctx, bin, "fsync", d, keys, o.set)
 		},
-		"kafka": func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d) },
+		"replicated": func(ctx context.Context, d string) (*rival, error) {
+			return startLogstead(ctx, bin, "replicated", d, keys, o.set)
+		},
+		"kafka": func(ctx context.Context, d string) (*rival, error) { return startKafka(ctx, o.kafka, d, keys) },
 		"floor": func(ctx context.Context, d string) (*rival, error) {
 			return startFloor(ctx, filepath.Join(dir, "floor"), d)
 		},
@@ -75,7 +84,7 @@ func startAll(ctx context.Context, o options, dir string) (*field, error) {
 	if o.before != "" {
 		for _, durability := range []string{"fsync", "replicated"} {
 			starts[durability+"-before"] = func(ctx context.Context, d string) (*rival, error) {
-				return startLogstead(ctx, o.before, durability, d, nil)
+				return startLogstead(ctx, o.before, durability, d, keys, nil)
 			}
 		}
 	}
@@ -129,7 +138,7 @@ func freePort() (int, error) {
 	return 0, errors.New("no two free ports in a row on 127.0.0.1")
 }
 
-func startLogstead(ctx context.Context, bin, durability, dir string, set []string) (*rival, error) {
+func startLogstead(ctx context.Context, bin, durability, dir string, keys *keys, set []string) (*rival, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -137,16 +146,21 @@ func startLogstead(ctx context.Context, bin, durability, dir string, set []strin
 	if err != nil {
 		return nil, err
 	}
-	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), http: fmt.Sprintf("127.0.0.1:%d", port+1)}
+	tlsPort, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), http: fmt.Sprintf("127.0.0.1:%d", port+1),
+		tlsAddr: fmt.Sprintf("127.0.0.1:%d", tlsPort), tls: keys.client}
 	args := []string{
 		"server", "--auto-format",
 		"--set", "log.dirs=" + filepath.Join(dir, "data"),
-		"--set", "listeners=PLAINTEXT://" + r.addr, "--set", "logstead.http.listeners=" + r.http,
+		"--set", "listeners=PLAINTEXT://" + r.addr + ",SSL://" + r.tlsAddr, "--set", "logstead.http.listeners=" + r.http,
 		"--set", "logstead.durability=" + durability, "--set", "group.initial.rebalance.delay.ms=0",
 		"--set", "offsets.topic.replication.factor=1", "--set", "transaction.state.log.replication.factor=1",
 		"--set", "transaction.state.log.min.isr=1", "--set", "log.segment.delete.delay.ms=100",
 	}
-	for _, kv := range set {
+	for _, kv := range append(keys.settings(), set...) {
 		args = append(args, "--set", kv)
 	}
 	r.again = func(ctx context.Context) error { return r.runProcess(ctx, append([]string{bin}, args...)) }
@@ -217,7 +231,7 @@ func (r *rival) runProcess(ctx context.Context, argv []string) error {
 	}
 }
 
-func startKafka(ctx context.Context, script, dir string) (*rival, error) {
+func startKafka(ctx context.Context, script, dir string, keys *keys) (*rival, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -225,11 +239,17 @@ func startKafka(ctx context.Context, script, dir string) (*rival, error) {
 	if err != nil {
 		return nil, err
 	}
-	extra := filepath.Join(dir, "extra.properties")
-	if err := os.WriteFile(extra, []byte("log.segment.delete.delay.ms=100\n"), 0o644); err != nil {
+	tlsPort, err := freePort()
+	if err != nil {
 		return nil, err
 	}
-	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true}
+	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true, tlsAddr: fmt.Sprintf("127.0.0.1:%d", tlsPort), tls: keys.client}
+	extra := filepath.Join(dir, "extra.properties")
+	lines := append(keys.settings(), "log.segment.delete.delay.ms=100",
+		fmt.Sprintf("listeners=PLAINTEXT://%s,SSL://%s,CONTROLLER://127.0.0.1:%d", r.addr, r.tlsAddr, port+1))
+	if err := os.WriteFile(extra, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		return nil, err
+	}
 	call := func(ctx context.Context, args ...string) error {
 		cmd := exec.CommandContext(ctx, script, args...)
 		cmd.Env = append(os.Environ(), "KAFKA_EXTRA="+extra)

@@ -12,6 +12,7 @@ package raw
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -38,7 +39,23 @@ func Dial(ctx context.Context, addr string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c, ok := ctx.Value(tlsKey{}).(*tls.Config); ok {
+		t := tls.Client(nc, c)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = nc.Close()
+			return nil, err
+		}
+		nc = t
+	}
 	return &Conn{nc: nc, in: bufio.NewReaderSize(nc, 64<<10)}, nil
+}
+
+// tlsKey is where a context has what connections are encrypted with.
+type tlsKey struct{}
+
+// OverTLS has every connection that is dialled under the context speak TLS. Its addresses are those of a listener that does.
+func OverTLS(ctx context.Context, c *tls.Config) context.Context {
+	return context.WithValue(ctx, tlsKey{}, c)
 }
 
 // Close ends the connection.
