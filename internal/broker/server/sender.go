@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,8 @@ type FileRange interface {
 type sender struct {
 	nc  net.Conn
 	tcp *net.TCPConn // nil where there is no sendfile
+	tls *tls.Conn    // nil where the connection is not encrypted
+	raw *socket      // below tls
 	buf []byte       // gathered, not yet written
 	mem *wire.Buffer
 }
@@ -45,6 +48,18 @@ type sender struct {
 func (o *sender) init(nc net.Conn) {
 	o.nc = nc
 	o.tcp, _ = nc.(*net.TCPConn)
+	if o.tls, _ = nc.(*tls.Conn); o.tls != nil {
+		o.raw, _ = o.tls.NetConn().(*socket)
+	}
+}
+
+// write puts bytes on the wire: what fills more than one record of TLS in few writes.
+func (o *sender) write(p []byte) error {
+	if o.raw != nil && len(p) > inlineBytes {
+		return o.raw.writeAll(o.tls, p)
+	}
+	_, err := o.nc.Write(p)
+	return err
 }
 
 // add takes one answer and releases it, also when it fails.
@@ -121,8 +136,7 @@ func (o *sender) gather(p []byte) error {
 		if err := o.flush(); err != nil {
 			return err
 		}
-		_, err := o.nc.Write(p)
-		return err
+		return o.write(p)
 	}
 	if err := o.reserve(len(p)); err != nil {
 		return err
@@ -151,7 +165,7 @@ func (o *sender) flush() error {
 	}
 	var err error
 	if len(o.buf) > 0 {
-		_, err = o.nc.Write(o.buf)
+		err = o.write(o.buf)
 	}
 	wire.PutBuffer(o.mem)
 	o.mem, o.buf = nil, nil

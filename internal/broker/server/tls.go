@@ -11,10 +11,12 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/auth"
+	"github.com/logstead/logstead/internal/proto/wire"
 )
 
 // TLS is what an encrypted listener needs.
@@ -78,7 +80,7 @@ func (s *Server) Handshakes() (done, failed int64, running int) {
 }
 
 // socket is the TCP connection below a TLS session. It keeps a session's last words from waiting for a client that
-// does not read.
+// does not read, and writes several records of a large answer at a time.
 type socket struct {
 	net.Conn
 	closing atomic.Bool
@@ -86,6 +88,59 @@ type socket struct {
 	// What follows belongs to the goroutine that shakes hands and reads.
 	heard     bool // something has come
 	computing bool // it has a part of all.cpu
+
+	held struct {
+		sync.Mutex
+		mem *wire.Buffer // nil unless records are held back
+		n   int
+	}
+}
+
+// heldBytes is what records are gathered in: three of 16 KiB and what TLS adds to them. crypto/tls writes each by itself.
+const heldBytes = 64 << 10
+
+// writeAll writes the bytes of a large answer through a session above: its records are held back and go out together.
+func (s *socket) writeAll(session *tls.Conn, p []byte) error {
+	s.held.Lock()
+	s.held.mem, s.held.n = wire.GetBuffer(heldBytes), 0
+	s.held.Unlock()
+	_, err := session.Write(p)
+	s.held.Lock()
+	defer s.held.Unlock()
+	if err == nil {
+		err = s.writeHeldLocked()
+	}
+	wire.PutBuffer(s.held.mem)
+	s.held.mem = nil
+	return err
+}
+
+func (s *socket) writeHeldLocked() error {
+	n := s.held.n
+	if s.held.n = 0; n == 0 {
+		return nil
+	}
+	_, err := s.Conn.Write(s.held.mem.B[:n])
+	return err
+}
+
+// Write takes what the session sends: records of an answer, or what it has to say by itself, each in its turn.
+func (s *socket) Write(p []byte) (int, error) {
+	s.held.Lock()
+	defer s.held.Unlock()
+	if s.held.mem == nil {
+		return s.Conn.Write(p)
+	}
+	if s.held.n+len(p) > heldBytes {
+		if err := s.writeHeldLocked(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) > heldBytes {
+		return s.Conn.Write(p)
+	}
+	s.held.n += copy(s.held.mem.B[s.held.n:], p)
+	return len(p), nil
 }
 
 // Computing waits until few enough others compute, once the client has begun its handshake: a thousand signatures at the same

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -411,6 +412,66 @@ func TestAllocationsOverTLS(t *testing.T) {
 		if most := 4 + float64(len(c.frame)+len(c.call()))/(16<<10); got > most {
 			t.Errorf("%s over TLS: %.1f allocations a request, want at most %.1f", what, got, most)
 		}
+	}
+}
+
+// countedWrites counts the writes to a connection.
+type countedWrites struct {
+	net.Conn
+	writes int
+}
+
+func (c *countedWrites) Write(p []byte) (int, error) {
+	c.writes++
+	return c.Conn.Write(p)
+}
+
+// TestRecordsTogether: several records of a large answer go out with one write, in their order, a small one at once, and
+// nothing is left behind.
+func TestRecordsTogether(t *testing.T) {
+	a := newAuthority(t)
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	count := &countedWrites{Conn: near}
+	session := tls.Server(&socket{Conn: count, all: newHandshakes(Options{})}, a.listenTLS(tls.NoClientCert).Config())
+	got := make(chan []byte)
+	client := tls.Client(far, &tls.Config{RootCAs: a.pool(), ServerName: "127.0.0.1"})
+	go func() {
+		for _, n := range []int{5, 1<<20 + 5, 5} {
+			b := make([]byte, n)
+			if _, err := io.ReadFull(client, b); err != nil {
+				t.Error(err)
+			}
+			got <- b
+		}
+	}()
+	if err := session.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	var o sender
+	o.init(session)
+	want := make([]byte, 1<<20+5)
+	for i := range want {
+		want[i] = byte(i >> 3)
+	}
+	for _, p := range [][]byte{want[:5], want, want[:5]} {
+		before := count.writes
+		if err := o.gather(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if b := <-got; !bytes.Equal(b, p) {
+			t.Fatalf("%d bytes came that are others than those that were sent", len(b))
+		}
+		if writes, most := count.writes-before, 1+len(p)/(3*16<<10); writes > most {
+			t.Errorf("%d bytes took %d writes, want at most %d", len(p), writes, most)
+		}
+	}
+	if o.raw.held.mem != nil {
+		t.Error("a connection at rest holds a buffer")
 	}
 }
 
