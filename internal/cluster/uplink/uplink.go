@@ -259,7 +259,7 @@ func (u *Uplink) beat(ctx context.Context) {
 		case <-shutdown:
 			shutdown = nil
 		}
-		if u.anew.CompareAndSwap(true, false) && !u.enterAgain(ctx) {
+		if !u.stopping() && u.anew.CompareAndSwap(true, false) && !u.enterAgain(ctx) {
 			u.anew.Store(true) // with the next heartbeat
 		}
 		wait, waits := u.heartbeat(ctx)
@@ -288,10 +288,13 @@ func (u *Uplink) heartbeat(ctx context.Context) (wait time.Duration, waits bool)
 	req.CordonedLogDirs = append([]base.TopicID{}, u.o.CordonedDirs()...) // none is said too: a null says nothing
 	resp, err := request[kmsg.BrokerHeartbeatResponse](limit, u.beats, &req)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !u.mayStop() {
 			u.o.Logger.Warn("heartbeat to the controller failed", "broker_epoch", req.BrokerEpoch, "err", err)
 		}
-		if errors.Is(err, kerr.StaleBrokerEpoch) || errors.Is(err, kerr.BrokerIDNotRegistered) {
+		if lost := errors.Is(err, kerr.StaleBrokerEpoch) || errors.Is(err, kerr.BrokerIDNotRegistered); lost && u.stopping() {
+			// Whoever unregistered it wants it gone: a registration now would stay, of a broker that never comes back.
+			u.once.released.Do(func() { close(u.released) })
+		} else if lost {
 			u.enterAgain(ctx)
 		}
 		return registerPause, false
@@ -329,6 +332,16 @@ func (u *Uplink) enterAgain(ctx context.Context) bool {
 func (u *Uplink) stopping() bool {
 	select {
 	case <-u.shutdown:
+		return true
+	default:
+		return false
+	}
+}
+
+// mayStop says whether a broker that wants to stop has been let go.
+func (u *Uplink) mayStop() bool {
+	select {
+	case <-u.released:
 		return true
 	default:
 		return false

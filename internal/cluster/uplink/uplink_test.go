@@ -349,6 +349,34 @@ func TestLostRegistrationIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestUnregisteredWhileItStops: a broker that stops and is unregistered meanwhile, as logstead node decommission does, may stop,
+// and does not register again: nobody would ever take that registration off.
+func TestUnregisteredWhileItStops(t *testing.T) {
+	for _, letGo := range []bool{false, true} {
+		q := newQuorum(t, "a:1")
+		u, _ := q.uplink(t, Options{})
+		wait(t, "unfenced", u.Unfenced())
+		q.mu.Lock()
+		q.mu.letGo, q.mu.forget = letGo, !letGo
+		q.mu.Unlock()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := u.Shutdown(ctx); err != nil {
+			t.Errorf("let go %t: %v", letGo, err)
+		}
+		q.mu.Lock()
+		q.mu.forget = true
+		before := len(q.mu.beats)
+		q.mu.Unlock()
+		q.awaitBeat(t, before+1, "heartbeats after it")
+		q.mu.Lock()
+		if n := len(q.mu.registers); n != 1 {
+			t.Errorf("let go %t: it registered %d times, want once", letGo, n)
+		}
+		q.mu.Unlock()
+	}
+}
+
 func TestRegistrationIsGivenUp(t *testing.T) {
 	q := newQuorum(t, "nobody")
 	_, done := q.uplink(t, Options{RegistrationTimeout: 50 * time.Millisecond})
