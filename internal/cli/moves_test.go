@@ -219,6 +219,13 @@ func TestQuorumPick(t *testing.T) {
 			t.Errorf("%+v: %q, %v", c, got, err)
 		}
 	}
+	for i := range p.CurrentVoters {
+		p.CurrentVoters[i].ReplicaDirectoryID = [16]byte{}
+	}
+	for _, add := range []bool{true, false} {
+		_, err := quorumOf(p, nil, now).pick(3, "", add)
+		wantFault(t, err, exitConflict, "kraft.version is 0", "controller.quorum.voters")
+	}
 	if _, err := directoryBytes("short"); err == nil {
 		t.Error("a short directory id passes")
 	}

@@ -62,6 +62,11 @@ func (q quorumInfo) voters() (n int) {
 	return n
 }
 
+// dynamic says whether voters can come and go (KIP-853): they are known by their directories then.
+func (q quorumInfo) dynamic() bool {
+	return slices.ContainsFunc(q.Nodes, func(n quorumNode) bool { return n.Role != "observer" && n.Directory != "" })
+}
+
 func (q quorumInfo) node(id int32) *quorumNode {
 	i := slices.IndexFunc(q.Nodes, func(n quorumNode) bool { return n.ID == id })
 	if i < 0 {
@@ -275,6 +280,10 @@ func (a *App) changeQuorum(cmd *cobra.Command, arg string, fl quorumFlags, add b
 
 // pick finds the directory id of the node to add or remove.
 func (q quorumInfo) pick(id int32, directory string, add bool) (string, error) {
+	if !q.dynamic() {
+		return "", &Fault{What: "cannot change the voters", Why: "kraft.version is 0: they are those that controller.quorum.voters lists",
+			Try: "logstead cluster features upgrade --feature kraft.version=1", Exit: exitConflict}
+	}
 	role, other := "voter", "observer"
 	if add {
 		role, other = other, role

@@ -54,8 +54,9 @@ func (n *Node) openController(ctx context.Context, cfg *config) error {
 		return fmt.Errorf("controller.quorum.bootstrap.servers names %d controllers, and the metadata log in %s %s", len(b.BootstrapServers), dir, why)
 	}
 	n.ctl, n.meta = ctl, ctl
-	if ctl.DynamicVoters() && !(ctl.IsVoter() && len(ctl.Voters()) == 1) {
-		// It may not be one of the voters, or not for ever: what the broker knows does not depend on that.
+	if ctl.DynamicVoters() && (clustered(cfg.broker) || !ctl.IsVoter() || len(ctl.Voters()) > 1) {
+		// It may not be one of the voters, or not for ever, the first and only one included: what the broker knows does not
+		// depend on that.
 		n.openObserver(cfg, store)
 	}
 	return nil

@@ -15,9 +15,10 @@ import (
 	ours "github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// TestVotersComeAndGo lets a quorum of one grow to three, lose its first node for good, and go on.
-func TestVotersComeAndGo(t *testing.T) {
-	c := &trio{t: t}
+// growing formats three nodes of which the first is a quorum of one, and gives what starts one.
+func growing(t *testing.T) (c *trio, run func(id int)) {
+	t.Helper()
+	c = &trio{t: t}
 	cluster := base.NewTopicID().String()
 	for id := 1; id <= 3; id++ {
 		c.dirs[id], c.ports[id], c.ctl[id] = t.TempDir(), freePort(t), freePort(t)
@@ -36,18 +37,45 @@ func TestVotersComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	run := func(id int) {
+	t.Cleanup(c.abandon)
+	return c, func(id int) {
 		c.nodes[id] = start(t, c.dirs[id], "node.id="+strconv.Itoa(id),
 			// Node 3 may come to lead, and nobody has it in the configuration.
 			"controller.quorum.bootstrap.servers=127.0.0.1:"+c.ctl[1]+",127.0.0.1:"+c.ctl[2],
 			"listeners=PLAINTEXT://127.0.0.1:"+c.ports[id]+",CONTROLLER://127.0.0.1:"+c.ctl[id], "broker.heartbeat.interval.ms=200")
 	}
+}
+
+// TestFirstVoterIsRemovedWhileItRuns: the node that was the whole quorum when it started, and leads it, is no voter any more, and its
+// broker goes on hearing of the metadata and passing on what it is asked.
+func TestFirstVoterIsRemovedWhileItRuns(t *testing.T) {
+	c, run := growing(t)
+	for id := 1; id <= 3; id++ {
+		run(id)
+	}
+	for id := 2; id <= 3; id++ {
+		if code := c.addVoter(1, id, c.directory(id), 20_000); code != 0 {
+			t.Fatalf("node %d was not added: error %d", id, code)
+		}
+	}
+	if code := c.removeVoter(1, 1, c.directory(1)); code != 0 {
+		t.Fatalf("node 1 was not removed: error %d", code)
+	}
+	c.eventually("another active controller", func() bool { return c.leaderOf(2) > 1 })
+	c.create(2, "elsewhere", 1)
+	c.everywhere("elsewhere")
+	c.create(1, "here", 1)
+	c.everywhere("here")
+}
+
+// TestVotersComeAndGo lets a quorum of one grow to three, lose its first node for good, and go on.
+func TestVotersComeAndGo(t *testing.T) {
+	c, run := growing(t)
 	run(1)
 	c.create(1, "alone", 1)
 	// What is to be added serves its clients before, as a broker.
 	run(2)
 	run(3)
-	t.Cleanup(c.abandon)
 	c.create(3, "before", 1)
 	if c.nodes[2].ctl.IsVoter() {
 		t.Error("node 2 is a voter before it was added")
