@@ -179,8 +179,11 @@ func (c *conn) partitionBytes(names []string) (map[string]map[int32]map[int32]in
 	dirs, err := call(c, "cannot read log directories", func(ctx context.Context) (kadm.DescribedAllLogDirs, error) {
 		return c.DescribeAllLogDirs(ctx, all)
 	})
-	if err != nil {
+	if len(dirs) == 0 && err != nil {
 		return nil, err
+	}
+	if err != nil { // of some brokers: what the others hold is told
+		c.app.debug("sizes are missing: %v", err)
 	}
 	out := map[string]map[int32]map[int32]int64{}
 	dirs.Each(func(d kadm.DescribedLogDir) {

@@ -170,7 +170,7 @@ func (n *Node) announce(cfg *config) {
 	for _, w := range n.o.Config.Warnings() {
 		n.log.Warn(w)
 	}
-	if _, notes := cfg.live.Broker().Capped(1); len(notes) > 0 {
+	if _, notes := cfg.live.Broker().Capped(1); len(notes) > 0 && !clustered(cfg.broker) { // else it depends on the brokers there are
 		n.log.Info("replication factors fit one node", "lowered", strings.Join(notes, "; "))
 	}
 }

@@ -2,9 +2,12 @@ package replica
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math"
 	"sync"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -185,8 +188,26 @@ func (f *Fetchers) Following() (partitions, loops int) {
 	return len(f.mu.follow), len(f.mu.loops)
 }
 
+// passing is how often a partition may be refused for what is over in a moment before that is told of at all: while a topic is made, and
+// whenever leaders change, brokers hear of it one after the other.
+const passing = 32
+
+func passes(err error) bool {
+	for _, ke := range []*kerr.Error{
+		kerr.UnknownTopicID, kerr.UnknownTopicOrPartition, kerr.NotLeaderForPartition, kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch,
+	} {
+		if errors.Is(err, ke) {
+			return true
+		}
+	}
+	return false
+}
+
 func (f *Fetchers) failed(leader int32) func(tp base.TopicPartition, err error, times int) {
 	return func(tp base.TopicPartition, err error, times int) {
+		if times < passing && passes(err) {
+			return
+		}
 		if times&(times-1) == 0 { // the first, and ever fewer of those that follow
 			f.o.Logger.Info("a follower cannot go on", "topic", tp.Topic, "partition", tp.Partition,
 				"leader", leader, "times", times, "err", err)
