@@ -115,6 +115,9 @@ func (t *raftLines) newLine(id int32) *raftLine {
 		ClientID:       fmt.Sprintf("controller-%d-raft", cfg.broker.NodeID),
 		RequestTimeout: cfg.live.Duration("controller.quorum.request.timeout.ms"),
 		BackoffMax:     raftBackoff,
+		// Once a cut has healed the system would wait for about as long as it lasted until it tries again: the other voters
+		// of a leader that is lost in the meantime would not hear of each other for so long.
+		Unacknowledged: cfg.live.Duration("controller.quorum.election.timeout.ms"),
 		Lost: func(error) {
 			select {
 			case l.lost <- struct{}{}:

@@ -46,10 +46,29 @@ func newConn(c *Client, nc net.Conn, address string) *conn {
 	}
 	cn.mu.waiting = map[int32]chan []byte{}
 	cn.in = newFrames(nc, c.o.MaxResponseBytes, c.o.Lone)
-	if t, ok := nc.(*net.TCPConn); ok {
+	if t := tcpOf(nc); t != nil {
 		_ = t.SetNoDelay(true)
+		if c.o.Unacknowledged > 0 {
+			giveUpUnacknowledged(t, c.o.Unacknowledged)
+		}
 	}
 	return cn
+}
+
+// tcpOf is what carries a connection, below a login's end and TLS; nil where that is not TCP.
+func tcpOf(nc net.Conn) *net.TCPConn {
+	for {
+		switch on := nc.(type) {
+		case *net.TCPConn:
+			return on
+		case *session:
+			nc = on.Conn
+		case interface{ NetConn() net.Conn }:
+			nc = on.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 func (cn *conn) ended() bool {

@@ -43,6 +43,10 @@ type Options struct {
 	ConnectTimeout, RequestTimeout time.Duration
 	// BackoffMin and BackoffMax bound the wait after a failed attempt to connect; 0 is 20 ms and 1 s.
 	BackoffMin, BackoffMax time.Duration
+	// Unacknowledged is how long bytes may have been sent without the other side's system having them, on Linux, before the
+	// connection counts as broken; 0 leaves it to the system, which tries for a quarter of an hour, at ever longer
+	// intervals. A message without an answer (Post) has no other time-out.
+	Unacknowledged time.Duration
 	// MaxInFlight bounds the requests that wait for their answers; 0 is 64.
 	MaxInFlight int
 	// Lone is for one user with one request at a time. Its own goroutine reads the answer, so that none has to be

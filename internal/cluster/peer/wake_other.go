@@ -2,6 +2,12 @@
 
 package peer
 
-import "io"
+import (
+	"io"
+	"net"
+	"time"
+)
 
 func lowWater(io.Reader) func(int) { return nil }
+
+func giveUpUnacknowledged(*net.TCPConn, time.Duration) {}
