@@ -120,10 +120,11 @@ var faults = []fault{
 	{"authority", authority, 0, time.Second, 9 * time.Second, secured | network | watching},
 }
 
-// short are the faults of the form for every change.
+// short are the faults of the form for every change. A leader that is cut off after a controller was leaves those that have
+// just found each other again.
 var short = []string{
-	"kill-leader", "kill-follower", "kill-controller", "kill-all", "pause-leader", "cut-leader", "one-way", "bridge",
-	"cut-leader-controller", "lossy-link", "reset-storm", "disk-full", "disk-fails", "power-all", "reassign-and-kill",
+	"kill-leader", "kill-follower", "kill-controller", "kill-all", "pause-leader", "cut-controller", "cut-leader", "one-way",
+	"bridge", "cut-leader-controller", "lossy-link", "reset-storm", "disk-full", "disk-fails", "power-all", "reassign-and-kill",
 }
 
 // shortSecure come besides where everything is secured.
