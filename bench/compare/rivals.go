@@ -245,7 +245,7 @@ func startKafka(ctx context.Context, script, dir string, keys *keys) (*rival, er
 	}
 	r := &rival{addr: fmt.Sprintf("127.0.0.1:%d", port), jvm: true, tlsAddr: fmt.Sprintf("127.0.0.1:%d", tlsPort), tls: keys.client}
 	extra := filepath.Join(dir, "extra.properties")
-	lines := append(keys.settings(), "log.segment.delete.delay.ms=100",
+	lines := append(keys.settings(), "log.segment.delete.delay.ms=100", "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT",
 		fmt.Sprintf("listeners=PLAINTEXT://%s,SSL://%s,CONTROLLER://127.0.0.1:%d", r.addr, r.tlsAddr, port+1))
 	if err := os.WriteFile(extra, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		return nil, err
