@@ -63,6 +63,7 @@ type remote struct {
 	caughtUp   time.Time // when it last had all that the leader had
 	fetched    time.Time
 	endAtFetch int64 // the leader's end at its last fetch
+	waits      bool  // it could have joined the in-sync set at its last fetch, had another change not been under way
 }
 
 func (r *replication) remote(id int32) *remote {
@@ -192,16 +193,44 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// expandLocked asks for a follower to join that has all that is committed and all that came before
-// this leader epoch.
-func (p *Partition) expandLocked(m *remote) (ISRChange, bool) {
+// mayJoinLocked says whether a follower that is not in sync has all that is committed and all that came before this leader epoch.
+func (p *Partition) mayJoinLocked(m *remote) bool {
 	r := &p.mu.repl
 	c := p.cluster.Load()
-	if c == nil || r.proposed != nil || slices.Contains(r.state.ISR, m.id) ||
-		m.end < p.Log().HighWatermark() || m.end < r.begin || !c.Eligible(m.id, m.epoch) {
+	return c != nil && !slices.Contains(r.state.ISR, m.id) && m.end >= p.Log().HighWatermark() && m.end >= r.begin && c.Eligible(m.id, m.epoch)
+}
+
+// expandLocked asks for a follower to join that may, or notes that it waits for another change.
+func (p *Partition) expandLocked(m *remote) (ISRChange, bool) {
+	r := &p.mu.repl
+	may := p.mayJoinLocked(m)
+	m.waits = may && r.proposed != nil
+	if !may || m.waits {
 		return ISRChange{}, false
 	}
 	return p.proposalLocked(append(slices.Clone(r.state.ISR), m.id)), true
+}
+
+// letWaitingJoin asks, once a change is decided, for those to join that came while it was under way: their next fetch may be as far
+// off as a fetch may wait.
+func (p *Partition) letWaitingJoin() {
+	p.mu.Lock()
+	r := &p.mu.repl
+	var change ISRChange
+	if isr := slices.Clone(r.state.ISR); p.leads.Load() && r.proposed == nil {
+		for i := range r.remotes {
+			if m := &r.remotes[i]; m.waits && p.mayJoinLocked(m) {
+				isr, m.waits = append(isr, m.id), false
+			}
+		}
+		if len(isr) > len(r.state.ISR) {
+			change = p.proposalLocked(isr)
+		}
+	}
+	p.mu.Unlock()
+	if change.ISR != nil {
+		p.propose(change)
+	}
 }
 
 // Tick asks for replicas to leave the in-sync set that have not had all of the log for longer than
@@ -274,6 +303,9 @@ func (p *Partition) ISRAnswered(c ISRChange, s ISRState, err error) {
 	p.mu.Unlock()
 	p.advance()
 	p.marks.fire(decided)
+	if err == nil {
+		p.letWaitingJoin()
+	}
 }
 
 func containsAll(ids, of []int32) bool {

@@ -773,6 +773,40 @@ func TestRefusedProposal(t *testing.T) {
 	}
 }
 
+// TestTwoJoinAtOnce: who comes while the controller is asked for another is asked for when that is decided, be it by the answer or by
+// the metadata, and not at its next fetch. Who was refused waits for a fetch.
+func TestTwoJoinAtOnce(t *testing.T) {
+	for _, byMetadata := range []bool{false, true} {
+		g := newGroup(t, 1, 1)
+		a := g.replicas[0]
+		g.state.ISR, g.state.PartitionEpoch = []int32{0}, 1
+		g.tellAll()
+		fetch := func(id int32) {
+			a.p.FollowerFetched(FollowerFetch{ID: id, BrokerEpoch: g.replicas[id].epoch, Now: g.now})
+		}
+		fetch(1)
+		fetch(2)
+		if byMetadata {
+			g.asked = g.asked[1:]
+			g.state.ISR, g.state.PartitionEpoch = []int32{0, 1}, 2
+			g.tell(a)
+		} else {
+			g.alter(false)
+		}
+		if len(g.asked) != 1 {
+			t.Fatalf("%d proposals when the first is decided, want one (by metadata: %v)", len(g.asked), byMetadata)
+		}
+		if c := g.asked[0].c; len(c.ISR) != 3 || c.PartitionEpoch != 2 {
+			t.Errorf("the second proposal is %v in partition epoch %d, want all three in epoch 2", c.ISR, c.PartitionEpoch)
+		}
+		g.powerCut(g.replicas[2])
+		g.alter(false)
+		if len(g.asked) != 0 {
+			t.Errorf("who was refused is asked for again before it has fetched: %v", g.asked)
+		}
+	}
+}
+
 // TestMissing: a leader says why a replica whose broker is there does not come into sync, and nothing of others.
 func TestMissing(t *testing.T) {
 	g := newGroup(t, 1, 1)

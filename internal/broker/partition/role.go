@@ -59,6 +59,7 @@ func (p *Partition) MakeLeader(self int32, mp State, now time.Time) bool {
 		p.fireTails()
 	} else {
 		p.marks.fire(decided)
+		p.letWaitingJoin()
 	}
 	return began
 }
