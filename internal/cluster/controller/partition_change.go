@@ -68,7 +68,7 @@ func (m *Machine) change(t *meta.Topic, index int32) *partitionChange {
 func (c *partitionChange) record() *kmsg.PartitionChangeRecord {
 	r := kmsg.NewPartitionChangeRecord()
 	r.TopicId, r.PartitionId = c.topic, c.index
-	c.completeReassignment()
+	c.isr = c.completeReassignment(c.isr)
 	c.findELR()
 	c.elect(&r)
 	if r.Leader == noLeaderChange && !containsAll(c.replicas, c.p.Replicas) {
@@ -98,16 +98,18 @@ func isNoChange(r *kmsg.PartitionChangeRecord) bool {
 		r.Directories == nil
 }
 
-// completeReassignment drops the replicas that are to go once all that were added are in sync.
-func (c *partitionChange) completeReassignment() {
+// completeReassignment drops the replicas that are to go, from the in-sync set too, once all that were added are in that set. Where
+// more go than come it waits until all that stay are in it: else 0,1,2,3,4 to 2,3,4,5 with 0, 1 and 5 in sync would leave 5 alone.
+func (c *partitionChange) completeReassignment(isr []int32) []int32 {
 	if len(c.adding)+len(c.removing) == 0 {
-		return
+		return isr
 	}
-	isr, replicas := without(c.isr, c.removing...), without(c.replicas, c.removing...)
-	if len(isr) == 0 || !containsAll(isr, c.adding) {
-		return
+	left, replicas := without(isr, c.removing...), without(c.replicas, c.removing...)
+	if len(left) == 0 || !containsAll(left, c.adding) || len(c.adding) < len(c.removing) && !containsAll(left, replicas) {
+		return isr
 	}
-	c.isr, c.replicas, c.removing, c.adding = isr, replicas, nil, nil
+	c.replicas, c.removing, c.adding = replicas, nil, nil
+	return left
 }
 
 // findELR is who has left the in-sync set since it fell below min.insync.replicas and misses
@@ -181,7 +183,13 @@ func (c *partitionChange) elect(r *kmsg.PartitionChangeRecord) {
 		if c.p.RecoveryState != recovering {
 			r.LeaderRecoveryState = recovering
 		}
+	default:
+		return
 	}
+	// It is in sync now, which may have been all that a reassignment waited for. Kafka looks when the set changes next, for which
+	// a replica has to come back that may be gone for ever.
+	c.completeReassignment([]int32{id})
+	c.elr = without(c.elr, without(c.elr, c.replicas...)...)
 }
 
 func (c *partitionChange) setELR(r *kmsg.PartitionChangeRecord) {

@@ -12,8 +12,10 @@ import (
 
 // AlterPartitionReassignments moves partitions to other replicas: those that are new are added, and
 // when all of them are in sync those that are to go are dropped (partitionChange). Null replicas
-// cancel. Of a partition that is named more than once the last counts: records that were each worked out from what is now would
-// leave a mix of them, which may never end (Kafka writes it).
+// cancel. Where we differ from Kafka 4.3.1, it ends with other replicas than were asked for, or never:
+//   - Of a partition that is named more than once the last counts. Kafka writes the records of all, each worked out from what is now.
+//   - One that replaces another and adds nothing, or drops nothing, takes over nothing that it does not want. In Kafka the first's
+//     replicas to add stay, also those that are to go now, for whose joining it then waits, and its replicas to drop go.
 func (m *Machine) AlterPartitionReassignments(
 	req *kmsg.AlterPartitionReassignmentsRequest,
 ) ([]kmsg.Record, *kmsg.AlterPartitionReassignmentsResponse) {
@@ -74,18 +76,20 @@ func (m *Machine) reassign(
 	if err := m.checkAssignment(to.Replicas, -1); err != nil {
 		return nil, err
 	}
-	before := without(p.Replicas, p.Adding...) // as it was before a reassignment that is under way
 	// The number that must stay is that of where a reassignment under way leads (KIP-860).
 	if target := len(without(p.Replicas, p.Removing...)); !otherFactor && len(to.Replicas) != target {
 		return nil, refuse(kerr.InvalidReplicationFactor, "The replication factor is changed from %d to %d",
 			target, len(to.Replicas))
 	}
+	// Of one under way all replicas count as those of before: the new one does not wait for them, but where it adds none itself.
 	c := m.change(t, to.PartitionIndex)
-	c.adding, c.removing = without(to.Replicas, before...), without(p.Replicas, to.Replicas...)
-	c.replicas = append(slices.Clone(to.Replicas), c.removing...)
-	if m.uncleanAllowed(t.Name) {
-		c.election = electOrUnclean
+	c.adding, c.removing = without(to.Replicas, p.Replicas...), without(p.Replicas, to.Replicas...)
+	if len(c.adding) == 0 {
+		c.adding = without(p.Adding, c.removing...)
 	}
+	slices.Sort(c.adding)
+	slices.Sort(c.removing)
+	c.replicas = append(slices.Clone(to.Replicas), c.removing...)
 	return recordOrNil(c)
 }
 
