@@ -171,8 +171,8 @@ func (pc *produceCall) openTopic(i int, req *kmsg.ProduceRequest) {
 	missing := error(kerr.UnknownTopicOrPartition)
 	if c.Version >= produceVersionTopicIDs {
 		out.TopicId = in.TopicId
-		topic, missing = b.Parts.TopicByID(in.TopicId), kerr.UnknownTopicID
-	} else if topic = b.Parts.Topic(in.Name); topic != nil {
+		topic, missing = b.topicByID(in.TopicId), kerr.UnknownTopicID
+	} else if topic = b.topic(in.Name); topic != nil {
 		out.Name = topic.Name
 	} else {
 		out.Name = strings.Clone(in.Name) // the request's strings die with the frame
@@ -217,7 +217,7 @@ func (pc *produceCall) open(it *produceItem, topic *partition.Topic, in *kmsg.Pr
 	if it.batch, err = oneBatch(in.Records.Bytes, pc.call.Version); err != nil {
 		return err
 	}
-	if it.p, err = topic.Partition(in.Index); err != nil {
+	if it.p, err = pc.b.partition(topic, in.Index); err != nil {
 		return err
 	}
 	if it.p.Settings().Internal && pc.call.ClientID != adminClientID {

@@ -333,12 +333,12 @@ func (f *fetchCall) read(p *fetchPart) {
 func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
 	name := p.key.topic
 	if f.c.Version >= fetchVersionTopicIDs {
-		if p.topic = f.b.Parts.TopicByID(p.key.id); p.topic == nil {
+		if p.topic = f.b.topicByID(p.key.id); p.topic == nil {
 			return nil, kerr.UnknownTopicID
 		}
 		name = p.topic.Name
 	} else {
-		p.topic = f.b.Parts.Topic(p.key.topic)
+		p.topic = f.b.topic(p.key.topic)
 	}
 	if !f.mayFetch(name) {
 		p.topic = nil
@@ -347,7 +347,7 @@ func (f *fetchCall) resolve(p *fetchPart) (*partition.Partition, error) {
 	if p.topic == nil {
 		return nil, kerr.UnknownTopicOrPartition
 	}
-	part, err := p.topic.Partition(p.key.part)
+	part, err := f.b.partition(p.topic, p.key.part)
 	if err == nil && f.replica >= 0 {
 		err = part.CheckFollower(f.replica)
 	}

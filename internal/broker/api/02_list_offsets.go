@@ -52,7 +52,7 @@ func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 			refused = append(refused, out)
 			continue
 		}
-		topic := b.Parts.Topic(in.Name)
+		topic := b.topic(in.Name)
 		for j := range in.Partitions {
 			part := &in.Partitions[j]
 			tp := base.TopicPartition{Topic: in.Name, Partition: part.PartitionIndex}
@@ -64,7 +64,7 @@ func (b *Broker) listOffsets(c *Call, req *kmsg.ListOffsetsRequest) {
 			if twice[tp] {
 				answered[tp] = true
 			} else {
-				found, err = listOffset(c.Version, topic, part, req)
+				found, err = b.listOffset(c.Version, topic, part, req)
 			}
 			out.Partitions = append(out.Partitions, kmsg.ListOffsetsResponseListOffsetsPartitionResponse{
 				PartitionIndex: part.PartitionIndex, ErrorCode: listOffsetsCode(c, err),
@@ -106,7 +106,7 @@ func duplicatePartitions(req *kmsg.ListOffsetsRequest) map[base.TopicPartition]b
 // none is the answer where there is no such offset: no error, and nothing filled in.
 var none = storage.TimestampOffset{Offset: base.NoOffset, Timestamp: base.NoTimestamp, Epoch: base.NoEpoch}
 
-func listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsRequestListOffsetsPartition,
+func (b *Broker) listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsRequestListOffsetsPartition,
 	req *kmsg.ListOffsetsRequest,
 ) (storage.TimestampOffset, error) {
 	if in.Timestamp < 0 {
@@ -115,7 +115,7 @@ func listOffset(version int16, topic *partition.Topic, in *kmsg.ListOffsetsReque
 			return none, kerr.UnsupportedVersion
 		}
 	}
-	p, err := topic.Partition(in.PartitionIndex)
+	p, err := b.partition(topic, in.PartitionIndex)
 	if err != nil {
 		return none, err
 	}

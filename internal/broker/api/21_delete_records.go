@@ -29,7 +29,7 @@ func (b *Broker) deleteRecords(c *Call, req *kmsg.DeleteRecordsRequest) {
 		}
 		out := kmsg.DeleteRecordsResponseDeleteRecordsTopicResult{Name: in.Name}
 		out.Partitions = make([]kmsg.DeleteRecordsResponseDeleteRecordsPartitionResult, len(in.Partitions))
-		topic, may := b.Parts.Topic(in.Name), c.mayTopic(auth.Delete, in.Name)
+		topic, may := b.topic(in.Name), c.mayTopic(auth.Delete, in.Name)
 		for j, p := range in.Partitions {
 			res := &out.Partitions[j]
 			res.PartitionIndex = p.PartitionIndex
@@ -37,7 +37,7 @@ func (b *Broker) deleteRecords(c *Call, req *kmsg.DeleteRecordsRequest) {
 				res.LowWatermark, res.ErrorCode = -1, kerr.TopicAuthorizationFailed.Code
 				continue
 			}
-			part, start, err := deleteBefore(topic, in.Name, p)
+			part, start, err := b.deleteBefore(topic, in.Name, p)
 			if res.LowWatermark, res.ErrorCode = start, c.code(err); err == nil {
 				d := &deletion{p: part, until: start, res: res}
 				if p.Offset >= 0 {
@@ -115,12 +115,12 @@ func (b *Broker) awaitDeletions(c *Call, waiting []*deletion, limit time.Duratio
 // fencedLook is how often who waits for other brokers looks whether they are still there.
 const fencedLook = 100 * time.Millisecond
 
-func deleteBefore(topic *partition.Topic, name string, in kmsg.DeleteRecordsRequestDeleteRecordsPartition,
+func (b *Broker) deleteBefore(topic *partition.Topic, name string, in kmsg.DeleteRecordsRequestDeleteRecordsPartition,
 ) (p *partition.Partition, start int64, err error) {
 	if meta.IsInternal(name) {
 		return nil, -1, kerr.InvalidTopicException
 	}
-	if p, err = topic.Partition(in.PartitionIndex); err != nil {
+	if p, err = b.partition(topic, in.PartitionIndex); err != nil {
 		return nil, -1, err
 	}
 	if cfg := p.Log().Config(); cfg.Compact && !cfg.Delete {

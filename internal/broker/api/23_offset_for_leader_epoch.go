@@ -30,7 +30,7 @@ func (b *Broker) offsetForLeaderEpoch(c *Call, req *kmsg.OffsetForLeaderEpochReq
 			refused = append(refused, out)
 			continue
 		}
-		topic := b.Parts.Topic(in.Topic)
+		topic := b.topic(in.Topic)
 		for _, p := range in.Partitions {
 			out.Partitions = append(out.Partitions, epochEnd(c, topic, p))
 		}
@@ -44,7 +44,7 @@ func epochEnd(c *Call, topic *partition.Topic, in kmsg.OffsetForLeaderEpochReque
 ) kmsg.OffsetForLeaderEpochResponseEpochEndOffset {
 	res := kmsg.NewOffsetForLeaderEpochResponseEpochEndOffset()
 	res.Partition = in.Partition
-	p, err := topic.Partition(in.Partition)
+	p, err := c.broker.partition(topic, in.Partition)
 	if err == nil {
 		err = p.CheckLeader(in.CurrentLeaderEpoch)
 	}

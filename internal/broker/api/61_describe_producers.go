@@ -19,7 +19,7 @@ func (b *Broker) describeProducers(c *Call, req *kmsg.DescribeProducersRequest) 
 	resp := kmsg.NewDescribeProducersResponse()
 	for _, in := range req.Topics {
 		out := kmsg.DescribeProducersResponseTopicResponse{Name: in.Name}
-		topic := b.Parts.Topic(in.Name)
+		topic := b.topic(in.Name)
 		err := controller.CheckTopicName(in.Name)
 		switch {
 		case err != nil:
@@ -44,7 +44,7 @@ func (b *Broker) describeProducers(c *Call, req *kmsg.DescribeProducersRequest) 
 func producersOf(c *Call, topic *partition.Topic, i int32) kmsg.DescribeProducersResponsePartitionResponse {
 	res := kmsg.NewDescribeProducersResponsePartitionResponse()
 	res.PartitionIndex = i
-	p, err := topic.Partition(i)
+	p, err := c.broker.partition(topic, i)
 	if err == nil {
 		err = p.CheckEpoch(-1) // a follower remembers them too
 	}

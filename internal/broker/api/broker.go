@@ -20,12 +20,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+
 	"github.com/logstead/logstead/internal/broker/auth"
 	"github.com/logstead/logstead/internal/broker/coord"
 	"github.com/logstead/logstead/internal/broker/group"
 	"github.com/logstead/logstead/internal/broker/partition"
 	"github.com/logstead/logstead/internal/broker/quota"
 	"github.com/logstead/logstead/internal/cluster/meta"
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/clock"
 )
 
@@ -89,6 +92,41 @@ func (b *Broker) Init(fetchMaxBytes, fetchSessions int) {
 		b.Quotas = quota.New(quota.Options{})
 	}
 	b.fetchMax, b.metrics, b.sessions = fetchMaxBytes, &metrics{}, newSessionCache(fetchSessions)
+}
+
+// topic finds a topic by name as this broker has it; nil where the metadata has none. What the metadata has before the parts are
+// opened, and after they are closed, is another broker's, as in Kafka: clients ask for the leader anew and come back.
+func (b *Broker) topic(name string) *partition.Topic {
+	if t := b.Parts.Topic(name); t != nil {
+		return t
+	}
+	return elsewhere(b.Image().Topic(name))
+}
+
+// topicByID is topic for an id.
+func (b *Broker) topicByID(id base.TopicID) *partition.Topic {
+	if t := b.Parts.TopicByID(id); t != nil {
+		return t
+	}
+	return elsewhere(b.Image().TopicByID(id))
+}
+
+func elsewhere(t *meta.Topic) *partition.Topic {
+	if t == nil {
+		return nil
+	}
+	return &partition.Topic{Name: t.Name, ID: t.ID, Parts: make([]*partition.Partition, len(t.Partitions))}
+}
+
+// partition finds one partition of a topic. One that was added to the topic and is not opened yet is another broker's, too.
+func (b *Broker) partition(t *partition.Topic, i int32) (*partition.Partition, error) {
+	p, err := t.Partition(i)
+	if err == kerr.UnknownTopicOrPartition && t != nil && i >= 0 { //nolint:errorlint // Partition wraps nothing
+		if now := b.Image().TopicByID(t.ID); now != nil && int(i) < len(now.Partitions) {
+			err = kerr.NotLeaderForPartition
+		}
+	}
+	return p, err
 }
 
 func (b *Broker) fetchMaxBytes() int { return b.fetchMax }
