@@ -97,7 +97,8 @@ func (l *Live) Replace(t Target, ops []Op) ([]Change, error) {
 	return changes, l.validate(t, next)
 }
 
-func checkOps(ops []Op) error {
+// CheckOps says what is wrong with operations whatever they are to change: one key twice, a value missing. Kafka asks for that first.
+func CheckOps(ops []Op) error {
 	seen := map[string]bool{}
 	var missing []string
 	for _, op := range ops {
@@ -105,15 +106,24 @@ func checkOps(ops []Op) error {
 			return invalidRequest("Error due to duplicate config keys")
 		}
 		seen[op.Name] = true
-		if op.Kind < OpSet || op.Kind > OpSubtract {
-			return invalidRequest("Unknown operations type %d", op.Kind)
-		}
 		if op.Value == nil && op.Kind != OpDelete {
 			missing = append(missing, op.Name)
 		}
 	}
 	if len(missing) > 0 {
 		return invalidRequest("Null value not supported for : %s", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func checkOps(ops []Op) error {
+	if err := CheckOps(ops); err != nil {
+		return err
+	}
+	for _, op := range ops {
+		if op.Kind < OpSet || op.Kind > OpSubtract {
+			return invalidRequest("Unknown operations type %d", op.Kind)
+		}
 	}
 	return nil
 }

@@ -18,20 +18,20 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 	rest := *req
 	rest.Resources = nil
 	var own []legacyResult
+	times := timesNamed(req.Resources, legacyName)
 	for i := range req.Resources {
 		r := &req.Resources[i]
+		ops := make([]conf.Op, len(r.Configs))
+		for j, x := range r.Configs {
+			ops[j] = conf.Op{Name: x.Name, Value: x.Value}
+		}
 		var err error
-		if !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName) {
-			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
-		} else {
-			ops := make([]conf.Op, len(r.Configs))
-			for j, x := range r.Configs {
-				ops[j] = conf.Op{Name: x.Name, Value: x.Value}
-			}
-			if err = b.checkOwn(c, r.ResourceType, r.ResourceName, ops, (*conf.Live).Replace); err == nil {
-				rest.Resources = append(rest.Resources, *r)
-				continue
-			}
+		if res := legacyName(*r); times[res] == 1 {
+			err = b.checkAlter(c, res, ops, (*conf.Live).Replace)
+		}
+		if err == nil {
+			rest.Resources = append(rest.Resources, *r)
+			continue
 		}
 		own = append(own, legacyResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.ResourceType, ResourceName: r.ResourceName,
@@ -64,13 +64,15 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 	})
 }
 
+func legacyName(r kmsg.AlterConfigsRequestAlterConfigsResource) configResource {
+	return configResource{r.ResourceType, r.ResourceName}
+}
+
 // mayAlterLegacy is mayAlter for the older request.
 func (c *Call) mayAlterLegacy(
 	all []kmsg.AlterConfigsRequestAlterConfigsResource, refused *[]legacyResult,
 ) []kmsg.AlterConfigsRequestAlterConfigsResource {
-	return alterable(c, all, func(r kmsg.AlterConfigsRequestAlterConfigsResource) configResource {
-		return configResource{r.ResourceType, r.ResourceName}
-	}, func(r configResource, err error) {
+	return alterable(c, all, legacyName, func(r configResource, err error) {
 		*refused = append(*refused, legacyResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
 		})

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"maps"
 	"strconv"
 
@@ -34,6 +35,7 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 			loggers++
 		}
 	}
+	times := timesNamed(req.Resources, alterName)
 	for i := range req.Resources {
 		r := &req.Resources[i]
 		var err error
@@ -44,14 +46,15 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 			}
 		case isLogger(r):
 			err = refuse(kerr.InvalidRequest, "the loggers of broker %s are in the request more than once", r.ResourceName)
-		case !c.Conn.Controller && b.isOther(r.ResourceType, r.ResourceName):
-			err = conf.CheckBrokerName(r.ResourceName, b.NodeID)
 		default:
 			ops := make([]conf.Op, len(r.Configs))
 			for j, x := range r.Configs {
 				ops[j] = conf.Op{Kind: conf.OpKind(x.ConfigOperation), Name: x.Name, Value: x.Value}
 			}
-			if err = b.checkOwn(c, r.ResourceType, r.ResourceName, ops, (*conf.Live).Incremental); err == nil {
+			if res := alterName(*r); times[res] == 1 {
+				err = b.checkAlter(c, res, ops, (*conf.Live).Incremental)
+			}
+			if err == nil {
 				rest.Resources = append(rest.Resources, *r)
 				continue
 			}
@@ -96,18 +99,31 @@ func (b *Broker) isOther(kind int8, name string) bool {
 	return err == nil && int32(id) != b.NodeID && b.Image().Broker(int32(id)) != nil
 }
 
-// checkOwn asks this broker about configs of its own. What breaks a rule of the configuration is left to the controller,
-// which answers for every resource alike.
-func (b *Broker) checkOwn(c *Call, kind int8, name string, ops []conf.Op,
+// checkAlter is what a broker refuses of a change of configs before anybody asks whether the client may make it, as Kafka's
+// ConfigAdminManager: what no resource takes, what is another broker's, and what no broker may have. A controller that is asked itself
+// refuses nothing here.
+func (b *Broker) checkAlter(c *Call, res configResource, ops []conf.Op,
 	how func(*conf.Live, conf.Target, []conf.Op) ([]conf.Change, error),
 ) error {
-	if c.Conn.Controller || b.Admin.CheckOwn == nil || meta.ResourceType(kind) != meta.ResourceBroker || name != strconv.Itoa(int(b.NodeID)) {
+	if c.Conn.Controller {
 		return nil
 	}
-	now := b.Image().Configs(meta.Resource{Type: meta.ResourceBroker, Name: name})
-	changes, err := how(b.Admin.Conf(), conf.Target{Scope: conf.ScopeBroker, Name: name, Current: now}, ops)
-	if err != nil {
+	if err := conf.CheckOps(ops); err != nil {
+		return err
+	}
+	if b.isOther(res.kind, res.name) {
+		return conf.CheckBrokerName(res.name, b.NodeID)
+	}
+	if meta.ResourceType(res.kind) != meta.ResourceBroker || res.name != "" && res.name != strconv.Itoa(int(b.NodeID)) {
 		return nil
+	}
+	now := b.Image().Configs(meta.Resource{Type: meta.ResourceBroker, Name: res.name})
+	changes, err := how(b.Admin.Conf(), conf.Target{Scope: conf.ScopeBroker, Name: res.name, Current: now}, ops)
+	switch {
+	case errors.Is(err, kerr.InvalidRequest):
+		return err
+	case err != nil || res.name == "" || b.Admin.CheckOwn == nil:
+		return nil // what else is wrong the controller says
 	}
 	own := maps.Clone(now)
 	if own == nil {
@@ -146,11 +162,20 @@ type configResource struct {
 	name string
 }
 
+func alterName(r alterResource) configResource { return configResource{r.ResourceType, r.ResourceName} }
+
+// timesNamed says how often each resource is in a request. One that is there twice is refused for that alone.
+func timesNamed[R any](all []R, of func(R) configResource) map[configResource]int {
+	times := map[configResource]int{}
+	for _, r := range all {
+		times[of(r)]++
+	}
+	return times
+}
+
 // mayAlter takes out resources whose configs the client may not alter.
 func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) []alterResource {
-	return alterable(c, all, func(r alterResource) configResource {
-		return configResource{r.ResourceType, r.ResourceName}
-	}, func(r configResource, err error) {
+	return alterable(c, all, alterName, func(r configResource, err error) {
 		*refused = append(*refused, alterResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
 		})
@@ -160,10 +185,7 @@ func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) []alterReso
 // alterable are the resources whose configs the client may alter; refuse hears of the others. One that is there twice is
 // left in: it is refused for that.
 func alterable[R any](c *Call, all []R, of func(R) configResource, refuse func(configResource, error)) (allowed []R) {
-	times := map[configResource]int{}
-	for _, r := range all {
-		times[of(r)]++
-	}
+	times := timesNamed(all, of)
 	for _, r := range all {
 		res, err := of(r), error(nil)
 		if times[res] == 1 {

@@ -88,9 +88,9 @@ func authRules(topic base.TopicID) []rule {
 			case *kmsg.DescribeConfigsRequest:
 				r.Resources[0].ResourceType, r.Resources[0].ResourceName = int8(kind), name
 			case *kmsg.AlterConfigsRequest:
-				r.Resources[0].ResourceType, r.Resources[0].ResourceName, r.ValidateOnly = int8(kind), name, true
+				r.Resources[0].ResourceType, r.Resources[0].ResourceName, r.Resources[0].Configs, r.ValidateOnly = int8(kind), name, nil, true
 			case *kmsg.IncrementalAlterConfigsRequest:
-				r.Resources[0].ResourceType, r.Resources[0].ResourceName, r.ValidateOnly = int8(kind), name, true
+				r.Resources[0].ResourceType, r.Resources[0].ResourceName, r.Resources[0].Configs, r.ValidateOnly = int8(kind), name, nil, true
 			}
 		}
 	}
@@ -582,6 +582,58 @@ func TestEnvelopeAuthorizesItsClient(t *testing.T) {
 	_, answer := askAs(t, b.api, ana, &rule{req: &kmsg.EnvelopeRequest{}, controller: true})
 	if !bytes.Contains(answer, []byte{0, byte(clusterDenied)}) {
 		t.Error("who may not act for the cluster may pass requests on")
+	}
+}
+
+// TestAlterConfigsChecksFirst: what no resource takes, and what this broker cannot have, is refused whoever asks; the rest by who may.
+func TestAlterConfigsChecksFirst(t *testing.T) {
+	b, _ := startTxnBroker(t, t.TempDir())
+	newAsker(t, b.addr).createTopic(aTopic, 1)
+	a := auth.NewAuthorizer(auth.Options{Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+	b.api.Authorizer = a
+	grant(t, a, nil, nil)
+	type config struct {
+		name  string
+		value *string
+	}
+	for _, c := range []struct {
+		what    string
+		kind    meta.ResourceType
+		of      string
+		configs []config
+		want    int16
+	}{
+		{"a key twice", meta.ResourceTopic, aTopic, []config{{"retention.ms", new("1")}, {"retention.ms", new("2")}}, 42},
+		{"no value", meta.ResourceTopic, aTopic, []config{{"retention.ms", nil}}, 42},
+		{"no value, in a topic that is none", meta.ResourceTopic, "none", []config{{"retention.ms", nil}}, 42},
+		{"a key twice, in another's configs", meta.ResourceBroker, "77", []config{{"a", new("1")}, {"a", new("2")}}, 42},
+		{"what cannot change while the broker runs", meta.ResourceBroker, "", []config{{"log.dirs", new("/x")}}, 42},
+		{"a value that is none", meta.ResourceTopic, aTopic, []config{{"retention.ms", new("x")}}, topicDenied},
+		{"a good one", meta.ResourceTopic, aTopic, []config{{"retention.ms", new("1")}}, topicDenied},
+		{"a good one of the brokers", meta.ResourceBroker, "", []config{{"log.retention.ms", new("1")}}, clusterDenied},
+	} {
+		legacy := tweaked(func(r *kmsg.AlterConfigsRequest) {
+			x := &r.Resources[0]
+			x.ResourceType, x.ResourceName, x.Configs = int8(c.kind), c.of, nil
+			for _, k := range c.configs {
+				x.Configs = append(x.Configs, kmsg.AlterConfigsRequestAlterableConfig{Name: k.name, Value: k.value})
+			}
+		})
+		incremental := tweaked(func(r *kmsg.IncrementalAlterConfigsRequest) {
+			x := &r.Resources[0]
+			x.ResourceType, x.ResourceName, x.Configs = int8(c.kind), c.of, nil
+			for _, k := range c.configs {
+				x.Configs = append(x.Configs, kmsg.IncrementalAlterConfigsRequestAlterableConfig{Name: k.name, Value: k.value})
+			}
+		})
+		old, _ := askAs(t, b.api, ana, &rule{req: &kmsg.AlterConfigsRequest{}, tweak: legacy})
+		now, _ := askAs(t, b.api, ana, &rule{req: &kmsg.IncrementalAlterConfigsRequest{}, tweak: incremental})
+		if got := old.(*kmsg.AlterConfigsResponse).Responses[0].ErrorCode; got != c.want {
+			t.Errorf("%s: AlterConfigs has error %d, want %d", c.what, got, c.want)
+		}
+		if got := now.(*kmsg.IncrementalAlterConfigsResponse).Responses[0].ErrorCode; got != c.want {
+			t.Errorf("%s: IncrementalAlterConfigs has error %d, want %d", c.what, got, c.want)
+		}
 	}
 }
 
