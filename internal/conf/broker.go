@@ -205,9 +205,9 @@ func (b *Broker) readDirs(l *Live) error {
 }
 
 func (b *Broker) readListeners(l *Live) error {
-	protocolOf, err := parseProtocolMap(l.String("listener.security.protocol.map"), b.Quorum.ListenerNames)
+	protocolOf, err := b.protocolMap(l)
 	if err != nil {
-		return fmt.Errorf("listener.security.protocol.map: %w", err)
+		return err
 	}
 	var errs []error
 	if b.Listeners, err = parseListeners(l.List("listeners"), protocolOf); err != nil {

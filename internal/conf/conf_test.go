@@ -149,7 +149,11 @@ func TestRefusals(t *testing.T) {
 		{"process.roles=broker\ncontroller.listener.names=C\ncontroller.quorum.voters=2@b:1\nlisteners=PLAINTEXT://:1,C://:2", "which process.roles=broker does not run"},
 		{"inter.broker.listener.name=CONTROLLER", "belongs to the controller"},
 		{"inter.broker.listener.name=WEB", "must be one of the listeners (PLAINTEXT)"},
-		{"listeners=A://:1,CONTROLLER://:2\nlistener.security.protocol.map=A:PLAINTEXT\ncontroller.quorum.voters=1@a:1,2@b:1", "set inter.broker.listener.name"},
+		{"listeners=A://:1,CONTROLLER://:2\nlistener.security.protocol.map=A:PLAINTEXT,CONTROLLER:PLAINTEXT\ncontroller.quorum.voters=1@a:1,2@b:1", "set inter.broker.listener.name"},
+		{"process.roles=broker\nlisteners=A://:1\ncontroller.listener.names=C\ncontroller.quorum.voters=2@b:1\nlistener.security.protocol.map=A:PLAINTEXT",
+			"controller.listener.names: C has no security protocol: as listener.security.protocol.map is set, each listener of the controllers must be in listener.security.protocol.map; add C:PLAINTEXT"},
+		{"listeners=PLAINTEXT://:1,CONTROLLER://:2\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT", "add CONTROLLER:PLAINTEXT to listener.security.protocol.map"},
+		{"listeners=SASL_SSL://:1,C://:2\ncontroller.listener.names=C", "C has no security protocol: as a listener speaks SASL_SSL"},
 		{"authorizer.class.name=x.Y", "use org.apache.kafka.metadata.authorizer.StandardAuthorizer"},
 		{"super.users=User:a;bob", `super.users: "bob" is no principal`},
 		{"ssl.keystore.type=JKS\nsasl.enabled.mechanisms=PLAIN,PLAIN", "must not be duplicated"},
@@ -170,7 +174,7 @@ func TestQuorum(t *testing.T) {
 		clients, controllers     []string
 	}{
 		{"node.id=1", "broker,controller", "PLAINTEXT", true, []string{"PLAINTEXT://:9092"}, nil},
-		{"listeners=L://:1,C://:2\ncontroller.listener.names=C\nlistener.security.protocol.map=L:PLAINTEXT\n" +
+		{"listeners=L://:1,C://:2\ncontroller.listener.names=C\nlistener.security.protocol.map=L:PLAINTEXT,C:PLAINTEXT\n" +
 			"controller.quorum.voters=1@h:2", "broker,controller", "L", true, []string{"L://:1"}, []string{"C://:2"}},
 		{"listeners=PLAINTEXT://:1,CONTROLLER://:2\ncontroller.quorum.voters=1@h:2,2@i:2,3@j:2",
 			"broker,controller", "PLAINTEXT", false, []string{"PLAINTEXT://:1"}, []string{"CONTROLLER://:2"}},
@@ -179,7 +183,7 @@ func TestQuorum(t *testing.T) {
 		{"process.roles=controller\nlisteners=C://:2\ncontroller.listener.names=C\ncontroller.quorum.bootstrap.servers=h:2",
 			"controller", "", false, nil, []string{"C://:2"}},
 		{"process.roles=broker\nnode.id=7\nlisteners=A://:1,B://:2\ninter.broker.listener.name=b\n" +
-			"listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT\ncontroller.listener.names=C\n" +
+			"listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,c:SSL\ncontroller.listener.names=C\n" +
 			"controller.quorum.voters=1@h:2", "broker", "B", false, []string{"A://:1", "B://:2"}, nil},
 	} {
 		b := NewLive(load(t, file("f.properties", tc.text)), nil, nil).Broker()
@@ -216,6 +220,20 @@ func TestSecretsAreNotShown(t *testing.T) {
 	if got := (&InvalidError{mustKey(t, "ssl.key.password"), "hush", "no"}).Error(); strings.Contains(got, "hush") {
 		t.Error(got)
 	}
+}
+
+// TestSuperUsersAreNotShown: what Kafka's authorizer takes is no key of its brokers, which show nothing of what they do not know.
+func TestSuperUsersAreNotShown(t *testing.T) {
+	l := NewLive(load(t, file("f.properties", "super.users=User:admin")), nil, nil)
+	for _, e := range l.DescribeBroker() {
+		if e.Name == "super.users" {
+			if e.Value != nil || !e.Sensitive || !e.ReadOnly || e.Type != Unknown || len(e.Synonyms) != 1 || e.Synonyms[0].Value != nil {
+				t.Errorf("described as %+v", e)
+			}
+			return
+		}
+	}
+	t.Error("super.users is not described though it is set")
 }
 
 func mustKey(t *testing.T, name string) *Key {
@@ -271,7 +289,7 @@ func TestWarnings(t *testing.T) {
 
 func TestListeners(t *testing.T) {
 	b := NewLive(load(t, file("f.properties", "listeners=PLAINTEXT://[::1]:9092,in://h:0,CONTROLLER://:9093\n"+
-		"controller.listener.names=CONTROLLER\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,IN:plaintext\n"+
+		"controller.listener.names=CONTROLLER\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,IN:plaintext,CONTROLLER:plaintext\n"+
 		"advertised.listeners=IN://example.com:1")), nil, nil).Broker()
 	if len(b.Listeners) != 2 || b.Listeners[0].Address() != "[::1]:9092" || b.Listeners[1].Name != "IN" ||
 		len(b.Advertised) != 1 || b.Advertised[0].String() != "IN://example.com:1" {

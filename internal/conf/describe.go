@@ -141,7 +141,9 @@ func (l *Live) levels(name string, sensitive bool) []Synonym {
 	add(SourceDynamicBroker, func(n string) (string, bool) { v, ok := l.own[n]; return v, ok })
 	add(SourceDynamicDefault, func(n string) (string, bool) { v, ok := l.cluster[n]; return v, ok })
 	add(SourceStaticBroker, l.staticText)
-	add(SourceDefault, defaultText)
+	if !authorizerKeys[name] {
+		add(SourceDefault, defaultText)
+	}
 	first := slices.IndexFunc(out, func(s Synonym) bool { return s.Name == name })
 	if first < 0 {
 		return nil
@@ -197,7 +199,8 @@ func (l *Live) DescribeBroker() []Entry {
 	return out
 }
 
-// authorizerKeys belong to Kafka's authorizer and not to the broker: they are shown where they are set.
+// authorizerKeys belong to Kafka's authorizer and not to the broker: they are shown where they are set, without their values, as all
+// that a broker of Kafka does not know.
 var authorizerKeys = map[string]bool{"allow.everyone.if.no.acl.found": true, "super.users": true}
 
 // isQuotaRate tells the keys that exist as dynamic ones only.
@@ -221,7 +224,7 @@ func (l *Live) DescribeClusterDefault() []Entry {
 
 func (l *Live) describeBrokerKey(name string, clusterOnly bool) Entry {
 	k, _ := lookupBroker(name)
-	if k == nil {
+	if k == nil || authorizerKeys[name] {
 		k = &Key{Name: name, def: null, Type: Unknown}
 	}
 	e := Entry{

@@ -16,7 +16,7 @@ var networkKeys = []row{
 	{"listener.security.protocol.map", String,
 		"SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", anyValue, PerBroker, Low,
 		Honoured,
-		"Security protocol of each listener name."},
+		"Security protocol of each listener name. Where it is set, those of controller.listener.names must be in it too."},
 	{"listeners", List, "PLAINTEXT://:9092", distinctNonEmpty, PerBroker, High, Honoured,
 		"Addresses to listen on: NAME://host:port,...; an empty host is every address, port 0 a free one."},
 	{"max.connection.creation.rate", Int, "2147483647", atLeast(0), ClusterWide, Medium, Honoured,

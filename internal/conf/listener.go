@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,9 +47,8 @@ func parseListener(s string, protocolOf map[string]string) (Listener, error) {
 	return l, nil
 }
 
-// parseProtocolMap reads NAME:PROTOCOL,... Where the map is not set by hand, CONTROLLER and every
-// name that is itself a protocol need no entry.
-func parseProtocolMap(text string, controllers []string) (map[string]string, error) {
+// parseProtocolMap reads NAME:PROTOCOL,...
+func parseProtocolMap(text string) (map[string]string, error) {
 	m := map[string]string{}
 	for _, entry := range splitList(text) {
 		name, protocol, ok := strings.Cut(entry, ":")
@@ -61,9 +61,40 @@ func parseProtocolMap(text string, controllers []string) (map[string]string, err
 		}
 		m[name] = protocol
 	}
-	for _, name := range controllers {
-		if name = strings.ToUpper(name); m[name] == "" {
-			m[name] = "PLAINTEXT"
+	return m, nil
+}
+
+// protocolMap is the security protocol of each listener name. Where the map is not set by hand, and no listener has the name of
+// another protocol than PLAINTEXT, those of the controllers speak PLAINTEXT, as with Kafka.
+func (b *Broker) protocolMap(l *Live) (map[string]string, error) {
+	const key = "listener.security.protocol.map"
+	m, err := parseProtocolMap(l.String(key))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	names, why := b.Quorum.ListenerNames, key+" is set"
+	if !l.IsSet(key) {
+		all := slices.Clone(names)
+		for _, s := range l.List("listeners") {
+			name, _, _ := strings.Cut(s, "://")
+			all = append(all, strings.ToUpper(name))
+		}
+		other := slices.IndexFunc(all, func(name string) bool { return name != "PLAINTEXT" && protocols[name] })
+		if other < 0 {
+			for _, name := range names {
+				m[name] = "PLAINTEXT"
+			}
+			return m, nil
+		}
+		why = "a listener speaks " + all[other]
+	}
+	if !l.IsSet("controller.listener.names") {
+		return m, nil // a node alone needs no listener of that name; one that is there is looked up
+	}
+	for _, name := range names {
+		if m[name] == "" {
+			return nil, fmt.Errorf("controller.listener.names: %s has no security protocol: as %s, each listener of the controllers must "+
+				"be in %s; add %s:PLAINTEXT, or what they speak there", name, why, key, name)
 		}
 	}
 	return m, nil
