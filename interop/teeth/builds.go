@@ -200,7 +200,7 @@ var builds = []broken{
 	{
 		promise: "a reassignment ends when all that were added are in sync", name: "a reassignment ends early",
 		edits: []edit{{
-			"internal/cluster/controller/partition_change.go", "if len(isr) == 0 || !containsAll(isr, c.adding) {", "if len(isr) == 0 {",
+			"internal/cluster/controller/partition_change.go", "len(left) == 0 || !containsAll(left, c.adding) ||", "len(left) == 0 ||",
 		}},
 		suite: "simulator", command: sim + " -only reassigns", words: `FAIL: TestSeeds(?s).*new replicas were in sync`,
 	},
