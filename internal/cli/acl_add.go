@@ -179,10 +179,7 @@ func (a *App) addACLs(cmd *cobra.Command, fl *aclAddFlags) error {
 	if fl.dryRun {
 		return a.emit(rows)
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

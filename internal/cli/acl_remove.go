@@ -44,10 +44,7 @@ allow.everyone.if.no.acl.found.`,
 }
 
 func (a *App) removeACLs(cmd *cobra.Command, filters []kmsg.DeleteACLsRequestFilter, danger dangerFlags) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

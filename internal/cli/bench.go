@@ -194,10 +194,7 @@ func (a *App) newBench(cmd *cobra.Command, fl *benchFlags) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.guardWrite(); err != nil {
-		return nil, err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return nil, err
 	}

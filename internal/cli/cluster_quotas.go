@@ -164,10 +164,7 @@ func (a *App) changeQuotas(cmd *cobra.Command, fl quotaFlags, ops []kadm.AlterCl
 	if len(entity) == 0 {
 		return usagef("for whom?").try("--user NAME, --client ID or --ip ADDRESS")
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

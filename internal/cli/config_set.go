@@ -32,10 +32,7 @@ func (a *App) configAlter(cmd *cobra.Command, kindArg, name string, set, unset [
 	if err != nil {
 		return err
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,14 @@ func (a *App) dial(cmd *cobra.Command, opts ...kgo.Opt) (*conn, error) {
 	return a.dialWith(cmd.Context(), true, opts...)
 }
 
+// dialToWrite is dial for commands that change something: not through a read-only context.
+func (a *App) dialToWrite(cmd *cobra.Command) (*conn, error) {
+	if err := a.guardWrite(); err != nil {
+		return nil, err
+	}
+	return a.dial(cmd)
+}
+
 // dialPatient is dial for commands that wait for a cluster to come up.
 func (a *App) dialPatient(cmd *cobra.Command, opts ...kgo.Opt) (*conn, error) {
 	return a.dialWith(cmd.Context(), false, opts...)

@@ -41,10 +41,7 @@ func groupDeleteCmd(a *App) *cobra.Command {
 }
 
 func (a *App) groupDelete(cmd *cobra.Command, args []string, regex, ifExists bool, danger dangerFlags) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

@@ -43,10 +43,7 @@ group stays as it is, and may even be running.`,
 }
 
 func (a *App) groupDeleteOffsets(cmd *cobra.Command, group string, topics []string, danger dangerFlags) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

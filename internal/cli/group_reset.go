@@ -97,10 +97,7 @@ func (a *App) groupReset(cmd *cobra.Command, group string, fl resetFlags) error 
 	if err := fl.check(); err != nil {
 		return err
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

@@ -58,10 +58,7 @@ func parseNodes(args []string) ([]int32, error) {
 }
 
 func (a *App) withDrain(cmd *cobra.Command, fn func(*conn) error) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

@@ -183,10 +183,7 @@ func partitionCancelCmd(a *App) *cobra.Command {
 			"", "logstead partition cancel orders:0 -y"),
 		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.guardWrite(); err != nil {
-				return err
-			}
-			cn, err := a.dial(cmd)
+			cn, err := a.dialToWrite(cmd)
 			if err != nil {
 				return err
 			}

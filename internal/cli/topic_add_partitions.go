@@ -42,10 +42,7 @@ partition than before: the order of a key holds only from then on.`,
 }
 
 func (a *App) addPartitions(cmd *cobra.Command, args []string, add, to int, danger dangerFlags) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

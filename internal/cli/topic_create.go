@@ -56,10 +56,7 @@ func (a *App) topicCreate(cmd *cobra.Command, names []string, fl topicCreateFlag
 	if err != nil {
 		return err
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

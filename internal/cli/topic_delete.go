@@ -43,10 +43,7 @@ must be answered, and for more than one topic the count typed.`,
 }
 
 func (a *App) topicDelete(cmd *cobra.Command, args []string, regex, ifExists bool, danger dangerFlags) error {
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

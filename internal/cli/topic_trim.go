@@ -64,10 +64,7 @@ func (a *App) topicTrim(cmd *cobra.Command, topic, partitions, before string, da
 	if err != nil {
 		return err
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}

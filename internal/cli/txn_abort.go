@@ -49,10 +49,7 @@ A hanging transaction, of which the coordinator knows nothing, is ended in its p
 				return usagef("name a transactional id, or a partition with --topic").try("%s --help",
 					cmd.CommandPath())
 			}
-			if err := a.guardWrite(); err != nil {
-				return err
-			}
-			cn, err := a.dial(cmd)
+			cn, err := a.dialToWrite(cmd)
 			if err != nil {
 				return err
 			}

@@ -140,10 +140,7 @@ func (a *App) createUser(cmd *cobra.Command, user string, fl userCreateFlags) er
 	if fl.iterations < 4096 || fl.iterations > 16384 {
 		return usagef("--iterations %d: want 4096 to 16384", fl.iterations)
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}
@@ -216,10 +213,7 @@ func (a *App) deleteUsers(cmd *cobra.Command, users []string, only string, dange
 		}
 		only = scramNames[m]
 	}
-	if err := a.guardWrite(); err != nil {
-		return err
-	}
-	cn, err := a.dial(cmd)
+	cn, err := a.dialToWrite(cmd)
 	if err != nil {
 		return err
 	}
