@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -32,8 +33,10 @@ type logDir struct {
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off
 
-	cachedOnly  atomic.Bool // its files cannot be written past the page cache
-	startsMoved atomic.Bool // a log start is in the journal and not in its checkpoint
+	refused     atomic.Int64 // what was refused for want of space or descriptors since that was told
+	refusedTold atomic.Pointer[time.Time] // when that was
+	cachedOnly  atomic.Bool  // its files cannot be written past the page cache
+	startsMoved atomic.Bool  // a log start is in the journal and not in its checkpoint
 
 	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time
 	known        map[base.TopicPartition]struct{} // who is in the checkpoint files; guarded by checkpointMu
@@ -63,9 +66,29 @@ func (d *logDir) offline() error {
 // offline, unless the error says only that something has run out: space or descriptors.
 func (d *logDir) fail(err error) error {
 	if ranOut(err) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		d.tellRanOut(err)
 		return refuse(kerr.KafkaStorageError, "%v", err)
 	}
 	return d.condemn(err)
+}
+
+// ranOutInterval is how often it is told that something has run out.
+const ranOutInterval = 30 * time.Second
+
+// tellRanOut says that writes are refused, and how many were since that was last told: nothing else shows it on a broker whose clients
+// try again and again.
+func (d *logDir) tellRanOut(err error) {
+	d.refused.Add(1)
+	now := d.store.opts.Clock.Now()
+	if told := d.refusedTold.Load(); told != nil && now.Sub(*told) < ranOutInterval || !d.refusedTold.CompareAndSwap(told, &now) {
+		return
+	}
+	free := int64(-1)
+	if u, err := d.store.opts.FS.Usage(d.path); err == nil {
+		free = u.FreeBytes
+	}
+	d.store.log.Error("log directory refuses writes until there is room again", "dir", d.path, "refused", d.refused.Swap(0),
+		"free_bytes", free, "err", err)
 }
 
 // ranOut reports whether there were no descriptors left; nothing was done then.

@@ -2,8 +2,10 @@ package storage
 
 import (
 	"errors"
+	"log/slog"
 	"path"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -101,18 +103,35 @@ func TestFailedWrite(t *testing.T) {
 	}
 }
 
+// lines hears what a logger writes.
+type lines func(line string)
+
+func (fn lines) Write(p []byte) (int, error) { fn(string(p)); return len(p), nil }
+
 // TestDiskFull: without space an append is refused and nothing else happens; it works again as soon
 // as there is space.
 func TestDiskFull(t *testing.T) {
-	w, fault, down := faultWorld(t)
+	var refusals atomic.Int64 // lines of the log
+	w, fault, down := faultWorld(t, func(o *Options) {
+		o.Logger = slog.New(slog.NewTextHandler(lines(func(line string) {
+			if strings.Contains(line, "log directory refuses writes") && strings.Contains(line, "dir=/a") {
+				refusals.Add(1)
+			}
+		}), nil))
+	})
 	l, err := w.store.Create(tp0, base.TopicID{1}, smallSegments(), "/a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := singles(t, l, 5)
 	fault.Inject(vfs.Rule{Kind: vfs.OpWrite, Path: "*.log", Err: syscall.ENOSPC})
-	if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0}); !errors.Is(err, kerr.KafkaStorageError) {
-		t.Fatalf("append without space: %v", err)
+	for range 100 { // as clients try again and again
+		if _, err := l.Append(makeBatch(spec{}), AppendOptions{Now: epoch0}); !errors.Is(err, kerr.KafkaStorageError) {
+			t.Fatalf("append without space: %v", err)
+		}
+	}
+	if n := refusals.Load(); n != 1 {
+		t.Errorf("%d lines say that the disk is full, want 1", n)
 	}
 	if got := readAll(t, l, 0, 500); !slices.Equal(got, want) {
 		t.Fatalf("read %v", got)
