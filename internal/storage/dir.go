@@ -33,10 +33,10 @@ type logDir struct {
 	commits *logQueue // logs that wait for a sync of their segments
 	journal *journal  // nil: off
 
-	refused     atomic.Int64 // what was refused for want of space or descriptors since that was told
+	refused     atomic.Int64              // what was refused for want of space or descriptors since that was told
 	refusedTold atomic.Pointer[time.Time] // when that was
-	cachedOnly  atomic.Bool  // its files cannot be written past the page cache
-	startsMoved atomic.Bool  // a log start is in the journal and not in its checkpoint
+	cachedOnly  atomic.Bool               // its files cannot be written past the page cache
+	startsMoved atomic.Bool               // a log start is in the journal and not in its checkpoint
 
 	checkpointMu sync.Mutex                       // one writer of the checkpoint files at a time
 	known        map[base.TopicPartition]struct{} // who is in the checkpoint files; guarded by checkpointMu
