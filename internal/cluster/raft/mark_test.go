@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logstead/logstead/internal/kit/base"
 	"github.com/logstead/logstead/internal/kit/vfs"
+	"github.com/logstead/logstead/internal/proto/batch"
+	"github.com/logstead/logstead/internal/storage"
 )
 
 // damage flips a bit of the log of a member that is down, in its last batch but one, which is committed.
@@ -72,4 +75,42 @@ func (c *cluster) without(voters []Voter, m *member) (rest []Voter) {
 		}
 	}
 	return rest
+}
+
+// BenchmarkMark is what an entry of the metadata log costs on a disk, and the mark of it beside.
+func BenchmarkMark(b *testing.B) {
+	dir := b.TempDir()
+	st, err := storage.Open(b.Context(), storage.Options{FS: vfs.OS{}, Dirs: []string{dir}, NodeID: 1, Journal: storage.JournalOptions{Disabled: true}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer st.Close()
+	log, err := st.Create(base.TopicPartition{Topic: "__cluster_metadata"}, base.TopicID{1}, storage.DefaultLogConfig(), "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	build := batch.NewBuilder(batch.Options{})
+	build.Append(1, nil, make([]byte, 100))
+	entry, err := build.Build()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &store{fs: vfs.OS{}, dir: dir, log: log}
+	b.Run("entry", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := log.Append(entry, storage.AppendOptions{Origin: storage.Coordinator}); err != nil {
+				b.Fatal(err)
+			}
+			if err := log.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("mark", func(b *testing.B) {
+		for b.Loop() {
+			if err := s.setMark(s.mark + 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
