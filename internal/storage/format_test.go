@@ -43,7 +43,7 @@ func TestJournalGolden(t *testing.T) {
 	h := header{base: 0x1122, last: 0x1123}
 	u.buf = appendData(u.buf, l, 0x1000, 0x55, &h, []byte("batch"))
 	u.buf = appendNote(u.buf, entryStart, l, 0x1120)
-	putUnitHead(u.buf, 7, 2, 2)
+	putUnitHead(u.buf, 7, 2, 2, nil)
 	checkGolden(t, "a unit", u.buf, `
 		4c534a55 69557e9e 0000000000000007 0000000000000002 0000005b 00000002
 		01 05 00000003 a00102030405060708090a0b0c0d0e0f 0000000000001122

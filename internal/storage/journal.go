@@ -72,6 +72,7 @@ type unit struct {
 	buf     []byte // head and entries; aligned
 	entries uint32
 	logs    []unitLog
+	sums    []batchSum // of the large batches in it
 }
 
 // unitLog is what a unit commits for one log.
@@ -109,7 +110,7 @@ func newUnit(number uint64) *unit {
 func (u *unit) reset(number uint64) {
 	u.number, u.buf, u.entries = number, u.buf[:unitHeadBytes], 0
 	clear(u.logs)
-	u.logs = u.logs[:0]
+	u.logs, u.sums = u.logs[:0], u.sums[:0]
 }
 
 // grow makes room for n more bytes and the padding.
@@ -141,6 +142,7 @@ func (j *journal) add(l *Log, segment, pos int64, h *header, data []byte, waits 
 	u := j.mu.fill
 	u.grow(need)
 	u.buf = appendData(u.buf, l, segment, pos, h, data)
+	u.sumOf(data)
 	u.entries++
 	u.commits(l, h.last+1)
 	if waits && j.mu.idle && len(u.buf) <= settleBytes {
@@ -299,7 +301,7 @@ func (j *journal) writeUnit(u *unit) error {
 		return err
 	}
 	c := j.cur
-	putUnitHead(u.buf, c.generation, c.units, u.entries)
+	putUnitHead(u.buf, c.generation, c.units, u.entries, u.sums)
 	clear(u.buf[length:padded])
 	if err := c.put(u.buf[:padded], c.pos); err != nil {
 		return err

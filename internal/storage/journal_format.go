@@ -29,6 +29,8 @@ const (
 	// unit: magic 4, CRC-32C of all that follows 4, generation 8, number 8, length of the entries 4,
 	// count of entries 4
 	unitHeadBytes = 32
+	unitSumAt     = 4
+	unitSumFrom   = 8 // the first byte that it covers
 
 	// entry: kind 1, length of topic 1, partition 4, topic id 16, offset 8; of data also the
 	// segment's base offset 8, position 4, length 4. Topic and data follow.
@@ -130,14 +132,14 @@ func parseEntry(b []byte) (e journalEntry, rest []byte, err error) {
 	return e, b[topic+n:], nil
 }
 
-// putUnitHead fills the head of a unit whose entries are in place.
-func putUnitHead(u []byte, generation, number uint64, entries uint32) {
+// putUnitHead fills the head of a unit whose entries are in place, with checksums that are known of some.
+func putUnitHead(u []byte, generation, number uint64, entries uint32, known []batchSum) {
 	binary.BigEndian.PutUint32(u, unitMagic)
 	binary.BigEndian.PutUint64(u[8:], generation)
 	binary.BigEndian.PutUint64(u[16:], number)
 	binary.BigEndian.PutUint32(u[24:], uint32(len(u)-unitHeadBytes))
 	binary.BigEndian.PutUint32(u[28:], entries)
-	binary.BigEndian.PutUint32(u[4:], crc32.Checksum(u[8:], castagnoli))
+	binary.BigEndian.PutUint32(u[unitSumAt:], unitSum(u, known))
 }
 
 // unitGeneration is the generation of the unit that u begins, 0 if it begins none.
@@ -183,10 +185,15 @@ type journalReader struct {
 	pos        int64
 	number     uint64
 	buf        []byte
+
+	harmed  bool        // the last unit had batches in it whose bytes are not those that were journaled
+	damaged func(error) // hears of a unit that was whole once and is not any more; nil: nobody does
 }
 
 // next returns the entries of the next unit, or nil at the end: the first block that is not the
-// unit that must follow.
+// unit that must follow. Where another one follows on a unit, that one was written as a whole, and a checksum that
+// does not hold is damage. If it holds with what the batches say of themselves, all but the bytes of some batches
+// is sound, and the unit is given with harmed set.
 func (r *journalReader) next() ([]byte, error) {
 	head, err := r.read(r.pos, unitHeadBytes)
 	if err != nil || head == nil {
@@ -201,12 +208,33 @@ func (r *journalReader) next() ([]byte, error) {
 	if err != nil || u == nil {
 		return nil, err
 	}
-	if binary.BigEndian.Uint32(u[4:]) != crc32.Checksum(u[8:], castagnoli) {
-		return nil, nil
+	r.harmed = false
+	if want, got := binary.BigEndian.Uint32(u[unitSumAt:]), unitSum(u, nil); want != got {
+		if followed, err := r.followed(int64(len(u))); err != nil || !followed {
+			return nil, err
+		}
+		r.harmed = unitSum(u, saidSums(u)) == want
+		if r.damaged != nil {
+			r.damaged(fmt.Errorf("unit %d at byte %d of the journal has the checksum %08x, its bytes give %08x", r.number, r.pos, want, got))
+		}
+		if !r.harmed {
+			return nil, nil
+		}
 	}
 	r.pos += roundUp(int64(len(u)), journalBlock)
 	r.number++
 	return u[unitHeadBytes:], nil
+}
+
+// followed reports whether the unit that must follow on the one of n bytes at hand begins behind it. It leaves that one in
+// the buffer.
+func (r *journalReader) followed(n int64) (bool, error) {
+	head := make([]byte, unitHeadBytes)
+	m, err := r.f.ReadAt(head, r.pos+roundUp(n, journalBlock))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return m == unitHeadBytes && unitGeneration(head) == r.generation && binary.BigEndian.Uint64(head[16:]) == r.number+1, nil
 }
 
 // read gives n bytes at pos, nil if the file ends before.

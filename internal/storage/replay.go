@@ -24,7 +24,10 @@ type replayer struct {
 	dirs  map[base.TopicPartition]base.TopicID // topic ids of partition directories seen so far
 
 	entry            int64 // number of the entry at hand, over all files
+	harmed           bool  // the entry's unit is harmed (journalReader.next)
 	applied, skipped int
+
+	damaged func(name string, err error) // hears of damaged units; nil: nobody does
 }
 
 type replayFile struct {
@@ -179,6 +182,9 @@ func (r *replayer) run() error {
 	if err := r.walk(r.learn); err != nil {
 		return err
 	}
+	r.damaged = func(name string, err error) {
+		r.d.store.log.Error("the journal is damaged; what cannot be told from damage is not replayed", "path", name, "err", err)
+	}
 	err := r.walk(r.apply)
 	for _, f := range r.open {
 		if cerr := f.Close(); err == nil {
@@ -212,11 +218,15 @@ func (r *replayer) walkFile(rf *replayFile, fn func(*journalEntry) error) error 
 	}
 	defer f.Close()
 	jr := journalReader{f: f, size: rf.size, generation: rf.generation, pos: journalBlock}
+	if r.damaged != nil {
+		jr.damaged = func(err error) { r.damaged(rf.name, err) }
+	}
 	for {
 		b, err := jr.next()
 		if err != nil || b == nil {
 			return err
 		}
+		r.harmed = jr.harmed
 		for len(b) > 0 {
 			var e journalEntry
 			if e, b, err = parseEntry(b); err != nil {
@@ -296,6 +306,13 @@ func (r *replayer) apply(e *journalEntry) error {
 	if r.dropped(e) {
 		r.skipped++
 		return nil
+	}
+	if r.harmed {
+		if err := checkCRC(e.data); err != nil {
+			r.d.store.log.Error("a batch in the journal is damaged and not replayed", "partition", e.tp.String(), "offset", e.offset, "err", err)
+			r.skipped++
+			return nil
+		}
 	}
 	ours, err := r.claim(e)
 	if err != nil {
