@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -146,5 +147,19 @@ func TestRules(t *testing.T) {
 	r.heal()
 	if r.decide(1, 2, [2]uint16{}).n != 1 || r.bitten() != 0 {
 		t.Error("healed links pass everything")
+	}
+}
+
+// TestCommits: what was acknowledged does not go back, but to a commit that the client gave up, which may come late.
+func TestCommits(t *testing.T) {
+	var c commits
+	c.sent(1, time.Millisecond, nil)
+	c.sent(7, 2*time.Second, nil)
+	c.sent(13, time.Millisecond, errors.New("no answer"))
+	c.sent(19, time.Millisecond, nil)
+	for read, want := range map[int64]bool{-1: true, 1: true, 7: false, 8: true, 13: false, 19: false, 25: false} {
+		if got := c.regressed(read); got != want {
+			t.Errorf("%d is read after 19 was committed: regressed is %v, want %v", read, got, want)
+		}
 	}
 }

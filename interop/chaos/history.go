@@ -301,3 +301,30 @@ func (h *History) Found(yield func(kind string, n int, examples []string) bool) 
 		}
 	}
 }
+
+// commits are the offsets that were committed for one partition, each greater than the one before.
+type commits struct {
+	known int64          // the greatest that was acknowledged
+	late  map[int64]bool // those of which a request may still be on its way
+}
+
+// abandoned is how long a client waits for an answer before it closes the connection and asks again. What it had sent may
+// lie with the system, which brings it to the broker when a cut has healed: a commit that fences nobody is carried out then, and
+// takes the place of later ones, on Apache Kafka too.
+const abandoned = 900 * time.Millisecond
+
+// sent notes what became of a commit.
+func (c *commits) sent(offset int64, took time.Duration, err error) {
+	if err == nil {
+		c.known = offset
+	}
+	if err != nil || took >= abandoned {
+		if c.late == nil {
+			c.late = map[int64]bool{}
+		}
+		c.late[offset] = true
+	}
+}
+
+// regressed says whether what is read is less than what was committed, and no commit that came late.
+func (c *commits) regressed(read int64) bool { return read < c.known && !c.late[read] }

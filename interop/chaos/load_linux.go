@@ -419,21 +419,25 @@ func (l *load) commit(ctx context.Context) {
 	}
 	defer cl.Close()
 	adm := kadm.NewClient(cl)
-	known := map[int32]int64{}
+	var done [partitions]commits
 	for n := int64(1); ctx.Err() == nil; n++ {
 		each, cancel := context.WithTimeout(ctx, settleLimit)
 		got, err := adm.FetchOffsets(each, groupName)
-		for p, at := range known {
-			if o, ok := got.Lookup(plainTopic, p); err == nil && (!ok || o.At < at) {
-				l.h.Anomaly("commit-regress", "partition %d: %d was committed, now it is %d", p, at, o.At)
+		for p := range done {
+			o, ok := got.Lookup(plainTopic, int32(p))
+			if !ok {
+				o.At = -1
+			}
+			if err == nil && done[p].regressed(o.At) {
+				l.h.Anomaly("commit-regress", "partition %d: %d was committed, now it is %d", p, done[p].known, o.At)
 			}
 		}
 		p := int32(n % partitions)
 		var offsets kadm.Offsets
 		offsets.AddOffset(plainTopic, p, n, -1)
-		if res, err := adm.CommitOffsets(each, groupName, offsets); err == nil && res.Error() == nil {
-			known[p] = n
-		}
+		began := time.Now()
+		res, err := adm.CommitOffsets(each, groupName, offsets)
+		done[p].sent(n, time.Since(began), errors.Join(err, res.Error()))
 		cancel()
 		_ = wait(ctx, 50*time.Millisecond)
 	}
