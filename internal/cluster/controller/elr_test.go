@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -22,6 +23,7 @@ func TestEligibleLeaders(t *testing.T) {
 		unclean        int32
 		election       election
 		off            bool
+		minISR         int // 2 if it is 0
 		result         string
 	}{
 		{what: "enough stay", leader: 1, isr: ids{1, 2, 3}, alive: ids{1, 2}, want: ids{1, 2},
@@ -42,6 +44,8 @@ func TestEligibleLeaders(t *testing.T) {
 			result: "leader=-1/1 isr=[1] elr=[2]"},
 		{what: "the first eligible one in the order of replicas", leader: -1, elr: ids{2, 3}, last: ids{3}, alive: ids{2, 3},
 			want: ids{}, result: "leader=2/1 isr=[2] elr=[3]"},
+		{what: "one who may commit alone leads", leader: -1, elr: ids{2, 3}, last: ids{3}, alive: ids{2, 3}, want: ids{}, minISR: 1,
+			result: "leader=2/1 isr=[2]"},
 		{what: "an unclean stop of one that is eligible", leader: 1, isr: ids{1}, elr: ids{2, 3}, alive: ids{1}, want: ids{1},
 			unclean: 2, result: "leader=1/0 isr=[1] elr=[3]"},
 		{what: "an unclean stop of one in sync", leader: 1, isr: ids{1, 2}, alive: ids{1}, want: ids{1}, unclean: 2,
@@ -72,7 +76,7 @@ func TestEligibleLeaders(t *testing.T) {
 		change := &partitionChange{
 			p: p, isr: c.want, replicas: p.Replicas, unclean: noBroker, elr: p.ELR, lastELR: p.LastELR, election: c.election,
 			acceptable: func(id int32) bool { return slices.Contains(c.alive, id) },
-			minISR:     2, elrEnabled: !c.off, level: latestMetadata,
+			minISR:     cmp.Or(c.minISR, 2), elrEnabled: !c.off, level: latestMetadata,
 		}
 		if c.unclean > 0 {
 			change.unclean = c.unclean

@@ -178,6 +178,9 @@ func (c *partitionChange) elect(r *kmsg.PartitionChangeRecord) {
 	switch {
 	case slices.Contains(c.elr, id):
 		c.isr, c.elr = []int32{id}, without(c.elr, id)
+		if len(c.isr) >= c.minISR {
+			c.elr = nil // min.insync.replicas was lowered while nobody led: this one commits alone, and the others miss it
+		}
 	case unclean:
 		r.Isr = []int32{id}
 		if c.p.RecoveryState != recovering {
