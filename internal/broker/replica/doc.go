@@ -4,12 +4,13 @@
 // anew, or come again later. It must not know how a leader is reached (Leader) nor the metadata: who
 // follows whom is said by Follow.
 //
-// A Fetcher decides and has no goroutine, clock or connection of its own; a loop of Fetchers drives one,
-// for partitions with one leader and one durability; num.replica.fetchers of them share what one leader has.
+// What is decided is decided without a goroutine, clock or connection: by a Roster which loop fetches which replica, by the Course of
+// a loop when it takes that up and when it gives up a request, by its Fetcher what it asks for. Fetchers drive them, as the simulator
+// does; a loop is for partitions with one leader and one durability, num.replica.fetchers of them share what one leader has.
 // Partitions that answer only for what is synced have loops of their own, so that the others never wait for a
 // disk.
 //
-// Concurrency: a Fetcher is used by one goroutine. Fetchers may be used from any.
+// Concurrency: a Roster, a Course and a Fetcher are used by one goroutine at a time. Fetchers may be used from any.
 //
 // Invariants:
 //  1. The offset that a fetch names is stored: it tells the leader what this follower may be counted for.

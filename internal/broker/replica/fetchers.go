@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math"
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -47,52 +46,25 @@ type Fetchers struct {
 	mu struct {
 		sync.Mutex
 		ctx    context.Context // of Run; nil before and after
-		loops  map[loopKey]*loop
-		follow map[*partition.Partition]following
+		loops  map[LoopKey]*loop
+		roster Roster
 	}
-}
-
-type loopKey struct {
-	leader int32
-	fsync  bool
-	number int // among those with this leader and durability
-}
-
-type following struct {
-	loop  *loop
-	epoch int32
 }
 
 // New returns fetchers that fetch nothing before Run.
 func New(o Options) *Fetchers {
 	f := &Fetchers{o: o}
-	f.mu.loops, f.mu.follow = map[loopKey]*loop{}, map[*partition.Partition]following{}
+	f.mu.loops = map[LoopKey]*loop{}
 	return f
 }
 
 // Follow has a partition that is a follower in a leader epoch fetched from a broker, and no longer from
 // another one. It is taken up with the next Wake.
 func (f *Fetchers) Follow(p *partition.Partition, leader, epoch int32) {
-	k := loopKey{leader, p.Settings().Durability == storage.Fsync, f.spread(p.TP)}
+	k := LoopKey{leader, p.Settings().Durability == storage.Fsync, f.spread(p.TP)}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	was, ok := f.mu.follow[p]
-	if ok && was.loop.key == k && was.epoch == epoch {
-		return
-	}
-	f.unfollowLocked(p)
-	l := f.mu.loops[k]
-	if l == nil {
-		l = newLoop(f, k)
-		f.mu.loops[k] = l
-		f.startLocked(l)
-	}
-	f.mu.follow[p] = following{l, epoch}
-	l.members++
-	l.change(p, epoch)
-	if k.fsync {
-		p.OnStored(l.stored)
-	}
+	f.carryOutLocked(p, f.mu.roster.Follow(p, k, epoch))
 }
 
 // Unfollow has a partition no longer fetched. The answer to a fetch that is under way may still reach it;
@@ -100,52 +72,47 @@ func (f *Fetchers) Follow(p *partition.Partition, leader, epoch int32) {
 func (f *Fetchers) Unfollow(p *partition.Partition) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unfollowLocked(p)
+	f.carryOutLocked(p, f.mu.roster.Unfollow(p))
 }
 
-func (f *Fetchers) unfollowLocked(p *partition.Partition) {
-	was, ok := f.mu.follow[p]
-	if !ok {
-		return
-	}
-	delete(f.mu.follow, p)
-	p.OnStored(nil)
-	l := was.loop
-	l.change(p, noEpoch)
-	if l.members--; l.members == 0 {
-		delete(f.mu.loops, l.key)
-		l.end()
+// carryOutLocked tells loops of a partition, and has them begin and end.
+func (f *Fetchers) carryOutLocked(p *partition.Partition, orders []Order) {
+	for _, o := range orders {
+		l := f.mu.loops[o.Loop]
+		if o.Begins {
+			l = newLoop(f, o.Loop)
+			f.mu.loops[o.Loop] = l
+			f.startLocked(l)
+		}
+		if o.Epoch == NoEpoch {
+			p.OnStored(nil)
+		}
+		l.tell(p, o.Epoch)
+		if o.Epoch != NoEpoch && o.Loop.Fsync {
+			p.OnStored(l.stored)
+		}
+		if o.Ends {
+			delete(f.mu.loops, o.Loop)
+			l.end()
+		}
 	}
 }
 
-// spread is the number of the fetcher that fetches a partition: Kafka's AbstractFetcherManager.getFetcherId, whose
-// hash is that of Java's strings.
+// spread is the number of the fetcher that fetches a partition.
 func (f *Fetchers) spread(tp base.TopicPartition) int {
-	n := 1
-	if f.o.PerLeader != nil {
-		n = f.o.PerLeader()
-	}
-	if n <= 1 {
+	if f.o.PerLeader == nil {
 		return 0
 	}
-	h := int32(0)
-	for _, c := range tp.Topic { // ASCII only, as topics' names are
-		h = 31*h + c
-	}
-	h = 31*h + tp.Partition
-	if h == math.MinInt32 {
-		return 0
-	}
-	return int(max(h, -h)) % n
+	return Spread(tp, f.o.PerLeader())
 }
 
 // Resettle moves a partition to the loop for it after its durability or the number of fetchers has changed.
 func (f *Fetchers) Resettle(p *partition.Partition) {
 	f.mu.Lock()
-	was, ok := f.mu.follow[p]
+	k, epoch, ok := f.mu.roster.Where(p)
 	f.mu.Unlock()
 	if ok {
-		f.Follow(p, was.loop.key.leader, was.epoch)
+		f.Follow(p, k.Leader, epoch)
 	}
 }
 
@@ -185,7 +152,7 @@ func (f *Fetchers) Run(ctx context.Context) error {
 func (f *Fetchers) Following() (partitions, loops int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.mu.follow), len(f.mu.loops)
+	return len(f.mu.roster.follow), len(f.mu.loops)
 }
 
 // passing is how often a partition may be refused for what is over in a moment before that is told of at all: while a topic is made, and

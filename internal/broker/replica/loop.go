@@ -9,59 +9,35 @@ import (
 	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
-// giveUpAfter is how long a fetch is left to wait at the leader once other partitions have come to follow
-// it: longer than an answer takes that is on its way, shorter than anybody's patience.
-const giveUpAfter = 10 * time.Millisecond
-
-// noEpoch stands for "no longer fetched".
-const noEpoch int32 = -1
-
-// loop fetches from one leader. Its goroutine is the only one that uses the fetcher.
+// loop fetches from one leader, as its Course says. Its goroutine is the only one that uses the fetcher.
 type loop struct {
 	f       *Fetchers
-	key     loopKey
-	members int // guarded by Fetchers.mu
+	key     LoopKey
 	synced  chan struct{}
 	changed chan struct{}
 	ended   chan struct{}
 	mu      struct {
 		sync.Mutex
-		changes map[key]change // what was said last of a partition
-		urgent  bool           // one of them waits to be fetched
-		ended   bool
-		flight  *flight // the request under way
+		course Course
+		flight *flight // the request under way
 	}
-}
-
-// change is that a replica is followed in a leader epoch, or with noEpoch no longer. A replica that was dropped and one that was
-// made anew in its place are two, of one key.
-type change struct {
-	p     *partition.Partition
-	epoch int32
 }
 
 // flight is a request that is under way. The loop waits for its answer where it reads; others give it up.
 type flight struct {
 	giveUp context.CancelFunc
+	number int         // of the course; guarded by loop.mu, as is late
 	late   *time.Timer // gives it up, once there is more to fetch
-	gaveUp bool        // guarded by loop.mu, as is late
 }
 
-func newLoop(f *Fetchers, k loopKey) *loop {
-	l := &loop{f: f, key: k, synced: make(chan struct{}, 1), changed: make(chan struct{}, 1), ended: make(chan struct{})}
-	l.mu.changes = map[key]change{}
-	return l
+func newLoop(f *Fetchers, k LoopKey) *loop {
+	return &loop{f: f, key: k, synced: make(chan struct{}, 1), changed: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
-func (l *loop) change(p *partition.Partition, epoch int32) {
+func (l *loop) tell(p *partition.Partition, epoch int32) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	k := key{p.TopicID, p.TP.Partition}
-	if now, ok := l.mu.changes[k]; ok && epoch == noEpoch && now.epoch != noEpoch && now.p != p {
-		return // another replica has taken its place already
-	}
-	l.mu.changes[k] = change{p, epoch}
-	l.mu.urgent = l.mu.urgent || epoch != noEpoch
+	l.mu.course.Tell(Member{p.TP, p.TopicID, p}, epoch)
+	l.mu.Unlock()
 }
 
 func poke(ch chan struct{}) {
@@ -76,12 +52,12 @@ func (l *loop) stored() { poke(l.synced) }
 
 func (l *loop) wakeChanged() {
 	l.mu.Lock()
-	urgent := l.mu.urgent
-	if urgent {
+	look, hasten := l.mu.course.Wake()
+	if hasten {
 		l.hastenLocked()
 	}
 	l.mu.Unlock()
-	if urgent {
+	if look {
 		poke(l.changed)
 	}
 }
@@ -89,12 +65,9 @@ func (l *loop) wakeChanged() {
 // hastenLocked has the request under way given up soon.
 func (l *loop) hastenLocked() {
 	fl := l.mu.flight
-	if fl == nil || fl.late != nil {
-		return
-	}
-	fl.late = time.AfterFunc(giveUpAfter, func() {
+	fl.late = time.AfterFunc(GiveUpAfter, func() {
 		l.mu.Lock()
-		fl.gaveUp = true
+		l.mu.course.GiveUp(fl.number)
 		l.mu.Unlock()
 		fl.giveUp()
 	})
@@ -102,8 +75,7 @@ func (l *loop) hastenLocked() {
 
 func (l *loop) end() {
 	l.mu.Lock()
-	l.mu.ended = true
-	if l.mu.flight != nil {
+	if l.mu.course.End() {
 		l.mu.flight.giveUp()
 	}
 	l.mu.Unlock()
@@ -114,11 +86,12 @@ func (l *loop) end() {
 func (l *loop) depart(fl *flight) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.ended {
+	number, hasten, ok := l.mu.course.Depart()
+	if !ok {
 		return false
 	}
-	l.mu.flight = fl
-	if l.mu.urgent {
+	fl.number, l.mu.flight = number, fl
+	if hasten {
 		l.hastenLocked()
 	}
 	return true
@@ -132,33 +105,24 @@ func (l *loop) arrive(fl *flight) (gaveUp, ended bool) {
 	if fl.late != nil {
 		fl.late.Stop()
 	}
-	return fl.gaveUp, l.mu.ended
+	return l.mu.course.Arrive()
 }
 
 // take has the fetcher follow what has changed.
 func (l *loop) take(f *Fetcher) {
 	l.mu.Lock()
-	changes := l.mu.changes
-	l.mu.changes, l.mu.urgent = map[key]change{}, false
+	changes := l.mu.course.taken()
 	l.mu.Unlock()
-	for k, c := range changes {
-		if c.epoch == noEpoch {
-			if w := f.all[k]; w != nil && w.replica == Replica(c.p) {
-				f.Remove(k.id, k.index)
-			}
-			continue
-		}
-		f.Add(c.p.TP, k.id, c.p, c.epoch)
-	}
+	take(f, changes)
 }
 
 func (l *loop) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	leader := l.f.o.Leader(l.key.leader)
+	leader := l.f.o.Leader(l.key.Leader)
 	defer leader.Close()
 	f := NewFetcher(FetcherOptions{
-		NodeID: l.f.o.NodeID, BrokerEpoch: l.f.o.BrokerEpoch, Limits: l.f.o.Limits, Failed: l.f.failed(l.key.leader),
+		NodeID: l.f.o.NodeID, BrokerEpoch: l.f.o.BrokerEpoch, Limits: l.f.o.Limits, Failed: l.f.failed(l.key.Leader),
 		Throttle: l.f.o.Throttle,
 	})
 	timer := time.NewTimer(0)
@@ -194,6 +158,7 @@ func (l *loop) run(ctx context.Context) {
 	}
 }
 
+// answer has an error, or the response.
 type answer struct {
 	resp kmsg.Response
 	err  error
@@ -210,31 +175,29 @@ func (l *loop) exchange(ctx context.Context, f *Fetcher, leader Leader, req kmsg
 	}
 	a := send(call, leader, req)
 	gaveUp, ended := l.arrive(fl)
-	l.settle(f, a, gaveUp)
+	if a.err != nil && !gaveUp {
+		l.f.o.Logger.Debug("no answer from a leader", "leader", l.key.Leader, "err", a.err)
+	}
+	f.Landed(l.f.o.Clock.Now(), a.resp, gaveUp)
 	return ctx.Err() == nil && !ended
 }
 
-// settle tells the fetcher how its request went.
-func (l *loop) settle(f *Fetcher, a answer, gaveUp bool) {
-	switch now := l.f.o.Clock.Now(); {
-	case a.err == nil:
-		f.Answer(now, a.resp)
-	case gaveUp:
-		f.Cancelled()
-	default:
-		l.f.o.Logger.Debug("no answer from a leader", "leader", l.key.leader, "err", a.err)
-		f.Unreachable(now)
-	}
-}
-
-func send(ctx context.Context, leader Leader, req kmsg.Request) answer {
+func send(ctx context.Context, leader Leader, req kmsg.Request) (a answer) {
 	switch r := req.(type) {
 	case *kmsg.FetchRequest:
-		resp, err := leader.Fetch(ctx, r)
-		return answer{resp, err}
+		if resp, err := leader.Fetch(ctx, r); err != nil {
+			a.err = err
+		} else {
+			a.resp = resp
+		}
 	case *kmsg.ListOffsetsRequest:
-		resp, err := leader.ListOffsets(ctx, r)
-		return answer{resp, err}
+		if resp, err := leader.ListOffsets(ctx, r); err != nil {
+			a.err = err
+		} else {
+			a.resp = resp
+		}
+	default:
+		a.err = errNoAnswer
 	}
-	return answer{nil, errNoAnswer}
+	return a
 }
