@@ -115,5 +115,10 @@ func (m *Machine) cancelReassignment(t *meta.Topic, index int32) (kmsg.Record, e
 	if m.uncleanAllowed(t.Name) {
 		c.election = electOrUnclean
 	}
+	if id, _ := c.choose(); id == noLeader && len(c.isr) == 0 {
+		// Kafka takes the only replica away that is there, and has it in the in-sync set for ever.
+		return nil, refuse(kerr.InvalidReplicaAssignment, "The reassignment of %s:%d is not taken back: all that are in sync are new "+
+			"replicas %v, and none of those before it, %v, is there to lead. Ask again when one is.", t.Name, index, p.ISR, c.replicas)
+	}
 	return recordOrNil(c)
 }
