@@ -484,7 +484,9 @@ func (r *recoverer) finish() error {
 	s.next = l.end.Load()
 	l.epochs.truncateEnd(l.end.Load())
 	l.epochs.truncateStart(l.start.Load())
-	l.snaps = r.soundSnapshots()
+	if err := r.dropSnapshots(); err != nil {
+		return err
+	}
 	if err := r.restoreProducers(); err != nil {
 		return err
 	}
@@ -508,18 +510,15 @@ func (r *recoverer) settle() error {
 	return r.l.checkpoint(false)
 }
 
-// soundSnapshots leaves out snapshots of states that the log has not reached.
-func (r *recoverer) soundSnapshots() []int64 {
+// dropSnapshots removes snapshots of states that the log has not reached, for good: see Log.cutLocked.
+func (r *recoverer) dropSnapshots() error {
 	l := r.l
-	kept := l.snaps[:0:0]
-	for _, off := range l.snaps {
-		if off > l.end.Load() {
-			l.removeFile(segmentName(off) + snapshotSuffix)
-			continue
-		}
-		kept = append(kept, off)
+	all := len(l.snaps)
+	l.dropSnapshotsLocked(l.end.Load())
+	if len(l.snaps) == all {
+		return nil
 	}
-	return kept
+	return l.store.opts.FS.SyncDir(l.home())
 }
 
 // startAfresh: the log start is above everything stored (files were removed by hand), so the log

@@ -114,6 +114,8 @@ func (l *Log) cutLocked(to int64) (end int64, err error) {
 	if err = f.f.Sync(); err != nil {
 		return 0, err
 	}
+	// A snapshot of what is cut must not come back with a crash, once other records have taken that place.
+	l.dropSnapshotsLocked(to)
 	if err = l.store.opts.FS.SyncDir(l.home()); err != nil {
 		return 0, err
 	}
@@ -154,17 +156,22 @@ func (l *Log) cutStateLocked(to int64) error {
 	l.recent.clear()
 	l.end.Store(to)
 	l.lowerLocked(to)
-	for i := len(l.snaps) - 1; i >= 0 && l.snaps[i] > to; i-- {
-		l.removeFile(segmentName(l.snaps[i]) + snapshotSuffix)
-		l.snaps = l.snaps[:i]
-	}
-	l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset > to })
 	if err := l.restoreProducersLocked(to); err != nil {
 		return l.readFailedLocked(err)
 	}
 	l.prodLoaded = true
 	l.setUnstableLocked()
 	return nil
+}
+
+// dropSnapshotsLocked removes the snapshots of states that the log has not reached at its end to. Their names are gone with the next
+// sync of the directory.
+func (l *Log) dropSnapshotsLocked(to int64) {
+	for i := len(l.snaps) - 1; i >= 0 && l.snaps[i] > to; i-- {
+		l.removeFile(segmentName(l.snaps[i]) + snapshotSuffix)
+		l.snaps = l.snaps[:i]
+	}
+	l.due = slices.DeleteFunc(l.due, func(d dueSnapshot) bool { return d.offset > to })
 }
 
 // lowerLocked brings every offset that may not pass the log's end down to it.
