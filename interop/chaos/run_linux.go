@@ -49,9 +49,6 @@ func runChaos(ctx context.Context, o options) (int, error) {
 		}
 		return 0, nil
 	}
-	if err := ownMounts(); err != nil {
-		return 1, err
-	}
 	if o.seed == 0 {
 		o.seed = uint64(time.Now().UnixNano())
 	}
