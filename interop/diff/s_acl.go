@@ -265,6 +265,34 @@ func probes() []step {
 		what := fmt.Sprintf("of %d %s", c.kind, strings.TrimPrefix(c.name, "="))
 		steps = append(steps, probe(32, what, config(c.kind, c.name)), probe(33, what, config(c.kind, c.name)), probe(44, what, config(c.kind, c.name)))
 	}
+	// These are refused before anybody asks who may.
+	for _, keys := range [][]string{{"a", "a"}, {"a"}} {
+		value := ptr("1")
+		if len(keys) == 1 {
+			value = nil
+		}
+		with := func(of func(*vars, kmsg.Request)) func(*vars, kmsg.Request) {
+			return func(v *vars, r kmsg.Request) {
+				of(v, r)
+				for _, k := range keys {
+					switch r := r.(type) {
+					case *kmsg.AlterConfigsRequest:
+						r.Resources[0].Configs = append(r.Resources[0].Configs, kmsg.AlterConfigsRequestResourceConfig{Name: k, Value: value})
+					case *kmsg.IncrementalAlterConfigsRequest:
+						r.Resources[0].Configs = append(r.Resources[0].Configs, kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: k, Value: value})
+					}
+				}
+			}
+		}
+		what := fmt.Sprintf("with %d keys, value: %v", len(keys), value != nil)
+		steps = append(steps,
+			probe(33, what, with(config(topicResource, "t"))), probe(44, what, with(config(topicResource, "t"))),
+			probe(33, "of broker 77 "+what, with(config(brokerResource, "=77"))), probe(44, "of the brokers "+what, with(config(brokerResource, "="))))
+	}
+	steps = append(steps, probe(32, "of super users", func(v *vars, r kmsg.Request) {
+		config(brokerResource, "=1")(v, r)
+		r.(*kmsg.DescribeConfigsRequest).Resources[0].ConfigNames = []string{"super.users", "allow.everyone.if.no.acl.found"}
+	}))
 	return steps
 }
 
