@@ -71,7 +71,7 @@ func shiftSum(sum uint32, n int) uint32 {
 
 const (
 	shiftDigitBits = 4
-	shiftDigits    = 6 // 16 MiB, eight times the largest unit
+	shiftDigits    = 8 // whatever length a unit's head can say
 )
 
 // shifts has x to the power of 8·d·16^i, modulo the polynomial, at [i][d].
