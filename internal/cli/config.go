@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -349,9 +350,7 @@ func (c *conn) changesOf(kind, name string, ops []kadm.AlterConfig, before []con
 	case dryRun:
 		status = "would be changed"
 	default:
-		if rows, err := c.describeConfigs(kind, name, nil, false); err == nil {
-			after = rows
-		}
+		after = c.settled(kind, name, ops, before)
 	}
 	var out []configChange
 	for _, op := range ops {
@@ -363,6 +362,43 @@ func (c *conn) changesOf(kind, name string, ops []kadm.AlterConfig, before []con
 		out = append(out, ch)
 	}
 	return out
+}
+
+// The broker that is asked may hear of a change a moment after the controller has made it.
+const (
+	settleTries = 20
+	settlePause = 50 * time.Millisecond
+)
+
+// settled are the settings after a change, as soon as the broker that is asked shows what was set. What never shows so (a broker
+// may write a value in another way, or hide it) is told as it is found in the end.
+func (c *conn) settled(kind, name string, ops []kadm.AlterConfig, before []configRow) []configRow {
+	after := before
+	for range settleTries {
+		rows, err := c.describeConfigs(kind, name, nil, false)
+		if err != nil {
+			return after
+		}
+		if after = rows; shows(rows, ops) {
+			break
+		}
+		time.Sleep(settlePause)
+	}
+	return after
+}
+
+// shows says whether all that was set to a value has it; hidden values have any.
+func shows(rows []configRow, ops []kadm.AlterConfig) bool {
+	for _, op := range ops {
+		if op.Op != kadm.SetConfig {
+			continue
+		}
+		i := slices.IndexFunc(rows, func(r configRow) bool { return r.Key == op.Name })
+		if i < 0 || !rows[i].Sensitive && deref(rows[i].Value) != deref(op.Value) {
+			return false
+		}
+	}
+	return true
 }
 
 func valueOf(rows []configRow, key string) *string {
