@@ -153,6 +153,9 @@ func TestRules(t *testing.T) {
 // TestCommits: what was acknowledged does not go back, but to a commit that the client gave up, which may come late.
 func TestCommits(t *testing.T) {
 	var c commits
+	if c.regressed(-1) {
+		t.Error("nothing was committed, and is missed")
+	}
 	c.sent(1, time.Millisecond, nil)
 	c.sent(7, 2*time.Second, nil)
 	c.sent(13, time.Millisecond, errors.New("no answer"))

@@ -304,7 +304,7 @@ func (h *History) Found(yield func(kind string, n int, examples []string) bool) 
 
 // commits are the offsets that were committed for one partition, each greater than the one before.
 type commits struct {
-	known int64          // the greatest that was acknowledged
+	known int64          // the greatest that was acknowledged; 0 for none, for they begin at 1
 	late  map[int64]bool // those of which a request may still be on its way
 }
 
@@ -326,5 +326,5 @@ func (c *commits) sent(offset int64, took time.Duration, err error) {
 	}
 }
 
-// regressed says whether what is read is less than what was committed, and no commit that came late.
-func (c *commits) regressed(read int64) bool { return read < c.known && !c.late[read] }
+// regressed says whether what is read, -1 for no commit, is less than what was committed, and no commit that came late.
+func (c *commits) regressed(read int64) bool { return c.known > 0 && read < c.known && !c.late[read] }
