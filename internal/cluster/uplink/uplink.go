@@ -329,19 +329,14 @@ func (u *Uplink) enterAgain(ctx context.Context) bool {
 	return true
 }
 
-func (u *Uplink) stopping() bool {
-	select {
-	case <-u.shutdown:
-		return true
-	default:
-		return false
-	}
-}
+func (u *Uplink) stopping() bool { return isClosed(u.shutdown) }
 
 // mayStop says whether a broker that wants to stop has been let go.
-func (u *Uplink) mayStop() bool {
+func (u *Uplink) mayStop() bool { return isClosed(u.released) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-u.released:
+	case <-c:
 		return true
 	default:
 		return false
