@@ -55,7 +55,7 @@ func (b *Broker) alterConfigs(c *Call, req *kmsg.AlterConfigsRequest) {
 	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.AlterConfigsResponse) {
 		allowed := rest
 		var refused []legacyResult
-		allowed.Resources = c.mayAlterLegacy(rest.Resources, &refused)
+		allowed.Resources = c.mayAlterLegacy(rest.Resources, times, &refused)
 		records, resp := m.AlterConfigs(&allowed)
 		resp.Responses = append(resp.Responses, refused...)
 		return records, resp
@@ -70,9 +70,9 @@ func legacyName(r kmsg.AlterConfigsRequestAlterConfigsResource) configResource {
 
 // mayAlterLegacy is mayAlter for the older request.
 func (c *Call) mayAlterLegacy(
-	all []kmsg.AlterConfigsRequestAlterConfigsResource, refused *[]legacyResult,
+	all []kmsg.AlterConfigsRequestAlterConfigsResource, times map[configResource]int, refused *[]legacyResult,
 ) []kmsg.AlterConfigsRequestAlterConfigsResource {
-	return alterable(c, all, legacyName, func(r configResource, err error) {
+	return alterable(c, all, times, legacyName, func(r configResource, err error) {
 		*refused = append(*refused, legacyResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
 		})

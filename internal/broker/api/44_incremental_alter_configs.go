@@ -81,7 +81,7 @@ func (b *Broker) incrementalAlterConfigs(c *Call, req *kmsg.IncrementalAlterConf
 	decideThen(c, func(m *controller.Machine) ([]kmsg.Record, *kmsg.IncrementalAlterConfigsResponse) {
 		allowed := rest
 		var refused []alterResult
-		allowed.Resources = c.mayAlter(rest.Resources, &refused)
+		allowed.Resources = c.mayAlter(rest.Resources, times, &refused)
 		records, resp := m.IncrementalAlterConfigs(&allowed)
 		resp.Responses = append(resp.Responses, refused...)
 		return records, resp
@@ -174,8 +174,8 @@ func timesNamed[R any](all []R, of func(R) configResource) map[configResource]in
 }
 
 // mayAlter takes out resources whose configs the client may not alter.
-func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) []alterResource {
-	return alterable(c, all, alterName, func(r configResource, err error) {
+func (c *Call) mayAlter(all []alterResource, times map[configResource]int, refused *[]alterResult) []alterResource {
+	return alterable(c, all, times, alterName, func(r configResource, err error) {
 		*refused = append(*refused, alterResult{
 			ErrorCode: c.code(err), ErrorMessage: message(err), ResourceType: r.kind, ResourceName: r.name,
 		})
@@ -184,8 +184,9 @@ func (c *Call) mayAlter(all []alterResource, refused *[]alterResult) []alterReso
 
 // alterable are the resources whose configs the client may alter; refuse hears of the others. One that is there twice is
 // left in: it is refused for that.
-func alterable[R any](c *Call, all []R, of func(R) configResource, refuse func(configResource, error)) (allowed []R) {
-	times := timesNamed(all, of)
+func alterable[R any](
+	c *Call, all []R, times map[configResource]int, of func(R) configResource, refuse func(configResource, error),
+) (allowed []R) {
 	for _, r := range all {
 		res, err := of(r), error(nil)
 		if times[res] == 1 {
