@@ -286,18 +286,8 @@ func (t *tlsRun) ask(c *tls.Config) (*x509.Certificate, error) {
 		return nil, err
 	}
 	defer nc.Close()
-	if err := nc.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := local.AskVersions(nc, 10*time.Second); err != nil {
 		return nil, err
-	}
-	if _, err := nc.Write([]byte("\x00\x00\x00\x0e\x00\x12\x00\x00\x00\x00\x00\x01\x00\x04test")); err != nil {
-		return nil, err
-	}
-	first := []byte{0}
-	if _, err := nc.Read(first); err != nil {
-		return nil, err
-	}
-	if first[0] != 0 { // an answer begins with its size; Java ends a session that never was with an alert
-		return nil, fmt.Errorf("the answer begins with %#x", first[0])
 	}
 	if session, ok := nc.(*tls.Conn); ok {
 		return session.ConnectionState().PeerCertificates[0], nil

@@ -400,20 +400,7 @@ func (c *cluster) askVersions(ctx context.Context, addr string, encrypted bool, 
 		}
 		nc, leaf = t, t.(*tls.Conn).ConnectionState().PeerCertificates[0]
 	}
-	if err := nc.SetDeadline(time.Now().Add(askedWithin)); err != nil {
-		return leaf, err
-	}
-	if _, err := nc.Write([]byte("\x00\x00\x00\x0f\x00\x12\x00\x00\x00\x00\x00\x01\x00\x05chaos")); err != nil {
-		return leaf, err
-	}
-	first := []byte{0}
-	if _, err := nc.Read(first); err != nil {
-		return leaf, err
-	}
-	if first[0] != 0 { // an answer begins with its size; Java ends a session that never was with an alert
-		return leaf, fmt.Errorf("the answer begins with %#x", first[0])
-	}
-	return leaf, nil
+	return leaf, local.AskVersions(nc, askedWithin)
 }
 
 // clientCert is a certificate of a client that an authority has signed.
