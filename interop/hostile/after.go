@@ -58,15 +58,9 @@ func (h *hostile) prepare(ctx context.Context) error {
 	if h.valid, err = startValid(ctx, h.addr, validTopic); err != nil {
 		return err
 	}
-	mark := 0
-	for began := time.Now(); time.Since(began) < quietTime+time.Second; time.Sleep(50 * time.Millisecond) {
-		if mark == 0 && time.Since(began) > time.Second {
-			mark = h.valid.mark() // leave out the beginning
-		}
-	}
-	var n int
-	if h.valid.quiet, n = h.valid.p99(mark); n == 0 {
-		return fmt.Errorf("no answer to the valid producer in %v", quietTime)
+	time.Sleep(time.Second) // leave out the beginning
+	if h.valid.quiet, err = h.beside(func(time.Time) error { return nil }); err != nil {
+		return err
 	}
 	if err := h.busyBaseline(ctx); err != nil {
 		return err

@@ -155,22 +155,21 @@ func attacks() []attack {
 
 func (h *hostile) all(ctx context.Context) error {
 	watch := h.watchMemory(ctx)
+	var seen []judgement
 	for _, a := range attacks() {
 		if h.o.only != "" && h.o.only != a.name {
 			continue
 		}
-		began, mark := time.Now(), h.valid.mark()
-		if err := a.run(h, ctx); err != nil {
-			h.report.Check(a.name, err)
-		}
+		seen = append(seen, judgement{during: a.name, attacks: []attack{a}, took: h.attack(ctx, a)})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		h.report.Note("%s took %.1f s", a.name, time.Since(began).Seconds())
-		h.checkValid(a, mark)
-		h.checkAlive(ctx, a.name)
-		if h.node != nil && h.node.Exited() {
-			h.report.Note("the broker's last words:\n%s", tail(h.node.LogSince(0), 4000))
+		if h.gone() {
+			return nil
+		}
+	}
+	for _, j := range h.judgements(seen) {
+		if h.judge(ctx, j); h.gone() {
 			return nil
 		}
 	}
@@ -178,6 +177,27 @@ func (h *hostile) all(ctx context.Context) error {
 	h.checkValidEnd(ctx)
 	h.checkAfter(ctx, peak)
 	return nil
+}
+
+// attack runs one and gives how long the valid producer's answers took meanwhile.
+func (h *hostile) attack(ctx context.Context, a attack) []time.Duration {
+	began, mark := time.Now(), h.valid.mark()
+	if err := a.run(h, ctx); err != nil {
+		h.report.Check(a.name, err)
+	}
+	h.report.Note("%s took %.1f s", a.name, time.Since(began).Seconds())
+	took := h.valid.since(mark)
+	h.checkAlive(ctx, a.name)
+	return took
+}
+
+// gone says whether the broker has ended, which no attack may bring about.
+func (h *hostile) gone() bool {
+	if h.node == nil || !h.node.Exited() {
+		return false
+	}
+	h.report.Note("the broker's last words:\n%s", tail(h.node.LogSince(0), 4000))
+	return true
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }

@@ -21,6 +21,10 @@ const (
 	fewAnswers = 1000
 	// p99Floor is what the scheduler of a machine that clients, attackers and broker share takes now and then.
 	p99Floor = 10 * time.Millisecond
+	// turns are how often what misses a bound of time is done.
+	turns = 3
+	// quietParts are the parts in which it is measured what is usual.
+	quietParts = 5
 )
 
 // valid is a producer and a consumer that behave, and what they saw.
@@ -31,8 +35,6 @@ type valid struct {
 	producing, done    sync.WaitGroup
 	// quiet is the p99 while nobody else is there, busy beside as many valid clients as there are attackers.
 	quiet, busy time.Duration
-	brief       []time.Duration // answers during attacks that took few
-	overTLS     []time.Duration // answers during attacks over TLS
 
 	mu struct {
 		sync.Mutex
@@ -133,16 +135,17 @@ func (v *valid) mark() int {
 	return len(v.mu.took)
 }
 
-// p99 of the answers since the mark, and how many there were.
-func (v *valid) p99(mark int) (time.Duration, int) {
+// since gives the answers since the mark.
+func (v *valid) since(mark int) []time.Duration {
 	v.mu.Lock()
-	took := slices.Clone(v.mu.took[mark:])
-	v.mu.Unlock()
-	if len(took) == 0 {
-		return 0, 0
-	}
+	defer v.mu.Unlock()
+	return slices.Clone(v.mu.took[mark:])
+}
+
+// quantile of what there is of, in percent; it sorts.
+func quantile(took []time.Duration, percent int) time.Duration {
 	slices.Sort(took)
-	return took[len(took)*99/100], len(took)
+	return took[min(len(took)*percent/100, len(took)-1)]
 }
 
 // finish stops both, waits until everything that was acknowledged has been read, and says what is wrong.
@@ -215,62 +218,99 @@ func (h *hostile) besideSessions(ctx context.Context) (time.Duration, error) {
 	})
 }
 
-// beside is the producer's p99 while others do something.
+// beside is the producer's p99 while others do something: that of the median part of the time, for one stall of the
+// machine would make every bound wide.
 func (h *hostile) beside(others func(until time.Time) error) (time.Duration, error) {
-	mark := h.valid.mark()
-	err := others(time.Now().Add(quietTime))
-	p99, n := h.valid.p99(mark)
-	if n == 0 && err == nil {
-		err = fmt.Errorf("no answer to the valid producer in %v beside valid clients", quietTime)
+	began := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- others(began.Add(quietTime)) }()
+	var parts []time.Duration
+	for range quietParts {
+		mark := h.valid.mark()
+		time.Sleep(quietTime / quietParts)
+		if took := h.valid.since(mark); len(took) > 0 {
+			parts = append(parts, quantile(took, 99))
+		}
 	}
-	return p99, err
+	err := <-ended
+	if len(parts) <= quietParts/2 && err == nil {
+		err = fmt.Errorf("the valid producer was answered in %d of %d parts of %v", len(parts), quietParts, quietTime)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return quantile(parts, 50), nil
 }
 
 // bound is what the p99 during an attack may be where it usually is so much.
 func bound(usual time.Duration) time.Duration { return 2*usual + p99Floor }
 
-func (h *hostile) checkValid(a attack, mark int) {
-	v := h.valid
-	v.mu.Lock()
-	took := slices.Clone(v.mu.took[mark:])
-	v.mu.Unlock()
-	switch {
-	case a.overTLS:
-		v.overTLS = append(v.overTLS, took...)
-	case len(took) < fewAnswers:
-		v.brief = append(v.brief, took...)
-	default:
-		h.judgeValid(a.name, took)
-	}
+// judgement is about attacks whose answers to the valid producer are judged together.
+type judgement struct {
+	during  string
+	attacks []attack
+	took    []time.Duration
+	usual   func(context.Context) (time.Duration, error) // the p99 without them
 }
 
-func (h *hostile) judgeValid(during string, took []time.Duration) {
-	slices.Sort(took)
+// judgements puts those together that are judged together: what goes over TLS, and what gets too few answers alone.
+func (h *hostile) judgements(seen []judgement) []judgement {
 	v := h.valid
-	p99, most := took[len(took)*99/100], bound(max(v.quiet, v.busy))
-	h.report.That("valid producer during "+during, p99 <= most, "%d answers, p99 %.1f ms; quiet %.1f ms, beside valid clients %.1f ms, bound %.1f ms",
-		len(took), ms(p99), ms(v.quiet), ms(v.busy), ms(most))
+	plain := func(context.Context) (time.Duration, error) { return max(v.quiet, v.busy), nil }
+	overTLS := judgement{during: "the attacks over TLS", usual: h.besideSessions}
+	brief := judgement{during: "the brief attacks together", usual: plain}
+	var all []judgement
+	for _, j := range seen {
+		switch {
+		case j.attacks[0].overTLS:
+			overTLS.add(j)
+		case len(j.took) < fewAnswers:
+			brief.add(j)
+		default:
+			j.usual = plain
+			all = append(all, j)
+		}
+	}
+	return slices.DeleteFunc(append(all, brief, overTLS), func(j judgement) bool { return len(j.took) == 0 })
 }
 
-func (h *hostile) judgeOverTLS(ctx context.Context, took []time.Duration) {
-	usual, err := h.besideSessions(ctx)
-	if err != nil {
-		h.report.Check("valid producer beside valid clients over TLS", err)
-		return
+func (j *judgement) add(k judgement) {
+	j.attacks = append(j.attacks, k.attacks...)
+	j.took = append(j.took, k.took...)
+}
+
+// judge demands that the valid producer was not held up. A single stall of the machine (its disk, its processors) moves
+// a p99 over some seconds as an attack would, but it does not come again with the attack: what missed the bound is done
+// again, and counts when it misses each time.
+func (h *hostile) judge(ctx context.Context, j judgement) {
+	name := "valid producer during " + j.during
+	for turn := 1; ; turn++ {
+		usual, err := j.usual(ctx)
+		if err != nil {
+			h.report.Check(name, err)
+			return
+		}
+		most := bound(usual)
+		p99 := quantile(j.took, 99)
+		seen := fmt.Sprintf("%d answers, p50 %.1f ms, p99 %.1f ms, longest %.1f ms; without the attack p99 %.1f ms, bound %.1f ms",
+			len(j.took), ms(quantile(j.took, 50)), ms(p99), ms(quantile(j.took, 100)), ms(usual), ms(most))
+		if p99 <= most || turn == turns {
+			h.report.That(name, p99 <= most, "%s", seen)
+			return
+		}
+		h.report.Note("again: %s: %s", name, seen)
+		j.took = nil
+		for _, a := range j.attacks {
+			j.took = append(j.took, h.attack(ctx, a)...)
+		}
+		if len(j.took) == 0 {
+			h.report.Check(name, errors.New("no answer to the valid producer"))
+			return
+		}
 	}
-	slices.Sort(took)
-	p99, most := took[len(took)*99/100], bound(usual)
-	h.report.That("valid producer during the attacks over TLS", p99 <= most, "%d answers, p99 %.1f ms; beside valid clients that begin sessions %.1f ms, bound %.1f ms",
-		len(took), ms(p99), ms(usual), ms(most))
 }
 
 func (h *hostile) checkValidEnd(ctx context.Context) {
-	if len(h.valid.brief) > 0 {
-		h.judgeValid("the brief attacks together", h.valid.brief)
-	}
-	if len(h.valid.overTLS) > 0 {
-		h.judgeOverTLS(ctx, h.valid.overTLS)
-	}
 	acked, wrong := h.valid.finish(ctx)
 	if len(wrong) > 0 {
 		h.report.Check("valid clients", fmt.Errorf("%d things are wrong, the first: %v", len(wrong), wrong[:min(5, len(wrong))]))
