@@ -660,6 +660,9 @@ func TestRegexStandsForWhatIsSeen(t *testing.T) {
 			}
 		})})
 		h, _ := resp.(*kmsg.ConsumerGroupHeartbeatResponse)
+		if notReady(h.ErrorCode) {
+			return false
+		}
 		if h.ErrorCode != 0 {
 			t.Fatalf("error %d: %v", h.ErrorCode, h.ErrorMessage)
 		}

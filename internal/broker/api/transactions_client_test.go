@@ -90,14 +90,17 @@ func (k *asker) askInit(v int16, id *string, timeout int32, pid int64, epoch int
 	}, v)
 }
 
+// notReady tells whether an error is a coordinator's that loads, or is about to: a client asks again then.
+func notReady(c int16) bool {
+	return c == kerr.CoordinatorLoadInProgress.Code || c == kerr.CoordinatorNotAvailable.Code || c == kerr.NotCoordinator.Code
+}
+
 // initRetry asks until the coordinator is ready and the transaction before has ended.
 func (k *asker) initRetry(v int16, id *string, timeout int32, pid int64, epoch int16) (int64, int16) {
 	k.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		r := k.askInit(v, id, timeout, pid, epoch)
-		switch r.ErrorCode {
-		case kerr.ConcurrentTransactions.Code, kerr.NotCoordinator.Code, kerr.CoordinatorLoadInProgress.Code,
-			kerr.CoordinatorNotAvailable.Code:
+		if r.ErrorCode == kerr.ConcurrentTransactions.Code || notReady(r.ErrorCode) {
 			if time.Now().After(deadline) {
 				k.t.Fatalf("InitProducerId: still %s", code(r.ErrorCode))
 			}
