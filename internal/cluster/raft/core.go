@@ -157,7 +157,12 @@ func Open(o Options, now time.Time) (*Core, error) {
 	return c, nil
 }
 
-func (c *Core) sole() bool { return len(c.conf.GetVoters()) == 1 && c.conf.GetVoters()[0] == c.id }
+// sole reports whether this node is all of the quorum. Nobody could take over from it then, and what it was asked while its disk
+// stood would fail for nothing: Kafka's LeaderState does not have the only voter resign either.
+func (c *Core) sole() bool {
+	voters := c.conf.GetVoters()
+	return len(voters) == 1 && voters[0] == c.id && len(c.conf.GetVotersOutgoing()) == 0
+}
 
 func (c *Core) drawPatience() {
 	c.patience = c.opts.Election + time.Duration(c.opts.Rand.Int64N(int64(c.opts.Election)))
@@ -260,7 +265,7 @@ func wellFormed(entries []*pb.Entry) bool {
 func (c *Core) Tick(now time.Time) error {
 	c.now = now
 	if c.IsLeader() {
-		if c.busy && now.Sub(c.busySince) >= c.opts.Election {
+		if c.busy && now.Sub(c.busySince) >= c.opts.Election && !c.sole() {
 			c.StepDown()
 			return nil
 		}

@@ -155,17 +155,29 @@ func TestLeaderGone(t *testing.T) {
 	c.settle()
 }
 
+// TestStalledDiskOfASoleVoter: nobody could take over from the only voter, so it leads on while its disk stands, and what it was
+// asked meanwhile is committed in its term.
 func TestStalledDiskOfASoleVoter(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.run(time.Second, nil)
 	m := c.members[0]
+	_, term := m.core.Leader()
 	m.stalled = 5 * time.Second
 	c.propose()
-	c.run(2*time.Second, nil)
-	if m.core.IsLeader() {
-		t.Error("the node leads on a disk that stands")
+	before := m.core.AppliedEnd()
+	for range 4 {
+		c.run(time.Second, nil)
+		if _, now := m.core.Leader(); !m.core.IsLeader() || now != term {
+			t.Fatalf("the only voter leads: %v, in epoch %d after %d", m.core.IsLeader(), now, term)
+		}
+		if end := m.core.AppliedEnd(); end != before {
+			t.Fatalf("applied up to %d on a disk that stands, was %d", end, before)
+		}
 	}
-	c.run(8*time.Second, nil)
+	c.run(2*time.Second, nil)
+	if _, now := m.core.Leader(); now != term || m.core.AppliedEnd() <= before {
+		t.Errorf("after the disk came back: epoch %d after %d, applied up to %d, was %d", now, term, m.core.AppliedEnd(), before)
+	}
 	c.settle()
 }
 

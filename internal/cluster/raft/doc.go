@@ -18,7 +18,7 @@
 //     itself when they are synced.
 //  2. One Ready is in flight, and everything in it shares one sync.
 //  3. An index, once committed, has the same bytes on every node.
-//  4. A leader whose write takes longer than the election time-out steps down.
+//  4. A leader whose write takes longer than the election time-out steps down, unless it is the only voter.
 //  5. A node votes and counts under its id and its directory's id: with another directory it is
 //     another voter. In a static quorum (kraft.version 0) it does so under its id alone.
 //  6. What a sync of the log has covered is there at the next start, or the start fails (mark.go).
