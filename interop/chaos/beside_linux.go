@@ -53,11 +53,11 @@ func (x *injection) beside(ctx context.Context, nd *node) error {
 		cl.Close()
 		return nil
 	})
-	x.verdicts = append(x.verdicts, func(r *local.Report, name string, noisy bool) {
+	x.measures = append(x.measures, func() local.Bound {
 		was, is := p99(before), p99(during)
-		ok := len(before) > 0 && len(during) > 0 && is <= max(besideLimit*was, besideFloor)
-		r.That(name+": partitions elsewhere", ok || noisy, "p99 %v, before %v, aim %d times, limit %d times",
-			is.Round(100*time.Microsecond), was.Round(100*time.Microsecond), besideAim, besideLimit)
+		return local.Bound{Name: "partitions elsewhere", Held: len(before) > 0 && len(during) > 0 && is <= max(besideLimit*was, besideFloor),
+			Found: fmt.Sprintf("p99 %v, before %v, aim %d times, limit %d times", is.Round(100*time.Microsecond), was.Round(100*time.Microsecond),
+				besideAim, besideLimit)}
 	})
 	return nil
 }

@@ -123,11 +123,11 @@ func TestGaps(t *testing.T) {
 	g.begin(at(10))
 	g.ack(0, at(40))
 	g.ack(0, at(50))
-	if worst, _ := g.end(at(60)); worst != 30*time.Millisecond {
-		t.Errorf("worst gap %v, want 30ms", worst)
+	if w := g.end(at(60)); w.worst != 30*time.Millisecond {
+		t.Errorf("worst gap %v, want 30ms", w.worst)
 	}
-	if worst, _ := g.end(at(150)); worst != 100*time.Millisecond {
-		t.Errorf("a gap that goes on: %v, want 100ms", worst)
+	if w := g.end(at(150)); w.worst != 100*time.Millisecond {
+		t.Errorf("a gap that goes on: %v, want 100ms", w.worst)
 	}
 }
 
@@ -164,5 +164,24 @@ func TestCommits(t *testing.T) {
 		if got := c.regressed(read); got != want {
 			t.Errorf("%d is read after 19 was committed: regressed is %v, want %v", read, got, want)
 		}
+	}
+}
+
+// TestWindow: a time above its limit is the machine's only where that stood still, and for as long as the time is above it.
+func TestWindow(t *testing.T) {
+	g, t0 := newGaps(), time.Unix(0, 0)
+	g.begin(t0)
+	for _, late := range []time.Duration{starved - 1, 100 * time.Millisecond, 300 * time.Millisecond} {
+		g.overslept(late)
+	}
+	w := g.end(t0)
+	if !w.noisy() || w.lost != 400*time.Millisecond {
+		t.Errorf("noisy is %v and %v were lost, want true and 400ms", w.noisy(), w.lost)
+	}
+	if !w.excuses(2300*time.Millisecond, 2*time.Second) || w.excuses(2500*time.Millisecond, 2*time.Second) {
+		t.Error("400ms excuse 300ms above a limit, and not 500ms")
+	}
+	if (window{lost: time.Minute, late: tooLate}).excuses(3*time.Second, 2*time.Second) {
+		t.Error("a process that ran often enough excuses nothing")
 	}
 }

@@ -20,7 +20,7 @@ func rollingRestart(ctx context.Context, x *injection) error {
 		if err := x.restart(nd)(ctx); err != nil {
 			return err
 		}
-		if err := x.c.awaitWhole(ctx, settleLimit, x.c.topics()...); err != nil {
+		if err := x.c.awaitWhole(ctx, wholeLimit, x.c.topics()...); err != nil {
 			return err
 		}
 	}
@@ -40,10 +40,13 @@ func reassignAndKill(ctx context.Context, x *injection) error {
 		}
 		req.Assign(plainTopic, p, order)
 	}
-	res, err := x.c.adm.AlterPartitionAssignments(ctx, req)
-	if err == nil {
-		err = res.Error()
-	}
+	err := x.c.insist(ctx, func(ctx context.Context) error {
+		res, err := x.c.adm.AlterPartitionAssignments(ctx, req)
+		if err == nil {
+			err = res.Error()
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("reassign: %w", err)
 	}
@@ -82,17 +85,17 @@ func recreateAndKill(ctx context.Context, x *injection) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for round := range 2 {
-		if _, err := x.c.adm.CreateTopic(ctx, 1, 3, nil, topic); err != nil {
+		if err := x.c.createAnew(ctx, topic); err != nil {
 			return fmt.Errorf("create %s: %w", topic, err)
 		}
-		if err := x.c.awaitWhole(ctx, settleLimit, topic); err != nil {
+		if err := x.c.awaitWhole(ctx, wholeLimit, topic); err != nil {
 			return err
 		}
 		if err := x.fill(ctx, topic, fmt.Sprintf("round %d", round)); err != nil {
 			return err
 		}
 		if round == 0 {
-			if _, err := x.c.adm.DeleteTopic(ctx, topic); err != nil {
+			if err := x.c.deleteTopic(ctx, topic); err != nil {
 				return fmt.Errorf("delete %s: %w", topic, err)
 			}
 		}
@@ -100,10 +103,7 @@ func recreateAndKill(ctx context.Context, x *injection) error {
 	if err := killOf(theLeader)(ctx, x); err != nil {
 		return err
 	}
-	x.onHeal(func(ctx context.Context) error {
-		_, err := x.c.adm.DeleteTopic(ctx, topic)
-		return err
-	})
+	x.onHeal(func(ctx context.Context) error { return x.c.deleteTopic(ctx, topic) })
 	return nil
 }
 
@@ -164,13 +164,12 @@ func voters(ctx context.Context, x *injection) error {
 	if err := x.c.removeVoter(ctx, remove, q.voters[remove.id]); err != nil {
 		return fmt.Errorf("%s: remove: %w", x.what, err)
 	}
-	q, err = x.c.quorum(ctx)
-	if err != nil {
+	return x.c.insist(ctx, func(ctx context.Context) error { // who is asked may not have heard of it
+		q, err := x.c.quorum(ctx)
+		_, is := q.voters[add.id]
+		if _, still := q.voters[remove.id]; err == nil && (!is || still) {
+			err = fmt.Errorf("%s: the voters are %v", x.what, q.voters)
+		}
 		return err
-	}
-	_, is := q.voters[add.id]
-	if _, still := q.voters[remove.id]; !is || still {
-		return fmt.Errorf("%s: the voters are %v", x.what, q.voters)
-	}
-	return nil
+	})
 }

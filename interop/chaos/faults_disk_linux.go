@@ -188,7 +188,7 @@ func syncFails(ctx context.Context, x *injection) error {
 			return err
 		}
 	}
-	return fmt.Errorf("node %d synced nothing within 10 s that could fail", nd.id)
+	return &noBite{fmt.Errorf("node %d synced nothing within 10 s that could fail", nd.id)}
 }
 
 // durableFiles are the files that a node has open such that each write returns once it is on the disk (O_DSYNC).
@@ -271,7 +271,7 @@ func mustBeSlow(nd *node) error {
 		}
 	}
 	if d := time.Since(began); d < syncs*time.Second/slowOps {
-		return fmt.Errorf("%d syncs of node %d's volume took %v, less than %d writes a second allow", syncs, nd.id, d, slowOps)
+		return &noBite{fmt.Errorf("%d syncs of node %d's volume took %v, less than %d writes a second allow", syncs, nd.id, d, slowOps)}
 	}
 	return nil
 }

@@ -38,9 +38,16 @@ type injection struct {
 	silent *node
 	// rated says that producers are to go on while it lasts: how much of their rate is kept is judged.
 	rated bool
-	// verdicts are what a fault measures by itself, asked for after it was healed.
-	verdicts []func(r *local.Report, name string, noisy bool)
+	// verdicts are what a fault finds right or wrong by itself, asked for after it was healed; measures are what depends on
+	// time, which may have another go.
+	verdicts []func(r *local.Report, name string)
+	measures []func() local.Bound
 }
+
+// noBite is a fault that was not seen to have an effect in time: that is no fault yet.
+type noBite struct{ error }
+
+func (e *noBite) Unwrap() error { return e.error }
 
 func (x *injection) onHeal(fn func(ctx context.Context) error) { x.heals = append(x.heals, fn) }
 
@@ -261,7 +268,7 @@ func pauseOf(pick picker) func(context.Context, *injection) error {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		return fmt.Errorf("node %d is in state %c after SIGSTOP, not T", nd.id, nd.state())
+		return &noBite{fmt.Errorf("node %d is in state %c after SIGSTOP, not T", nd.id, nd.state())}
 	}
 }
 

@@ -21,7 +21,7 @@ func (x *injection) network(ctx context.Context, change func(r *rules)) error {
 			return err
 		}
 	}
-	return errors.New("no packet was touched by the rules within 3 s")
+	return &noBite{errors.New("no packet was touched by the rules within 3 s")}
 }
 
 func isolate(pick picker) func(context.Context, *injection) error {
@@ -179,7 +179,7 @@ func resetStorm(ctx context.Context, x *injection) error {
 		}
 	}
 	if x.what = fmt.Sprintf("%d connections", broken); broken == 0 {
-		return errors.New("no connection was broken")
+		return &noBite{errors.New("no connection was broken")}
 	}
 	return nil
 }

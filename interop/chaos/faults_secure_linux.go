@@ -47,7 +47,7 @@ func (l *load) visit(ctx context.Context) {
 	for i := int32(0); wait(ctx, guestGap) == nil; i++ {
 		p := i % guards
 		k := l.h.Begin(guestWriter, guardTopic, p)
-		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*settleLimit)
+		each, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*wholeLimit)
 		r := &kgo.Record{Partition: p, Value: value(k)}
 		err := cl.ProduceSync(each, r).FirstErr()
 		cancel()
@@ -80,7 +80,7 @@ func (x *injection) nothingComesIn(ctx context.Context) error {
 		held := time.Since(began)
 		more := x.l.guest.acked() - acks
 		later, err := x.guarded(ctx)
-		x.verdicts = append(x.verdicts, func(r *local.Report, name string, _ bool) {
+		x.verdicts = append(x.verdicts, func(r *local.Report, name string) {
 			r.That(name+": the guest writes nothing", err == nil && more == 0 && later == ends,
 				"within %v %d records acknowledged, the ends were %v and are %v, %v", held.Round(time.Millisecond), more, ends, later, err)
 		})
@@ -208,14 +208,17 @@ func renew(ctx context.Context, x *injection) error {
 			return err
 		}
 		key := "listener.name.secure.ssl.keystore.location"
-		res, err := x.c.adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &name}}, nd.id)
+		err = x.c.insist(ctx, func(ctx context.Context) error {
+			res, err := x.c.adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: key, Value: &name}}, nd.id)
+			for _, r := range res {
+				if r.Err != nil {
+					err = fmt.Errorf("node %d: %w: %s", nd.id, r.Err, r.ErrMessage)
+				}
+			}
+			return err
+		})
 		if err != nil {
 			return err
-		}
-		for _, r := range res {
-			if r.Err != nil {
-				return fmt.Errorf("node %d: %w: %s", nd.id, r.Err, r.ErrMessage)
-			}
 		}
 		x.c.secured.installed(nd, false, name)
 		if err := x.c.awaitShown(ctx, nd); err != nil {

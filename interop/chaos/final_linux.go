@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,17 +11,20 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// readLimit is how long all that was written may take to be read at the end.
+const readLimit = 8 * time.Minute
+
 // finish waits for the cluster to be whole, reads everything and judges it.
 func (r *run) finish(ctx context.Context) error {
 	l, c := r.load, r.cluster
-	if err := c.awaitWhole(ctx, settleLimit, c.topics()...); err != nil {
+	if err := c.awaitWhole(ctx, wholeLimit, c.topics()...); err != nil {
 		r.report.Check("every replica is in sync again after the last fault", err)
 	} else {
 		r.report.Check("every replica is in sync again after the last fault", nil)
 	}
 	_ = wait(ctx, 2*time.Second) // the copying group goes on to the end
 	l.stop()
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	var plain []Record
 	for _, topic := range c.topics() {
@@ -78,29 +82,21 @@ func (r *run) readAll(ctx context.Context, topic string, committed bool) ([]Reco
 	left := map[int32]int64{}
 	for {
 		ends, err := c.adm.ListEndOffsets(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		stable, err := c.adm.ListCommittedOffsets(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
+		stable, other := c.adm.ListCommittedOffsets(ctx, topic)
+		err = errors.Join(err, other, ends.Error(), stable.Error())
 		clear(left)
 		same := true
 		for p, o := range ends[topic] {
-			if o.Err != nil {
-				return nil, fmt.Errorf("end of %s-%d: %w", topic, p, o.Err)
-			}
 			same = same && stable[topic][p].Offset == o.Offset
 			if o.Offset > 0 {
 				left[p] = o.Offset
 			}
 		}
-		if same {
+		if err == nil && same {
 			break
 		}
-		if err := wait(ctx, 200*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("a transaction of %s stays open: %w", topic, err)
+		if over := wait(ctx, 200*time.Millisecond); over != nil {
+			return nil, fmt.Errorf("a transaction of %s stays open, or its ends are not told: %w", topic, errors.Join(over, err))
 		}
 	}
 	cl, err := c.newClient(admin, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(),

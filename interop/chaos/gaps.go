@@ -11,6 +11,7 @@ type gaps struct {
 	last  map[int32]time.Time
 	worst map[int32]time.Duration
 	late  time.Duration // how late this process itself woke up, at worst
+	lost  time.Duration // and for how long it did not get to run, in all
 }
 
 func newGaps() *gaps {
@@ -25,7 +26,7 @@ func (g *gaps) begin(now time.Time) {
 	for p := range g.last {
 		g.last[p] = now
 	}
-	g.late = 0
+	g.late, g.lost = 0, 0
 }
 
 // ack notes an acknowledgement.
@@ -38,19 +39,43 @@ func (g *gaps) ack(p int32, now time.Time) {
 	g.last[p] = now
 }
 
-// overslept notes how much later than asked this process ran: a window with much of it says nothing of brokers.
+const (
+	// starved is how late a process runs at least that had to wait for a core, tooLate how late it is when what depends on
+	// time says little.
+	starved = 20 * time.Millisecond
+	tooLate = 200 * time.Millisecond
+)
+
+// overslept notes how much later than asked this process ran: a window with much of it says little of brokers.
 func (g *gaps) overslept(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.late = max(g.late, d)
+	if d >= starved {
+		g.lost += d
+	}
 }
 
-// end closes a window: the longest gap of any partition, one that still goes on included.
-func (g *gaps) end(now time.Time) (worst, late time.Duration) {
+// window is what was measured between begin and end.
+type window struct {
+	worst      time.Duration // the longest gap of any partition, one that still goes on included
+	late, lost time.Duration // of this process itself, see gaps
+}
+
+// excuses says whether a time that is above a limit may be this machine's: it stood still, and without that the time would
+// be within the limit.
+func (w window) excuses(took, limit time.Duration) bool { return w.noisy() && took-w.lost <= limit }
+
+// noisy says that this process itself did not get to run for so long that what depends on time says little.
+func (w window) noisy() bool { return w.late > tooLate }
+
+// end closes a window.
+func (g *gaps) end(now time.Time) (w window) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for p, at := range g.last {
-		worst = max(worst, g.worst[p], now.Sub(at))
+		w.worst = max(w.worst, g.worst[p], now.Sub(at))
 	}
-	return worst, g.late
+	w.late, w.lost = g.late, g.lost
+	return w
 }

@@ -48,6 +48,7 @@ const (
 	probeGap    = 10 * time.Millisecond
 	guestGap    = 10 * time.Millisecond
 	settleLimit = 60 * time.Second
+	wholeLimit  = 2 * settleLimit // until everybody goes on and all is in sync: what must come is waited for, however busy the machine
 )
 
 // topics are all of them; plain comes before its copy.
@@ -98,7 +99,7 @@ func (c *cluster) createTopics(ctx context.Context) error {
 			}
 		}
 	}
-	return c.awaitWhole(ctx, settleLimit, c.topics()...)
+	return c.awaitWhole(ctx, wholeLimit, c.topics()...)
 }
 
 // startLoad starts everybody.
@@ -230,10 +231,10 @@ func (l *load) produce(ctx context.Context, cl *kgo.Client, writer int, topic st
 }
 
 func (l *load) flush(cl *kgo.Client, writer int) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), wholeLimit)
 	defer cancel()
 	if err := cl.Flush(ctx); err != nil {
-		l.h.Anomaly("client-error", "writer %d: records are still not answered %v after the last fault: %v", writer, settleLimit, err)
+		l.h.Anomaly("client-error", "writer %d: records are still not answered %v after the last fault: %v", writer, wholeLimit, err)
 	}
 }
 
@@ -470,7 +471,9 @@ var javaLogging = []string{
 // By itself the tool tries nothing again.
 func (l *load) javaProducer(ctx context.Context) {
 	settings := filepath.Join(l.dir, "java.properties")
-	text := "retries=2147483647\nenable.idempotence=true\n"
+	text := "retries=2147483647\nenable.idempotence=true\n" +
+		// Who waits too long is found by awaitAll, which says for what.
+		fmt.Sprintf("delivery.timeout.ms=%d\nmax.block.ms=%d\n", (2*wholeLimit).Milliseconds(), (2*wholeLimit).Milliseconds())
 	if l.c.secured != nil {
 		text += l.c.secured.javaSettings(javaUser)
 	}

@@ -55,7 +55,7 @@ func (c *cluster) addVoter(ctx context.Context, nd *node, directory [16]byte) er
 	}
 	listener := kmsg.NewAddRaftVoterRequestListener()
 	listener.Name, listener.Host, listener.Port = "CONTROLLER", nd.host.addr(), uint16(port)
-	return c.changeVoters(ctx, func(ctx context.Context) error {
+	return c.insist(ctx, func(ctx context.Context) error {
 		req := kmsg.NewPtrAddRaftVoterRequest()
 		req.VoterID, req.VoterDirectoryID, req.TimeoutMillis = nd.id, directory, 10_000
 		req.Listeners = append(req.Listeners, listener)
@@ -72,7 +72,7 @@ func (c *cluster) addVoter(ctx context.Context, nd *node, directory [16]byte) er
 
 // removeVoter takes a voter out of the quorum.
 func (c *cluster) removeVoter(ctx context.Context, nd *node, directory [16]byte) error {
-	return c.changeVoters(ctx, func(ctx context.Context) error {
+	return c.insist(ctx, func(ctx context.Context) error {
 		req := kmsg.NewPtrRemoveRaftVoterRequest()
 		req.VoterID, req.VoterDirectoryID = nd.id, directory
 		resp, err := req.RequestWith(ctx, c.client)
@@ -86,8 +86,9 @@ func (c *cluster) removeVoter(ctx context.Context, nd *node, directory [16]byte)
 	})
 }
 
-// changeVoters tries until it succeeds: while a controller is elected, none can change them.
-func (c *cluster) changeVoters(ctx context.Context, try func(context.Context) error) error {
+// insist tries until it succeeds: while a controller is elected, none changes anything. What an attempt without an answer may
+// have done, the next one must take for done.
+func (c *cluster) insist(ctx context.Context, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
@@ -114,12 +115,44 @@ func (c *cluster) createOn(ctx context.Context, topic string, cfg map[string]*st
 		t.Configs = append(t.Configs, e)
 	}
 	req.Topics, req.TimeoutMillis = append(req.Topics, t), 10_000
-	resp, err := req.RequestWith(ctx, c.client)
-	if err == nil && len(resp.Topics) == 1 {
-		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
-	}
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	err := c.insist(ctx, func(ctx context.Context) error {
+		resp, err := req.RequestWith(ctx, c.client)
+		if err == nil && len(resp.Topics) == 1 {
+			err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+		}
+		if errors.Is(err, kerr.TopicAlreadyExists) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("create %s: %w", topic, err)
 	}
 	return nil
+}
+
+// createAnew makes a topic with one partition that must not be there yet.
+func (c *cluster) createAnew(ctx context.Context, topic string) error {
+	tries := 0
+	return c.insist(ctx, func(ctx context.Context) error {
+		tries++
+		_, err := c.adm.CreateTopic(ctx, 1, 3, nil, topic)
+		if tries > 1 && errors.Is(err, kerr.TopicAlreadyExists) {
+			return nil // an earlier attempt came through
+		}
+		return err
+	})
+}
+
+// deleteTopic deletes a topic that must be there.
+func (c *cluster) deleteTopic(ctx context.Context, topic string) error {
+	tries := 0
+	return c.insist(ctx, func(ctx context.Context) error {
+		tries++
+		_, err := c.adm.DeleteTopic(ctx, topic)
+		if tries > 1 && errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return nil
+		}
+		return err
+	})
 }

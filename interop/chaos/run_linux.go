@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,6 @@ const (
 	warmUp    = 3 * time.Second
 	warmAcks  = 500
 	afterward = 2 * time.Second
-	tooLate   = 200 * time.Millisecond
 )
 
 // runChaos is the whole command.
@@ -220,7 +220,7 @@ func (r *run) await(ctx context.Context, n int) error {
 	return nil
 }
 
-// inject breaks the cluster once, heals it and waits until it is whole.
+// inject breaks the cluster, and once more while a bound was missed that is of time; what is right or wrong has no second go.
 func (r *run) inject(ctx context.Context, i int, f fault) error {
 	if why := r.cluster.lacks(f); why != "" {
 		if r.left[f.name] == "" {
@@ -229,6 +229,21 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 		r.left[f.name] = why
 		return nil
 	}
+	trial := &local.Trial{Name: fmt.Sprintf("fault %d, %s", i+1, f.name), Report: r.report}
+	defer trial.Close()
+	for {
+		bounds, err := r.once(ctx, trial.Name, f)
+		if err != nil {
+			return err
+		}
+		if !trial.Take(bounds...) || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// once breaks the cluster once, heals it and waits until it is whole; it returns what it measured.
+func (r *run) once(ctx context.Context, name string, f fault) (bounds []local.Bound, err error) {
 	x := &injection{c: r.cluster, l: r.load, rng: r.rng}
 	began := time.Now()
 	r.load.gaps.begin(began)
@@ -238,54 +253,74 @@ func (r *run) inject(ctx context.Context, i int, f fault) error {
 	if bit == nil {
 		bitten, acks := time.Now(), r.load.h.AcksBelow(producers)
 		if x.silent != nil && f.hold >= pastSession {
-			moved = r.awaitMove(ctx, x.silent, f.hold).Sub(began)
+			moved = r.awaitMove(ctx, x.silent, f.hold+moveSlack).Sub(began)
 		}
 		_ = wait(ctx, f.hold-time.Since(bitten))
 		rate = float64(r.load.h.AcksBelow(producers)-acks) / time.Since(bitten).Seconds()
 	}
 	if err := x.heal(context.WithoutCancel(ctx)); err != nil {
-		return errors.Join(fmt.Errorf("%s: heal: %w", f.name, err), bit)
+		return nil, errors.Join(fmt.Errorf("%s: heal: %w", name, err), bit)
 	}
-	name := fmt.Sprintf("fault %d, %s %s", i+1, f.name, x.what)
+	var none *noBite
+	if bit != nil && !errors.As(bit, &none) {
+		r.report.Check(name+" "+x.what+" bites", bit)
+		return nil, nil
+	}
 	if bit != nil {
-		r.report.Check(name+" bites", bit)
-		return nil
+		bounds = append(bounds, local.Bound{Name: "bites", Found: strings.TrimSpace(x.what + " " + bit.Error())})
+	} else {
+		bounds = append(bounds, local.Bound{Name: "bites", Held: true, Found: cmp.Or(x.what, "all nodes")})
+		r.names = append(r.names, f.name)
 	}
-	r.names = append(r.names, f.name)
-	if moved > 0 {
-		// What clients see comes later by as long as they wait for the silent broker (request.timeout.ms).
-		r.report.That(name+": it leads nothing any more", moved <= moveLimit, "after %v, aim %v, limit %v",
-			moved.Round(time.Millisecond), moveAim, moveLimit)
-	}
-	if err := r.load.awaitAll(ctx, settleLimit); err != nil {
+	if err := r.load.awaitAll(ctx, wholeLimit); err != nil {
 		r.report.Check(name+": everybody goes on", err)
 		r.load.h.Anomaly("stall", "%s: %v", name, err)
 	}
-	if err := r.cluster.awaitWhole(ctx, settleLimit, r.cluster.topics()...); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if err := r.cluster.awaitWhole(ctx, wholeLimit, r.cluster.topics()...); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	before := r.quiet
 	if err := r.rest(ctx, afterward); err != nil {
-		return err
+		return nil, err
 	}
-	worst, late := r.load.gaps.end(time.Now())
+	w := r.load.gaps.end(time.Now())
+	for _, verdict := range x.verdicts {
+		verdict(r.report, name)
+	}
+	if bit != nil {
+		return bounds, nil
+	}
+	if moved > 0 {
+		// What clients see comes later by as long as they wait for the silent broker (request.timeout.ms).
+		bounds = append(bounds, local.Bound{Name: "it leads nothing any more", Held: moved <= moveLimit, Excused: w.excuses(moved, moveLimit),
+			Found: fmt.Sprintf("%s: after %v, aim %v, limit %v", x.what, moved.Round(time.Millisecond), moveAim, moveLimit)})
+	}
 	if x.rated {
 		kept := rate / max(before, 1)
-		r.report.That(name+": rate of producers", kept >= keptLimit || late > tooLate, "%.0f%% of %.0f records a second, aim %.0f%%, limit %.0f%%",
-			100*kept, before, 100*keptAim, 100*keptLimit)
+		bounds = append(bounds, local.Bound{Name: "rate of producers", Held: kept >= keptLimit, Excused: w.noisy(),
+			Found: fmt.Sprintf("%.0f%% of %.0f records a second, aim %.0f%%, limit %.0f%%", 100*kept, before, 100*keptAim, 100*keptLimit)})
 	}
-	for _, verdict := range x.verdicts {
-		verdict(r.report, name, late > tooLate)
+	for _, measure := range x.measures {
+		b := measure()
+		b.Excused = w.noisy()
+		bounds = append(bounds, b)
 	}
-	if late > tooLate {
+	return append(bounds, r.judgeGap(f, x, w)), nil
+}
+
+// judgeGap judges how long a partition went without an acknowledgement.
+func (r *run) judgeGap(f fault, x *injection, w window) local.Bound {
+	found := fmt.Sprintf("longest gap of acks=all %v, aim %v, limit %v", w.worst.Round(time.Millisecond), f.aim, f.gap)
+	if x.what != "" {
+		found = x.what + ": " + found
+	}
+	if w.noisy() {
 		r.noisy++
-		r.report.Note("%s: this process itself was %v late, so the gap of %v says nothing", name, late.Round(time.Millisecond), worst.Round(time.Millisecond))
-		r.report.Check(name, nil)
-		return nil
+		found += fmt.Sprintf("; this process itself was up to %v late, %v in all", w.late.Round(time.Millisecond), w.lost.Round(time.Millisecond))
+	} else {
+		r.gapsOf[f.name] = append(r.gapsOf[f.name], w.worst)
 	}
-	r.gapsOf[f.name] = append(r.gapsOf[f.name], worst)
-	r.report.That(name, f.gap == 0 || worst <= f.gap, "longest gap of acks=all %v, aim %v, limit %v", worst.Round(time.Millisecond), f.aim, f.gap)
-	return nil
+	return local.Bound{Held: f.gap == 0 || w.worst <= f.gap, Excused: w.excuses(w.worst, f.gap), Found: found}
 }
 
 // What links that are slow or lose packets are to leave of the producers' rate.
@@ -306,6 +341,7 @@ func (r *run) rest(ctx context.Context, d time.Duration) error {
 const (
 	moveAim   = 11 * time.Second
 	moveLimit = 14 * time.Second
+	moveSlack = 6 * time.Second // beyond a fault's hold, so that what is late is told from what a machine that stood still makes late
 )
 
 // awaitMove returns when another node says that a silent one is in sync with no partition that is probed, or when limit
@@ -355,7 +391,7 @@ func (r *run) summary() {
 	}
 	r.report.Note("%d records acknowledged (%d by the Java producer), %d read at the end, %d copied exactly once",
 		l.h.Acks(), l.javaAcks.Load(), r.records, r.copied)
-	r.report.Note("%d transactions committed, %d aborted, %d of unknown outcome; %d windows too noisy to time",
+	r.report.Note("%d transactions committed, %d aborted, %d of unknown outcome; %d windows were noisy",
 		l.commits.Load(), l.aborts.Load(), l.unsure.Load(), r.noisy)
 	l.h.Found(func(kind string, n int, examples []string) bool {
 		r.report.That(kind, n == 0, "%d%s", n, first(examples))
