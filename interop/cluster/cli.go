@@ -22,11 +22,13 @@ var cliSteps = []step{
 		}); err != nil {
 			return "", err
 		}
-		out, err := c.cli(ctx, "quorum", "describe", "-o", "csv")
-		if err == nil && (strings.Count(out, ",leader,") != 1 || strings.Count(out, ",voter,") != 2) {
-			err = fmt.Errorf("want a leader and two voters: %s", oneLine(out))
-		}
-		return "", err
+		return c.until(ctx, patience, func() (string, error) {
+			out, err := c.cli(ctx, "quorum", "describe", "-o", "csv")
+			if err == nil && (strings.Count(out, ",leader,") != 1 || strings.Count(out, ",voter,") != 2) {
+				err = fmt.Errorf("want a leader and two voters: %s", oneLine(out))
+			}
+			return "", err
+		})
 	}},
 	{"cli: node drain refuses below the replication factor", func(ctx context.Context, c *cluster) (string, error) {
 		if _, err := c.cli(ctx, "topic", "create", "wide", "-p", "1", "-r", "3"); err != nil {
@@ -67,6 +69,9 @@ var cliSteps = []step{
 		})
 	}},
 	{"cli: cluster balance fills the empty broker; Kafka's tool verifies its plan", func(ctx context.Context, c *cluster) (string, error) {
+		if err := c.placedEverywhere(ctx, "moves", 1, 2); err != nil { // a broker that has not heard of the move would make another plan
+			return "", err
+		}
 		plan := filepath.Join(c.Dir, "balance.json")
 		if _, err := c.cli(ctx, "cluster", "balance", "--execute", "--plan-file", plan, "-y"); err != nil {
 			return "", err

@@ -29,6 +29,10 @@ var directorySteps = []step{
 	{"log-dirs: a directory that fails, and is whole again", failedDirectory},
 }
 
+// toolPatience is how many milliseconds kafka-reassign-partitions may ask for a move until it has begun; by itself it gives up
+// after ten seconds.
+const toolPatience = "60000"
+
 // dirsReport is what kafka-log-dirs prints.
 type dirsReport struct {
 	Brokers []struct {
@@ -189,14 +193,16 @@ func (c *cluster) moveRate(ctx context.Context, adm *kadm.Client, rate string, b
 	if rate == "" {
 		change.Op, change.Value = kadm.DeleteConfig, nil
 	}
-	resps, err := adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{change}, brokers...)
-	for _, r := range resps {
-		err = errors.Join(err, r.Err)
-	}
-	if err != nil {
+	if _, err := c.until(ctx, patience, func() (string, error) {
+		resps, err := adm.AlterBrokerConfigs(ctx, []kadm.AlterConfig{change}, brokers...)
+		for _, r := range resps {
+			err = errors.Join(err, r.Err)
+		}
+		return "", err
+	}); err != nil {
 		return err
 	}
-	_, err = c.until(ctx, patience, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		described, err := adm.DescribeBrokerConfigs(ctx, brokers...) // each tells of itself
 		for _, broker := range described {
 			own := "" // of this broker alone
@@ -216,87 +222,107 @@ func (c *cluster) moveRate(ctx context.Context, adm *kadm.Client, rate string, b
 
 // withinBrokers moves a leader's and a follower's replica to the other directory, slowly at first. Records come in
 // meanwhile.
-func withinBrokers(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
-	defer cancel()
-	const topic, slow = "moving", "500000"
+func withinBrokers(ctx context.Context, c *cluster) (said string, err error) {
 	cl, err := c.kgo()
 	if err != nil {
 		return "", err
 	}
 	defer cl.Close()
+	n := 0
+	err = c.goes(func(bool) (err error) {
+		n++
+		ctx, cancel := context.WithTimeout(ctx, stepLimit)
+		defer cancel()
+		said, err = c.movedWithin(ctx, cl, fmt.Sprint("moving", n))
+		return err
+	})
+	return said, err
+}
+
+// movedWithin is one go of withinBrokers, with a topic of its own. Only that a move was over when it was looked at is no final error.
+func (c *cluster) movedWithin(ctx context.Context, cl *kgo.Client, topic string) (string, error) {
+	const slow = "500000"
 	adm := kadm.NewClient(cl)
 	if err := c.filled(ctx, cl, topic, "1:2"); err != nil {
-		return "", err
+		return "", &final{err}
 	}
 	found, _, err := c.describeDirs(ctx, topic)
 	if err != nil {
-		return "", err
+		return "", &final{err}
 	}
 	var to []int
 	for _, broker := range []int{1, 2} {
 		dir, _, err := at(found, broker, topic+"-0")
 		if err != nil {
-			return "", err
+			return "", &final{err}
 		}
 		to = append(to, 1-dir)
 	}
 	plan, err := c.planned(topic, c.placed(topic, 0, []int{1, 2}, to))
 	if err != nil {
-		return "", err
+		return "", &final{err}
 	}
 	// The tool sets the rate and asks for the move right away, of which a broker may have heard first.
 	if err := c.moveRate(ctx, adm, slow, 1, 2); err != nil {
-		return "", err
+		return "", &final{err}
 	}
-	said, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--replica-alter-log-dirs-throttle", slow)
+	said, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--replica-alter-log-dirs-throttle", slow, "--timeout", toolPatience)
 	if err != nil {
-		return "", err
+		return "", &final{err}
 	}
 	for i, broker := range []int{1, 2} {
-		if _, err := has(said, nil, fmt.Sprintf("Successfully started moving log directory to %s for replica moving-0 with broker %d", c.LogDirsOf(broker)[to[i]], broker)); err != nil {
-			return "", err
+		if _, err := has(said, nil, fmt.Sprintf("Successfully started moving log directory to %s for replica %s-0 with broker %d", c.LogDirsOf(broker)[to[i]], topic, broker)); err != nil {
+			return "", &final{err}
 		}
 	}
-	// At this rate the move takes longer than these three looks at it.
-	found, _, err = c.describeDirs(ctx, topic)
+	missed := c.underWay(ctx, topic, plan, to)
+	for range 50 {
+		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: make([]byte, recordSize)}).FirstErr(); err != nil {
+			return "", &final{err}
+		}
+	}
+	if err := c.moveRate(ctx, adm, "100000000", 1, 2); err != nil {
+		return "", &final{err}
+	}
+	if _, err := c.until(ctx, patience, func() (string, error) {
+		return "", c.verified(ctx, plan, fmt.Sprintf("Reassignment of replica %s-0-1 completed successfully.", topic),
+			fmt.Sprintf("Reassignment of replica %s-0-2 completed successfully.", topic), "Clearing broker-level throttles on brokers 1,2,3")
+	}); err != nil {
+		return "", &final{errors.Join(err, missed)}
+	}
+	for i, broker := range []int{1, 2} {
+		if err := c.awaitDir(ctx, topic, 0, broker, to[i]); err != nil {
+			return "", &final{errors.Join(err, missed)}
+		}
+	}
+	whole, err := c.whole(ctx, topic, pacedBytes/recordSize+50)
 	if err != nil {
-		return "", err
+		return "", &final{errors.Join(err, missed)}
+	}
+	return whole, missed
+}
+
+// verified wants texts in what the tool says of a plan.
+func (c *cluster) verified(ctx context.Context, plan string, texts ...string) error {
+	out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
+	_, err = has(out, err, texts...)
+	return err
+}
+
+// underWay wants the moves of a topic within brokers 1 and 2 to go on: at their rate they take longer than these looks at them.
+func (c *cluster) underWay(ctx context.Context, topic, plan string, to []int) error {
+	found, _, err := c.describeDirs(ctx, topic)
+	if err != nil {
+		return err
 	}
 	for i, broker := range []int{1, 2} {
 		dir, future, err := at(found, broker, topic+"-0")
 		if err != nil || dir != 1-to[i] || future == nil || future.dir != to[i] || future.lag <= 0 || future.size >= pacedBytes {
-			return "", errors.Join(fmt.Errorf("broker %d does not move its replica to directory %d, with some of it there: %+v", broker, to[i], found), err)
+			return errors.Join(fmt.Errorf("broker %d does not move its replica to directory %d, with some of it there: %+v", broker, to[i], found), err)
 		}
 	}
-	verify := func(texts ...string) error {
-		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
-		_, err = has(out, err, texts...)
-		return err
-	}
-	if err := verify("Reassignment of replica moving-0-1 is still in progress.", "Reassignment of replica moving-0-2 is still in progress."); err != nil {
-		return "", err
-	}
-	for range 50 {
-		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: make([]byte, recordSize)}).FirstErr(); err != nil {
-			return "", err
-		}
-	}
-	if err := c.moveRate(ctx, adm, "100000000", 1, 2); err != nil {
-		return "", err
-	}
-	if _, err := c.until(ctx, patience, func() (string, error) {
-		return "", verify("Reassignment of replica moving-0-1 completed successfully.", "Reassignment of replica moving-0-2 completed successfully.",
-			"Clearing broker-level throttles on brokers 1,2,3")
-	}); err != nil {
-		return "", err
-	}
-	for i, broker := range []int{1, 2} {
-		if err := c.awaitDir(ctx, topic, 0, broker, to[i]); err != nil {
-			return "", err
-		}
-	}
-	return c.whole(ctx, topic, pacedBytes/recordSize+50)
+	return c.verified(ctx, plan, fmt.Sprintf("Reassignment of replica %s-0-1 is still in progress.", topic),
+		fmt.Sprintf("Reassignment of replica %s-0-2 is still in progress.", topic))
 }
 
 // whole reads a topic of so many records, each in its place, then deletes it.
@@ -379,7 +405,7 @@ func acrossBrokers(ctx context.Context, c *cluster) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		said, err := c.admin(ctx, reassign, "--reassignment-json-file", file, "--execute")
+		said, err := c.admin(ctx, reassign, "--reassignment-json-file", file, "--execute", "--timeout", toolPatience)
 		if _, err = has(said, err, "Successfully started partition reassignments for across-0,across-1,across-2,across-3", "Successfully started moving log directory to "); err != nil {
 			return "", err
 		}
@@ -452,14 +478,15 @@ func moveOutlives(ctx context.Context, c *cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := c.moveRate(ctx, adm, "500000", broker); err != nil {
+	// At this rate it is not over before the broker is back the second time.
+	if err := c.moveRate(ctx, adm, "250000", broker); err != nil {
 		return "", err
 	}
 	plan, err := c.planned(topic, c.placed(topic, 0, []int{1, broker}, []int{-1, 1 - from}))
 	if err != nil {
 		return "", err
 	}
-	if _, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute"); err != nil {
+	if _, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--timeout", toolPatience); err != nil {
 		return "", err
 	}
 	// underWay waits until some of the replica is in the other directory. All of it may be, on Apache Kafka: a broker that

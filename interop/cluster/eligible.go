@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -140,11 +139,15 @@ func (c *cluster) refused(ctx context.Context, topic string) error {
 		return err
 	}
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	err = cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("refused")}).FirstErr()
-	if !errors.Is(err, kerr.NotEnoughReplicas) {
-		return fmt.Errorf("a record with one replica in sync: %w, want NOT_ENOUGH_REPLICAS", err)
-	}
-	return nil
+	_, err = c.until(ctx, patience, func() (string, error) { // two of the three nodes that the client may ask are not there
+		err := cl.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("refused")}).FirstErr()
+		switch {
+		case err == nil:
+			return "", &final{errors.New("a record with one replica in sync is acknowledged, want NOT_ENOUGH_REPLICAS")}
+		case !errors.Is(err, kerr.NotEnoughReplicas):
+			return "", fmt.Errorf("a record with one replica in sync: %w, want NOT_ENOUGH_REPLICAS", err)
+		}
+		return "", nil
+	})
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -61,6 +62,27 @@ func (c *cluster) known(ctx context.Context, topic string, partitions int) error
 			continue
 		}
 		if _, err := c.until(ctx, patience, func() (string, error) { return "", c.ledAt(ctx, id, topic, partitions) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placedEverywhere waits until every node shows each partition of a topic on these brokers.
+func (c *cluster) placedEverywhere(ctx context.Context, topic string, brokers ...int32) error {
+	for id := 1; id <= c.Nodes(); id++ {
+		if _, err := c.until(ctx, patience, func() (string, error) {
+			t, err := c.metadata(ctx, id, topic)
+			if err != nil {
+				return "", err
+			}
+			for _, p := range t.Partitions {
+				if !slices.Equal(p.Replicas, brokers) {
+					err = fmt.Errorf("node %d shows %s-%d on %v, want %v", id, topic, p.Partition, p.Replicas, brokers)
+				}
+			}
+			return "", err
+		}); err != nil {
 			return err
 		}
 	}

@@ -64,39 +64,49 @@ func (c *cluster) kgo(o ...kgo.Opt) (*kgo.Client, error) {
 // throttledMove adds a replica with a throttle, measures how fast it fills, and holds that --verify removes what
 // --execute has set.
 func throttledMove(ctx context.Context, c *cluster) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
-	defer cancel()
 	cl, err := c.kgo()
 	if err != nil {
 		return "", err
 	}
 	defer cl.Close()
+	n := 0
+	return "", c.goes(func(bool) error {
+		n++
+		ctx, cancel := context.WithTimeout(ctx, stepLimit)
+		defer cancel()
+		return c.throttled(ctx, cl, fmt.Sprint("paced", n))
+	})
+}
+
+// throttled is one go of throttledMove, with a topic of its own. Only a rate that is not that of the throttle is no final error.
+func (c *cluster) throttled(ctx context.Context, cl *kgo.Client, topic string) error {
 	adm := kadm.NewClient(cl)
-	if err := c.filled(ctx, cl, "paced", "1:2"); err != nil {
-		return "", err
+	if err := c.filled(ctx, cl, topic, "1:2"); err != nil {
+		return &final{err}
 	}
-	plan := filepath.Join(c.Dir, "paced.json")
-	text := `{"version":1,"partitions":[{"topic":"paced","partition":0,"replicas":[1,2,3]}]}`
-	if err := os.WriteFile(plan, []byte(text), 0o644); err != nil {
-		return "", err
+	plan, err := c.planned(topic, fmt.Sprintf(`{"topic":%q,"partition":0,"replicas":[1,2,3]}`, topic))
+	if err != nil {
+		return &final{err}
 	}
 	executed := make(chan error, 1)
 	go func() {
 		_, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--execute", "--throttle", strconv.Itoa(pacedRate))
 		executed <- err
 	}()
-	copied, took, err := fillTime(ctx, adm)
-	if err = errors.Join(err, <-executed); err != nil {
-		return "", err
+	copied, took, missed := fillTime(ctx, adm, topic)
+	if err := <-executed; err != nil {
+		return &final{errors.Join(missed, err)}
 	}
-	rate := float64(copied) / took.Seconds()
-	fmt.Printf("         %-8s copied %.1f MB in %.1f s: %.2f MB a second, the throttle is %.1f\n",
-		c.Kind, float64(copied)/1e6, took.Seconds(), rate/1e6, pacedRate/1e6)
-	if rate > 1.4*pacedRate || rate < 0.4*pacedRate {
-		return "", fmt.Errorf("copied at %.0f bytes a second, the throttle is %d", rate, pacedRate)
+	if missed == nil {
+		rate := float64(copied) / took.Seconds()
+		fmt.Printf("         %-8s copied %.1f MB in %.1f s: %.2f MB a second, the throttle is %.1f\n",
+			c.Kind, float64(copied)/1e6, took.Seconds(), rate/1e6, pacedRate/1e6)
+		if rate > 1.4*pacedRate || rate < 0.4*pacedRate {
+			missed = fmt.Errorf("copied at %.0f bytes a second, the throttle is %d", rate, pacedRate)
+		}
 	}
-	if n, err := throttleConfigs(ctx, adm, "paced"); err != nil || n == 0 {
-		return "", fmt.Errorf("no throttle is set before --verify (%w)", err)
+	if n, err := throttleConfigs(ctx, adm, topic); err != nil || n == 0 {
+		return &final{fmt.Errorf("no throttle is set before --verify (%w)", errors.Join(err, missed))}
 	}
 	_, err = c.until(ctx, patience, func() (string, error) {
 		out, err := c.admin(ctx, reassign, "--reassignment-json-file", plan, "--verify")
@@ -106,13 +116,15 @@ func throttledMove(ctx context.Context, c *cluster) (string, error) {
 		return "", err
 	})
 	if err != nil {
-		return "", err
+		return &final{errors.Join(err, missed)}
 	}
-	if err := c.unthrottled(ctx, adm, "paced"); err != nil {
-		return "", fmt.Errorf("after --verify: %w", err)
+	if err := c.unthrottled(ctx, adm, topic); err != nil {
+		return &final{fmt.Errorf("after --verify: %w", errors.Join(err, missed))}
 	}
-	_, err = c.admin(ctx, topics, "--delete", "--topic", "paced")
-	return "", err
+	if _, err = c.admin(ctx, topics, "--delete", "--topic", topic); err != nil {
+		return &final{errors.Join(err, missed)}
+	}
+	return missed
 }
 
 // unthrottled waits until a topic and the brokers have no throttle of their own.
@@ -172,17 +184,17 @@ func canceledMove(ctx context.Context, c *cluster) (string, error) {
 }
 
 // fillTime is how long the new replica took for so many bytes: from those that it was first seen to have, to all of them.
-func fillTime(ctx context.Context, adm *kadm.Client) (copied int64, took time.Duration, err error) {
+func fillTime(ctx context.Context, adm *kadm.Client, topic string) (copied int64, took time.Duration, err error) {
 	var first time.Time
 	var had int64
 	for {
-		dirs, err := adm.DescribeBrokerLogDirs(ctx, 3, kadm.TopicsSet{"paced": {0: {}}})
+		dirs, err := adm.DescribeBrokerLogDirs(ctx, 3, kadm.TopicsSet{topic: {0: {}}})
 		if err != nil {
 			return 0, 0, err
 		}
 		var size int64
 		for _, d := range dirs {
-			if p, ok := d.Topics.Lookup("paced", 0); ok {
+			if p, ok := d.Topics.Lookup(topic, 0); ok {
 				size = p.Size
 			}
 		}

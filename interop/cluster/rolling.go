@@ -61,14 +61,19 @@ func rolling(ctx context.Context, root, dir, from string) (failed int, err error
 	for _, a := range []act{
 		{"every node of the build before", func() error { return t.progress(ctx) }},
 		{"node 1 gets this build", replace(now, 1)},
-		{"transaction.version goes down while the builds are mixed", func() error { return t.feature(ctx, "transaction.version", 1, 2) }},
+		{"transaction.version goes down while the builds are mixed", func() error {
+			return c.onceRegistered(ctx, func() error { return t.feature(ctx, "transaction.version", 1, 2) })
+		}},
 		{"a topic is made and written while they are", func() error { return t.mixed(ctx) }},
 		{"node 1 goes back to the build before", replace(before, 1)},
 		{"node 1 gets this build again", replace(now, 1)},
 		{"node 2 gets this build", replace(now, 2)},
 		{"kraft.version stays at 0 beside a controller of the build before", beside(func() error {
-			_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
-			return errors.Join(refused(err, "Invalid update version 1 for feature kraft.version."), c.reaches(ctx, "kraft.version", "0"), t.progress(ctx))
+			err := c.patiently(ctx, func() error {
+				_, err := c.admin(ctx, features, "upgrade", "--feature", "kraft.version=1")
+				return refused(err, "Invalid update version 1 for feature kraft.version.")
+			})
+			return errors.Join(err, c.reaches(ctx, "kraft.version", "0"), t.progress(ctx))
 		})},
 		{"node 3 gets this build", replace(now, 3)},
 		{"transaction.version goes up with transactions running", func() error {
@@ -137,7 +142,7 @@ func (c *cluster) startInVain(ctx context.Context, binary string, id int, words 
 	if err := c.Start(id); err != nil {
 		return err
 	}
-	_, err := c.until(ctx, time.Minute, func() (string, error) {
+	_, err := c.until(ctx, patience, func() (string, error) {
 		if !c.Exited(id) {
 			return "", fmt.Errorf("node %d runs with %s", id, binary)
 		}

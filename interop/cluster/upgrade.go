@@ -32,8 +32,10 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			if err := c.reaches(ctx, "kraft.version", "0"); err != nil {
 				return err
 			}
-			_, err := c.admin(ctx, quorum, "--command-config", c.Properties(1), "add-controller")
-			return refused(err, "Cluster doesn't support adding voter because the kraft.version feature is 0")
+			return c.patiently(ctx, func() error {
+				_, err := c.admin(ctx, quorum, "--command-config", c.Properties(1), "add-controller")
+				return refused(err, "Cluster doesn't support adding voter because the kraft.version feature is 0")
+			})
 		}},
 		{"kafka-features raises kraft.version", func() error {
 			if err := c.patiently(ctx, func() error {
@@ -45,8 +47,10 @@ func upgradeVoters(ctx context.Context, root, dir, kind string) (failed int, err
 			return errors.Join(c.raiseKRaftVersion(ctx), c.voter(ctx, 1), c.voter(ctx, 2), c.voter(ctx, 3))
 		}},
 		{"and does not lower it", func() error {
-			_, err := c.admin(ctx, features, "downgrade", "--feature", "kraft.version=0")
-			return refused(err, "Can't downgrade the version of this feature.")
+			return c.patiently(ctx, func() error {
+				_, err := c.admin(ctx, features, "downgrade", "--feature", "kraft.version=0")
+				return refused(err, "Can't downgrade the version of this feature.")
+			})
 		}},
 		{"controller.quorum.bootstrap.servers, node by node", func() error {
 			for id := 1; id <= 3; id++ {

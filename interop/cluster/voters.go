@@ -33,28 +33,54 @@ func voters(ctx context.Context, root, dir string) (failed int, err error) {
 			if _, err := c.admin(ctx, features, "upgrade", "--feature", "metadata.version=25", "--feature", "kraft.version=1"); err != nil {
 				return err
 			}
-			out, err := c.admin(ctx, features, "describe")
-			_, err = has(out, err, "FinalizedVersionLevel: 4.0-IV3",
-				"Feature: kraft.version SupportedMinVersion: 0 SupportedMaxVersion: 1 FinalizedVersionLevel: 1")
-			return err
+			return c.patiently(ctx, func() error {
+				out, err := c.admin(ctx, features, "describe")
+				_, err = has(out, err, "FinalizedVersionLevel: 4.0-IV3",
+					"Feature: kraft.version SupportedMinVersion: 0 SupportedMaxVersion: 1 FinalizedVersionLevel: 1")
+				return err
+			})
 		}},
 		{"kafka-metadata-quorum add-controller", func() error {
-			_, err := c.admin(ctx, quorum, "--command-config", c.Properties(2), "add-controller")
-			return errors.Join(err, c.voting(ctx, second, "Follower"))
+			return c.changed(ctx, second, "Follower", func() error {
+				_, err := c.admin(ctx, quorum, "--command-config", c.Properties(2), "add-controller")
+				return err
+			})
 		}},
 		{"kafka-metadata-quorum remove-controller", func() error {
-			_, err := c.admin(ctx, quorum, "remove-controller", "--controller-id", "2", "--controller-directory-id", second)
-			return errors.Join(err, c.voting(ctx, second, "Observer"))
+			return c.changed(ctx, second, "Observer", func() error {
+				_, err := c.admin(ctx, quorum, "remove-controller", "--controller-id", "2", "--controller-directory-id", second)
+				return err
+			})
 		}},
 		{"logstead quorum add", func() error {
-			_, err := c.cli(ctx, "quorum", "add", "2", "--controller", c.Controller(2), "-y")
-			return errors.Join(err, c.voting(ctx, second, "Follower"))
+			return c.changed(ctx, second, "Follower", func() error {
+				_, err := c.cli(ctx, "quorum", "add", "2", "--controller", c.Controller(2), "-y")
+				return err
+			})
 		}},
 		{"logstead quorum remove", func() error {
-			_, err := c.cli(ctx, "quorum", "remove", "2", "-y")
-			return errors.Join(err, c.voting(ctx, second, "Observer"))
+			return c.changed(ctx, second, "Observer", func() error {
+				_, err := c.cli(ctx, "quorum", "remove", "2", "-y")
+				return err
+			})
 		}},
 	}), nil
+}
+
+// changed changes the quorum and wants a directory to be in a state then. An attempt without an answer may have done it, and the next
+// one is refused; the state may be told late.
+func (c *cluster) changed(ctx context.Context, directory, state string, change func() error) error {
+	return c.patiently(ctx, func() error {
+		err := change()
+		told := c.voting(ctx, directory, state)
+		if err != nil && told == nil {
+			fmt.Printf("again    %-8s done by an attempt before, or without an answer: %s\n", c.Kind, oneLine(err.Error()))
+		}
+		if told == nil {
+			return nil
+		}
+		return errors.Join(err, told)
+	})
 }
 
 // voting wants the directory of a node to be in a state, as Kafka's tool shows it.

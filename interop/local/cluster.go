@@ -302,13 +302,8 @@ func (c *Cluster) Await(ctx context.Context, id int) error {
 	}
 }
 
-// endLimit is how long a node may take to stop. How long Apache Kafka takes is not on trial.
-func (c *Cluster) endLimit() time.Duration {
-	if c.Kind == "kafka" {
-		return 2 * time.Minute
-	}
-	return 40 * time.Second
-}
+// endLimit is how long a node may take to stop, on a machine that does other things.
+const endLimit = 2 * time.Minute
 
 // End signals a node and waits until it is gone; one that does not go in time is killed, which is an error.
 func (c *Cluster) End(id int, sig os.Signal) error {
@@ -322,10 +317,10 @@ func (c *Cluster) End(id int, sig os.Signal) error {
 	select {
 	case <-n.exited:
 		return nil
-	case <-time.After(c.endLimit()):
+	case <-time.After(endLimit):
 		_ = cmd.Process.Kill()
 		<-n.exited
-		return fmt.Errorf("node %d did not end within %v of %v", id, c.endLimit(), sig)
+		return fmt.Errorf("node %d did not end within %v of %v", id, endLimit, sig)
 	}
 }
 
