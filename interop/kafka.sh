@@ -43,7 +43,7 @@ run() {
     "$dir/server.properties" >>"$dir/server.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
   until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-    kill -0 "$(cat "$dir/pid")" 2>/dev/null && [ $n -lt 600 ] || { tail -5 "$dir/server.log" >&2; return 1; }
+    kill -0 "$(cat "$dir/pid")" 2>/dev/null && [ $n -lt 3000 ] || { tail -5 "$dir/server.log" >&2; return 1; }
     sleep 0.1
     n=$((n + 1))
   done
@@ -56,7 +56,7 @@ end() {
   [ -e "$dir/pid" ] || return 0
   pid=$(cat "$dir/pid")
   kill "-$2" "$pid" 2>/dev/null || true
-  for _ in $(seq 300); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+  for _ in $(seq 1200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
   kill -KILL "$pid" 2>/dev/null || true
   rm -f "$dir/pid"
 }

@@ -24,6 +24,9 @@ const (
 	flipRecords = 6000
 	// flipFailures in a row, and the rest is given up.
 	flipFailures = 3
+	// flipSilent polls of flipPoll each without a record, and nothing more comes from there.
+	flipSilent = 3
+	flipPoll   = 2 * time.Second
 )
 
 // flip turns a bit in the middle of each kind of file of a broker that was stopped, and of one that was killed.
@@ -270,12 +273,19 @@ func readFrom(ctx context.Context, addr string, from int64, fn func(*kgo.Record)
 		return flipRecords, err
 	}
 	defer cl.Close()
-	for from < flipRecords {
-		poll, cancel := context.WithTimeout(ctx, 2*time.Second)
+	for silent := 0; from < flipRecords; {
+		poll, cancel := context.WithTimeout(ctx, flipPoll)
 		fs := cl.PollFetches(poll)
 		cancel()
 		fs.EachRecord(func(r *kgo.Record) { fn(r); from = r.Offset + 1 })
-		if err := fs.Err(); err != nil {
+		err := fs.Err()
+		if silent++; fs.NumRecords() > 0 {
+			silent = 0
+		}
+		if errors.Is(err, context.DeadlineExceeded) && silent < flipSilent && ctx.Err() == nil {
+			continue // a broker that gets no core, or whose disk stands still, has no answer yet either
+		}
+		if err != nil {
 			return from, err
 		}
 	}

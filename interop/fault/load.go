@@ -22,7 +22,7 @@ const (
 	producers   = 2
 	txnRecords  = 5
 	valueBytes  = 200
-	awaitAcks   = 90 * time.Second
+	awaitAcks   = 4 * time.Minute // what must come is waited for, however busy the machine
 	produceGap  = 2 * time.Millisecond
 	abortEveryN = 3
 )
@@ -358,7 +358,14 @@ func (l *load) judgeCommits(ctx context.Context) (bad []string) {
 		return []string{err.Error()}
 	}
 	defer cl.Close()
-	got, err := kadm.NewClient(cl).FetchOffsets(ctx, groupName)
+	adm := kadm.NewClient(cl)
+	var got kadm.OffsetResponses
+	err = eventually(ctx, func() (err error) {
+		if got, err = adm.FetchOffsets(ctx, groupName); err == nil {
+			err = got.Error()
+		}
+		return err
+	})
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -372,7 +379,7 @@ func (l *load) judgeCommits(ctx context.Context) (bad []string) {
 
 // readAll reads a topic from its start to its end.
 func readAll(ctx context.Context, addr, topic string, isolation kgo.IsolationLevel) ([]*kgo.Record, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, awaitAcks)
 	defer cancel()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(isolation),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords())
@@ -412,14 +419,9 @@ func readAll(ctx context.Context, addr, topic string, isolation kgo.IsolationLev
 func awaitStable(ctx context.Context, adm *kadm.Client, topic string) (kadm.ListedOffsets, error) {
 	for {
 		ends, err := adm.ListEndOffsets(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		stable, err := adm.ListCommittedOffsets(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		same := true
+		stable, other := adm.ListCommittedOffsets(ctx, topic)
+		err = errors.Join(err, other, ends.Error(), stable.Error())
+		same := err == nil
 		ends.Each(func(o kadm.ListedOffset) {
 			s, ok := stable.Lookup(o.Topic, o.Partition)
 			same = same && ok && s.Offset == o.Offset
@@ -429,7 +431,7 @@ func awaitStable(ctx context.Context, adm *kadm.Client, topic string) (kadm.List
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("a transaction of %s stays open: %w", topic, ctx.Err())
+			return nil, fmt.Errorf("a transaction of %s stays open, or its ends are not told: %w", topic, errors.Join(ctx.Err(), err))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

@@ -214,10 +214,10 @@ func (n *Node) end(sig syscall.Signal) error {
 			return fmt.Errorf("logstead after SIGTERM: %w", err)
 		}
 		return nil
-	case <-time.After(time.Minute):
+	case <-time.After(endLimit):
 		err := n.cmd.Process.Kill()
 		<-n.exited
-		return errors.Join(fmt.Errorf("logstead did not end within a minute after %v", sig), err)
+		return errors.Join(fmt.Errorf("logstead did not end within %v after %v", endLimit, sig), err)
 	}
 }
 
