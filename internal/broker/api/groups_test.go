@@ -30,7 +30,7 @@ func TestRecordGroups(t *testing.T) {
 func TestGroupsAsKafka(t *testing.T) {
 	addr := os.Getenv("GROUPS_CHECK")
 	if addr == "" {
-		b, _ := startTxnBroker(t, t.TempDir())
+		b, _ := startTxnBroker(t, "")
 		addr = b.addr
 		newAsker(t, addr).createTopic("__consumer_offsets", 5)
 	}
@@ -146,7 +146,7 @@ func (k *groupAsker) join(group, member string, instance *string, protocols ...s
 	sub.Topics = []string{k.topic}
 	req := &kmsg.JoinGroupRequest{
 		GroupId: group, MemberId: member, GroupInstanceId: instance,
-		SessionTimeoutMs: 10_000, RebalanceTimeoutMs: 10_000, ProtocolType: "consumer",
+		SessionTimeoutMs: 120_000, RebalanceTimeoutMs: 120_000, ProtocolType: "consumer",
 	}
 	for _, p := range protocols {
 		req.Protocols = append(req.Protocols, kmsg.JoinGroupRequestJoinGroupRequestProtocol{

@@ -16,7 +16,7 @@ import (
 // TestTopicBeforeItsPartitions: what the metadata has, and this broker has not opened yet, is another broker's to who asks for it: a
 // client asks for the leader anew then. Who hears that there is no such topic may give up.
 func TestTopicBeforeItsPartitions(t *testing.T) {
-	b, _ := startTxnBroker(t, t.TempDir())
+	b, _ := startTxnBroker(t, "")
 	newAsker(t, b.addr).createTopic(aTopic, 1)
 	id := b.ctl.Image().Topic(aTopic).ID
 	keys := []int16{kmsg.KeyProduce, kmsg.KeyFetch, kmsg.KeyListOffsets, kmsg.KeyDeleteRecords, kmsg.KeyOffsetForLeaderEpoch, kmsg.KeyDescribeProducers}

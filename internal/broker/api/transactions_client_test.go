@@ -90,6 +90,9 @@ func (k *asker) askInit(v int16, id *string, timeout int32, pid int64, epoch int
 	}, v)
 }
 
+// patience is how long a test waits for what comes about by itself, which takes milliseconds on a machine that is free.
+const patience = 2 * time.Minute
+
 // notReady tells whether an error is a coordinator's that loads, or is about to: a client asks again then.
 func notReady(c int16) bool {
 	return c == kerr.CoordinatorLoadInProgress.Code || c == kerr.CoordinatorNotAvailable.Code || c == kerr.NotCoordinator.Code
@@ -98,7 +101,7 @@ func notReady(c int16) bool {
 // initRetry asks until the coordinator is ready and the transaction before has ended.
 func (k *asker) initRetry(v int16, id *string, timeout int32, pid int64, epoch int16) (int64, int16) {
 	k.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		r := k.askInit(v, id, timeout, pid, epoch)
 		if r.ErrorCode == kerr.ConcurrentTransactions.Code || notReady(r.ErrorCode) {
 			if time.Now().After(deadline) {
@@ -220,7 +223,7 @@ func (k *asker) produce(v int16, id *string, topic string, parts []int32, pid in
 		k.t.Fatal(err)
 	}
 	req := kmsg.NewProduceRequest()
-	req.TransactionalId, req.Acks, req.TimeoutMs = id, -1, 5000
+	req.TransactionalId, req.Acks, req.TimeoutMs = id, -1, 60_000
 	t := kmsg.ProduceRequestTopicProduceData{Name: topic}
 	for _, n := range parts {
 		t.PartitionData = append(t.PartitionData, kmsg.ProduceRequestPartitionProduceData{
@@ -317,18 +320,18 @@ func (k *asker) settle() {
 
 func (k *asker) until(what string, done func() bool) {
 	k.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.t.Fatalf("still %s; so far:\n%s", what, k.out.String())
 		}
 	}
 }
 
-// createTopic makes a topic and waits until it takes records.
+// createTopic makes a topic and waits until it takes records, and until its coordinators are loaded where it is theirs.
 func (k *asker) createTopic(name string, partitions int32) {
 	k.t.Helper()
 	req := kmsg.NewCreateTopicsRequest()
-	req.TimeoutMs = 5000
+	req.TimeoutMs = 60_000
 	req.Topics = []kmsg.CreateTopicsRequestCreatableTopic{{Name: name, NumPartitions: partitions, ReplicationFactor: 1}}
 	r := ask[*kmsg.CreateTopicsResponse](k, &req, 5)
 	if c := r.Topics[0].ErrorCode; c != 0 && c != kerr.TopicAlreadyExists.Code {
@@ -339,6 +342,17 @@ func (k *asker) createTopic(name string, partitions int32) {
 		req.Topics = []kmsg.MetadataRequestMetadataRequestTopic{{Name: &name}}
 		r := ask[*kmsg.MetadataResponse](k, &req, 9)
 		return r.Topics[0].ErrorCode == 0 && len(r.Topics[0].Partitions) == int(partitions) && k.leads(name, partitions)
+	})
+	k.loaded()
+}
+
+// loaded waits until the coordinators answer for all that they have: who comes before that is asked to come again.
+func (k *asker) loaded() {
+	k.t.Helper()
+	k.until("loading coordinators", func() bool {
+		groups := ask[*kmsg.ListGroupsResponse](k, &kmsg.ListGroupsRequest{}, 4)
+		txns := ask[*kmsg.ListTransactionsResponse](k, &kmsg.ListTransactionsRequest{}, 0)
+		return !notReady(groups.ErrorCode) && !notReady(txns.ErrorCode)
 	})
 }
 

@@ -50,9 +50,14 @@ type atomicInt16 struct{ v atomic.Int32 }
 func (a *atomicInt16) Load() int16   { return int16(a.v.Load()) }
 func (a *atomicInt16) Store(n int16) { a.v.Store(int32(n)) }
 
-// startTxnBroker runs a broker over dir until the test ends or stop is called.
+// startTxnBroker runs a broker over dir until the test ends or stop is called. With dir "" its files are in memory: where the disk
+// is not the subject, how fast it is must not matter.
 func startTxnBroker(t *testing.T, dir string) (b *txnBroker, stop func()) {
 	t.Helper()
+	var fs vfs.FS = vfs.OS{}
+	if dir == "" {
+		fs, dir = vfs.NewMem(), "/data"
+	}
 	static, err := conf.Load(conf.Source{Set: []string{
 		"node.id=1", "process.roles=broker,controller", "log.dirs=" + dir, "listeners=PLAINTEXT://127.0.0.1:0",
 	}})
@@ -62,13 +67,13 @@ func startTxnBroker(t *testing.T, dir string) (b *txnBroker, stop func()) {
 	b = &txnBroker{t: t, parts: partition.NewTable()}
 	b.version.Store(2)
 	b.store, err = storage.Open(t.Context(), storage.Options{
-		FS: vfs.OS{}, Dirs: []string{dir}, NodeID: 1, Journal: storage.JournalOptions{FileBytes: 1 << 20},
+		FS: fs, Dirs: []string{dir}, NodeID: 1, Journal: storage.JournalOptions{FileBytes: 1 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.ctl, err = controller.Open(t.Context(), controller.Options{
-		Config: controller.Config{NodeID: 1, Static: static}, Store: b.store, FS: vfs.OS{}, ClusterID: b.store.ClusterID(),
+		Config: controller.Config{NodeID: 1, Static: static}, Store: b.store, FS: fs, ClusterID: b.store.ClusterID(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +103,7 @@ func (b *txnBroker) assemble(l net.Listener) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	b.groups = coord.New[*group.Machine](coord.Options{
-		Name: "group", Logger: log, Partitions: topicSize("__consumer_offsets"), CommitTimeout: 5 * time.Second,
+		Name: "group", Logger: log, Partitions: topicSize("__consumer_offsets"), CommitTimeout: time.Minute,
 	})
 	b.txns = coord.New[*txn.Machine](coord.Options{
 		Name: "transaction", Logger: log, Partitions: topicSize("__transaction_state"),
@@ -115,7 +120,7 @@ func (b *txnBroker) assemble(l net.Listener) {
 		Groups:     b.groups,
 		Txn: api.Transactions{
 			Shards: b.txns, ProducerIDs: b.ids, Config: txnTestConfig,
-			AddWait: 100 * time.Millisecond, VerifyTimeout: 10 * time.Second,
+			AddWait: 100 * time.Millisecond, VerifyTimeout: time.Minute,
 		},
 	}
 	b.api.Admin.Conf = b.live

@@ -45,14 +45,7 @@ func TestTransactionsSurviveRestarts(t *testing.T) {
 	b, stop = startTxnBroker(t, dir)
 	k = newAsker(t, b.addr)
 	k.ids = []string{ending, open, idle}
-	k.until("waiting for the shards", func() bool {
-		for _, d := range k.askDescribe(k.ids...) {
-			if d.ErrorCode != 0 {
-				return false
-			}
-		}
-		return true
-	})
+	k.loaded()
 	k.settle()
 	states := k.askDescribe(k.ids...)
 	for i, want := range []string{"CompleteCommit", "Ongoing", "Empty"} {
@@ -87,7 +80,7 @@ func TestTransactionsSurviveRestarts(t *testing.T) {
 }
 
 func TestAbortedRecordsAreNotRead(t *testing.T) {
-	b, _ := startTxnBroker(t, t.TempDir())
+	b, _ := startTxnBroker(t, "")
 	k := newAsker(t, b.addr)
 	k.internalTopics()
 	k.createTopic("t", 1)
@@ -112,7 +105,7 @@ func TestTransactionalClients(t *testing.T) {
 }
 
 func transformOnce(t *testing.T, version int16) {
-	b, _ := startTxnBroker(t, t.TempDir())
+	b, _ := startTxnBroker(t, "")
 	b.version.Store(version)
 	k := newAsker(t, b.addr)
 	k.internalTopics()
@@ -121,7 +114,7 @@ func transformOnce(t *testing.T, version int16) {
 	const inputs = 400
 	fill(t, b.addr, inputs)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var wg sync.WaitGroup
 	for i := range 2 {
@@ -211,7 +204,7 @@ func consume(t *testing.T, ctx context.Context, addr string, inputs int) map[str
 
 // TestTransactionAtAnotherLeader: what a broker refuses because another leads is not added to the transaction before.
 func TestTransactionAtAnotherLeader(t *testing.T) {
-	b, _ := startTxnBroker(t, t.TempDir())
+	b, _ := startTxnBroker(t, "")
 	k := newAsker(t, b.addr)
 	k.internalTopics()
 	k.createTopic("t", 1)

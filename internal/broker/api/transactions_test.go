@@ -23,7 +23,7 @@ func TestRecordTransactions(t *testing.T) {
 func TestTransactionsAsKafka(t *testing.T) {
 	addr := os.Getenv("TXN_CHECK")
 	if addr == "" {
-		b, _ := startTxnBroker(t, t.TempDir())
+		b, _ := startTxnBroker(t, "")
 		addr = b.addr
 		k := newAsker(t, addr)
 		k.createTopic("__consumer_offsets", 5)
@@ -227,7 +227,7 @@ func (k *asker) askMarkers(topic, id string) {
 func (k *asker) timeOut(topic, id, group string) {
 	k.t.Helper()
 	k.head("time-out")
-	pid, ep := k.initRetry(4, &id, 1500, -1, -1)
+	pid, ep := k.initRetry(4, &id, 3000, -1, -1)
 	k.produce(12, &id, topic, []int32{1}, pid, ep, 0)
 	k.until("waiting for the time-out", func() bool { return k.askDescribe(id)[0].TransactionState == "CompleteAbort" })
 	k.describe(id)

@@ -23,7 +23,7 @@ import (
 )
 
 // timeout bounds one exchange.
-const timeout = 30 * time.Second
+const timeout = 2 * time.Minute
 
 // maxResponse bounds what a broker may answer.
 const maxResponse = 64 << 20
