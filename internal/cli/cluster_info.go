@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +27,7 @@ type brokerRow struct {
 	Host       string `json:"host" col:"HOST"`
 	Port       int32  `json:"port" col:"PORT,left"`
 	Rack       string `json:"rack,omitempty" col:"RACK"`
+	State      string `json:"state" col:"STATE"` // up or down
 	Controller bool   `json:"controller" col:"CONTROLLER"`
 	Leaders    int    `json:"leaders" col:"LEADERS"`
 	Replicas   int    `json:"replicas" col:"REPLICAS"`
@@ -77,8 +80,9 @@ func (c *conn) clusterInfo() (clusterInfo, error) {
 	rows := map[int32]*brokerRow{}
 	for _, b := range md.Brokers {
 		info.Brokers = append(info.Brokers, brokerRow{ID: b.NodeID, Host: b.Host, Port: b.Port, Rack: deref(b.Rack),
-			Controller: b.NodeID == md.Controller})
+			State: stateUp, Controller: b.NodeID == md.Controller})
 	}
+	c.addDown(&info)
 	for i := range info.Brokers {
 		rows[info.Brokers[i].ID] = &info.Brokers[i]
 	}
@@ -104,6 +108,21 @@ func (c *conn) clusterInfo() (clusterInfo, error) {
 	c.addDisks(rows)
 	c.addVersion(&info)
 	return info, nil
+}
+
+// addDown lists the brokers that are registered and do not serve: metadata tells clients of the others only. An old
+// cluster, or the right to describe it that is missing, leaves them out.
+func (c *conn) addDown(info *clusterInfo) {
+	all := &layout{}
+	if err := c.layoutBrokers(all); err != nil {
+		c.app.debug("%v", err)
+	}
+	for _, b := range all.brokers {
+		if b.fenced && !slices.ContainsFunc(info.Brokers, func(r brokerRow) bool { return r.ID == b.id }) {
+			info.Brokers = append(info.Brokers, brokerRow{ID: b.id, Host: b.host, Port: b.port, Rack: b.rack, State: stateDown})
+		}
+	}
+	slices.SortFunc(info.Brokers, func(a, b brokerRow) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // addDisks fills what the log directories tell; without the right to ask, the columns stay empty.

@@ -194,6 +194,13 @@ type dialWatch struct {
 	advFails int
 }
 
+// reached says whether some broker was reached at the address that it advertises.
+func (w *dialWatch) reached() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.okNodes > 0
+}
+
 // OnBrokerConnect implements kgo.HookBrokerConnect.
 func (w *dialWatch) OnBrokerConnect(m kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	w.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -20,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"software.sslmate.com/src/go-pkcs12"
@@ -279,5 +281,73 @@ func TestRandomUUIDIsBare(t *testing.T) {
 	}
 	if _, out, _ := runCLI(t, "storage", "random-uuid", "-o", "json"); !strings.Contains(out, `"uuid": "`) {
 		t.Errorf("as JSON: %s", out)
+	}
+}
+
+// TestConsumeAwaitsALeader: a reader that begins while a partition is being given a leader waits for it.
+func TestConsumeAwaitsALeader(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.SeedTopics(1, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	addrs := cluster.ListenAddrs()
+	if code, _, errs := runCLI(t, "produce", "orders", "first", "-b", addrs[0]); code != exitOK {
+		t.Fatalf("produce ends with %d: %s", code, errs)
+	}
+	asked := 0
+	cluster.ControlKey(kmsg.ListOffsets.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		if asked++; asked > 3 {
+			return nil, nil, false
+		}
+		cluster.KeepControl()
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		topic := kmsg.NewListOffsetsResponseTopic()
+		topic.Topic = "orders"
+		p := kmsg.NewListOffsetsResponseTopicPartition()
+		p.ErrorCode = kerr.LeaderNotAvailable.Code
+		topic.Partitions = append(topic.Partitions, p)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	code, out, errs := runCLI(t, "consume", "orders", "-o", "start", "-e", "-b", addrs[0], "-f", "%v\\n", "--timeout", "30s")
+	if code != exitOK || out != "first\n" {
+		t.Errorf("consume ends with %d: %q %s", code, out, errs)
+	}
+	if asked < 4 {
+		t.Errorf("offsets were asked for %d times, so that nothing was waited for", asked)
+	}
+}
+
+// TestInfoShowsBrokersThatAreDown: they are what one looks for, and clients' metadata leaves them out.
+func TestInfoShowsBrokersThatAreDown(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	cluster.ControlKey(kmsg.DescribeCluster.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if !req.(*kmsg.DescribeClusterRequest).IncludeFencedBrokers {
+			t.Error("fenced brokers are not asked for")
+		}
+		resp := req.ResponseKind().(*kmsg.DescribeClusterResponse)
+		for _, fenced := range []bool{false, true} {
+			b := kmsg.NewDescribeClusterResponseBroker()
+			b.Host, b.Port, b.IsFenced = "gone.example", 9092, fenced
+			if fenced {
+				b.NodeID = 7
+			}
+			resp.Brokers = append(resp.Brokers, b)
+		}
+		return resp, nil, true
+	})
+	code, out, errs := runCLI(t, "cluster", "info", "-b", cluster.ListenAddrs()[0], "-o", "json")
+	var got clusterInfo
+	if err := json.Unmarshal([]byte(out), &got); code != exitOK || err != nil {
+		t.Fatalf("ends with %d, %v: %s%s", code, err, out, errs)
+	}
+	if len(got.Brokers) != 2 || got.Brokers[0].State != stateUp || got.Brokers[1].ID != 7 || got.Brokers[1].State != stateDown {
+		t.Errorf("brokers %+v", got.Brokers)
 	}
 }

@@ -196,9 +196,15 @@ func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rn
 	if err != nil {
 		return nil, err
 	}
-	e, err := cn.listEnds(details.Names(), rng.times(), !fl.uncommitted)
+	e, err := cn.awaitEnds(details.Names(), rng.times(), !fl.uncommitted)
+	late, canWait := rng.onceLed()
 	if err != nil {
-		return nil, err
+		if !canWait || !cn.awaitsLeader(err) {
+			return nil, err
+		}
+		if details, err = cn.topics(args, fl.regex); err != nil { // who has no leader now
+			return nil, err
+		}
 	}
 	plan := &consumePlan{topics: details.Names(), spans: map[string]map[int32]span{},
 		bounded: rng.to.kind != boundNone, rng: rng}
@@ -213,6 +219,11 @@ func (a *App) planConsume(cmd *cobra.Command, args []string, fl consumeFlags, rn
 		plan.spans[d.Topic] = map[int32]span{}
 		for _, p := range parts {
 			le, err := e.of(d.Topic, p)
+			if err != nil && canWait && d.Partitions[p].Leader < 0 {
+				a.warn("%s-%d has no leader; it is read once it has one", d.Topic, p)
+				plan.spans[d.Topic][p] = late
+				continue
+			}
 			if err != nil {
 				return nil, asFault(fmt.Sprintf("cannot read the offsets of %s-%d", d.Topic, p), err)
 			}

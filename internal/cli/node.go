@@ -98,16 +98,22 @@ func nodeRows(l *layout, q quorumInfo) []nodeRow {
 	return rows
 }
 
+// What nodes and brokers are called that serve, and that do not.
+const (
+	stateUp   = "up"
+	stateDown = "down"
+)
+
 func (b *layoutBroker) state() string {
 	switch {
 	case b.fenced:
-		return "down"
+		return stateDown
 	case !b.takesReplicas() && b.cordoned > 0:
 		return "cordoned"
 	case !b.takesReplicas():
 		return "no log directory"
 	}
-	return "up"
+	return stateUp
 }
 
 // count adds what the node has of a partition.

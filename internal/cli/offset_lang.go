@@ -208,7 +208,7 @@ func parseInstant(s string, now time.Time) (time.Time, error) {
 // span is a range resolved for one partition: records with first <= offset < last.
 type span struct {
 	first, last int64 // last is math.MaxInt64 for "keep following"
-	position    int64 // where to begin fetching: first, held within the log
+	position    int64 // where to begin fetching: first, held within the log; or positionStart, positionEnd
 }
 
 const noLast = math.MaxInt64
@@ -235,6 +235,30 @@ func (r offsetRange) resolve(e logEnds) span {
 	}
 	s.position = min(max(s.first, e.start), e.end)
 	return s
+}
+
+// What stands for the start and for the end of a log as they are found once its partition has a leader.
+const (
+	positionEnd   = -1
+	positionStart = -2
+)
+
+// onceLed is the span of a partition that has no leader now and so tells no offsets; ok is false where these are needed.
+func (r offsetRange) onceLed() (s span, ok bool) {
+	s.last = noLast
+	switch {
+	case r.to.kind != boundNone:
+		return s, false
+	case r.from.kind == boundStart:
+		s.position = positionStart
+	case r.from.kind == boundEnd:
+		s.position = positionEnd
+	case r.from.kind == boundExact:
+		s.first, s.position = r.from.n, r.from.n
+	default:
+		return s, false
+	}
+	return s, true
 }
 
 func (b offsetBound) resolve(e logEnds) int64 {

@@ -139,3 +139,25 @@ func TestLooksLikeOffsets(t *testing.T) {
 		}
 	}
 }
+
+// TestOnceLed: a partition without a leader can be waited for where no offset of it must be known before.
+func TestOnceLed(t *testing.T) {
+	for expr, want := range map[string]int64{"start": positionStart, "end": positionEnd, "7": 7} {
+		r, err := parseOffsets(expr, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := r.onceLed(); !ok || s.position != want || s.bounded() || s.empty() {
+			t.Errorf("%s: %+v, %t", expr, s, ok)
+		}
+	}
+	for _, expr := range []string{":end", "3:5", "-10", "+3", "@-1h"} {
+		r, err := parseOffsets(expr, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := r.onceLed(); ok {
+			t.Errorf("%s needs offsets that are not known", expr)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // ends are the log start, the end and any looked-up times of many partitions.
@@ -14,39 +15,86 @@ type ends struct {
 }
 
 // listEnds asks for what resolving r needs. stable takes the last stable offset as the end, which is
-// where a read-committed reader stops.
+// where a read-committed reader stops. What could be had stands beside an error.
 func (c *conn) listEnds(topics []string, times []time.Time, stable bool) (ends, error) {
 	e := ends{byTime: map[int64]kadm.ListedOffsets{}}
-	var err error
-	e.start, err = call(c, "cannot read the start offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
+	var first error
+	list := func(what string, fn func(context.Context) (kadm.ListedOffsets, error)) kadm.ListedOffsets {
+		found, err := call(c, what, fn)
+		if first == nil {
+			first = err
+		}
+		return found
+	}
+	e.start = list("cannot read the start offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
 		return c.ListStartOffsets(ctx, topics...)
 	})
-	if err != nil {
-		return e, err
+	if first != nil && !c.awaitsLeader(first) {
+		return e, first
 	}
-	e.end, err = call(c, "cannot read the end offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
+	e.end = list("cannot read the end offsets", func(ctx context.Context) (kadm.ListedOffsets, error) {
 		if stable {
 			return c.ListCommittedOffsets(ctx, topics...)
 		}
 		return c.ListEndOffsets(ctx, topics...)
 	})
-	if err != nil {
-		return e, err
-	}
 	for _, t := range times {
+		if first != nil {
+			break
+		}
 		ms := t.UnixMilli()
 		if e.byTime[ms] != nil {
 			continue
 		}
-		found, err := call(c, "cannot look up offsets by time", func(ctx context.Context) (kadm.ListedOffsets, error) {
+		e.byTime[ms] = list("cannot look up offsets by time", func(ctx context.Context) (kadm.ListedOffsets, error) {
 			return c.ListOffsetsAfterMilli(ctx, ms, topics...)
 		})
-		if err != nil {
+	}
+	return e, first
+}
+
+// leaderPatience is how long a reader waits for partitions to be led: longer than a cluster takes to notice a dead
+// broker, and than the client keeps what it knows of leaders.
+const leaderPatience = 12 * time.Second
+
+// awaitEnds is listEnds for a reader, who would rather wait for an election than begin again: while partitions have no
+// leader, or their leader does not answer, it asks again.
+func (c *conn) awaitEnds(topics []string, times []time.Time, stable bool) (ends, error) {
+	wait, cancel := context.WithTimeout(c.base, min(leaderPatience, c.timeout))
+	defer cancel()
+	told := false
+	for {
+		e, err := c.listEnds(topics, times, stable)
+		if err == nil && !e.leaderless() || err != nil && !c.awaitsLeader(err) {
 			return e, err
 		}
-		e.byTime[ms] = found
+		if !told && c.app.StderrTTY {
+			c.app.say("%s", c.app.paintErr(dim, "waiting for leaders of partitions"))
+			told = true
+		}
+		if !pause(wait, leaderRetry) {
+			return e, err
+		}
 	}
-	return e, nil
+}
+
+// leaderless says whether a broker refused to tell of a partition that it does not lead.
+func (e ends) leaderless() (found bool) {
+	for _, list := range []kadm.ListedOffsets{e.start, e.end} {
+		list.Each(func(o kadm.ListedOffset) { found = found || isLeaderless(o.Err) })
+	}
+	return found
+}
+
+func isLeaderless(err error) bool {
+	return isKafka(err, kerr.LeaderNotAvailable) || isKafka(err, kerr.NotLeaderForPartition)
+}
+
+const leaderRetry = 250 * time.Millisecond
+
+// awaitsLeader says whether an election would help: other brokers are there.
+func (c *conn) awaitsLeader(err error) bool {
+	return isLeaderless(err) || c.base.Err() == nil && asFault("", err).Exit == exitUnreachable && c.watch.reached()
 }
 
 // listEndsOf is listEnds of topics to look at: where a partition has no leader, or its leader does not answer, the others
