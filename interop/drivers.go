@@ -12,7 +12,8 @@ import (
 
 // driver is a client library with a small program around it. Every such program knows the same commands, given as
 // COMMAND key=value..., and finds the broker in the environment variable BOOTSTRAP; NODES says how many brokers there
-// are, REPLICAS how many replicas its topics get:
+// are, REPLICAS how many replicas its topics get; with several, who connects to SETTLE reads a line once all of them have
+// acted on what was decided before, empty or with what went wrong:
 //
 //	produce topic= file= codec= [from= count=]  sends the lines KEY TAB VALUE of a file in order, keyed, with the
 //	                                            murmur2 partitioner and acks=all; prints "acked N"
@@ -95,10 +96,14 @@ func (d driver) command(r *Run, verb string, kv ...string) []string {
 }
 
 func (r *Run) bootstrapEnv() []string {
-	return []string{
+	env := []string{
 		"BOOTSTRAP=" + r.target.addr, "NODES=" + strconv.Itoa(r.target.nodes), "REPLICAS=" + strconv.Itoa(r.target.replicas()),
 		"TARGET=" + r.target.kind,
 	}
+	if r.target.settler != nil {
+		env = append(env, "SETTLE="+r.target.settler.listener.Addr().String())
+	}
+	return env
 }
 
 // smoke runs a client's own checks and turns the lines it prints into rows.

@@ -68,7 +68,7 @@ func kaskade(ctx context.Context, r *Run) {
 	})
 }
 
-// createTopic creates a topic and waits until each partition answers.
+// createTopic creates a topic and waits until each broker knows it and each partition answers.
 func (r *Run) createTopic(ctx context.Context, name string, partitions int, configs ...string) error {
 	adm, closeAdm, err := r.admin()
 	if err != nil {
@@ -82,6 +82,9 @@ func (r *Run) createTopic(ctx context.Context, name string, partitions int, conf
 	}
 	if _, err := adm.CreateTopic(ctx, int32(partitions), int16(r.target.replicas()), cfg, name); err != nil {
 		return fmt.Errorf("create topic %s with %s partitions: %w", name, strconv.Itoa(partitions), err)
+	}
+	if err := r.target.settled(ctx); err != nil {
+		return err
 	}
 	for {
 		l, err := adm.ListEndOffsets(ctx, name)

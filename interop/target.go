@@ -24,8 +24,9 @@ type target struct {
 	// kind is logstead or kafka, empty for one that was given by address.
 	kind string
 	node node
-	// cluster is there in place of node where there are several.
+	// cluster and settler are there in place of node where there are several.
 	cluster *local.Cluster
+	settler *settler
 	// dir holds the broker's log, data its files.
 	dir, data string
 	// nodes is how many brokers there are.
@@ -68,6 +69,9 @@ func (t *target) alive() error {
 }
 
 func (t *target) stop() {
+	if t.settler != nil {
+		t.settler.close()
+	}
 	if t.cluster != nil {
 		t.cluster.Close()
 	}
@@ -121,7 +125,19 @@ func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, e
 		t.stop()
 		return nil, err
 	}
+	if t.settler, err = newSettler(ctx, strings.Split(c.Bootstrap(), ",")...); err != nil {
+		t.stop()
+		return nil, err
+	}
 	return t, t.ready(ctx)
+}
+
+// settled returns when every broker has acted on what was decided, see settler.
+func (t *target) settled(ctx context.Context) error {
+	if t.settler == nil {
+		return nil
+	}
+	return t.settler.settle(ctx)
 }
 
 // newTarget starts or takes the broker that the flag names.

@@ -158,6 +158,7 @@ func kgoTopic(ctx context.Context, name string, partitions int32, configs map[st
 	defer adm.Close()
 	t := args["prefix"] + "-" + name
 	must(must1(adm.CreateTopics(ctx, partitions, int16(replicas), configs, t)).Error())
+	settled()
 	until(t+" to be served", func() bool {
 		l, err := adm.ListEndOffsets(ctx, t)
 		return err == nil && l.Error() == nil && len(l[t]) == int(partitions)
@@ -360,6 +361,7 @@ func (franz) admin(ctx context.Context) {
 	_, err := adm.CreateTopic(ctx, 1, int16(replicas), nil, t)
 	want("create again", errors.Is(err, kerr.TopicAlreadyExists), true)
 	must(must1(adm.CreatePartitions(ctx, 2, t)).Error())
+	settled()
 	until("4 partitions", func() bool { return len(must1(adm.ListTopics(ctx, t))[t].Partitions) == 4 })
 	must1(adm.AlterTopicConfigs(ctx, []kadm.AlterConfig{{Op: kadm.DeleteConfig, Name: "retention.ms"}, {Name: "max.message.bytes", Value: kadm.StringPtr("2000000")}}, t))
 	// Of several brokers another may be asked, which has not heard of it yet.

@@ -10,6 +10,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -235,6 +237,17 @@ func wantAll[T comparable](what string, got, expected []T) {
 	if !slices.Equal(got, expected) {
 		panic(fmt.Sprintf("%s: expected %d values, got %d (first %v)", what, len(expected), len(got), got[:min(len(got), 5)]))
 	}
+}
+
+// settled returns when every broker has acted on what was decided, see interop/drivers.go.
+func settled() {
+	at := os.Getenv("SETTLE")
+	if at == "" {
+		return
+	}
+	c := must1(net.Dial("tcp", at))
+	defer c.Close()
+	want("what keeps the brokers from settling", string(must1(io.ReadAll(c))), "\n")
 }
 
 // until waits for a condition.

@@ -165,11 +165,16 @@ func saramaTopic(name string, partitions int32, configs map[string]*string) stri
 	defer adm.Close()
 	t := args["prefix"] + "-" + name
 	must(adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: int16(replicas), ConfigEntries: configs}, false))
+	settled()
 	cl := must1(sarama.NewClient([]string{bootstrap}, saramaConfig()))
 	defer cl.Close()
 	until(t+" to be served", func() bool {
-		_, err := cl.GetOffset(t, partitions-1, sarama.OffsetNewest)
-		return err == nil
+		for p := range partitions {
+			if _, err := cl.GetOffset(t, p, sarama.OffsetNewest); err != nil {
+				return false
+			}
+		}
+		return true
 	})
 	return t
 }
@@ -419,11 +424,13 @@ func (saramaClient) admin(context.Context) {
 	err := adm.CreateTopic(t, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: int16(replicas)}, false)
 	want("create again", errors.Is(err, sarama.ErrTopicAlreadyExists), true)
 	must(adm.CreatePartitions(t, 4, nil, false))
+	settled()
 	until("4 partitions", func() bool { return len(must1(adm.DescribeTopics([]string{t}))[0].Partitions) == 4 })
 	v := "2000000"
 	must(adm.IncrementalAlterConfig(sarama.TopicResource, t, map[string]sarama.IncrementalAlterConfigsEntry{
 		"max.message.bytes": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &v},
 	}, false))
+	settled()
 	cfg := must1(adm.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: t}))
 	i := slices.IndexFunc(cfg, func(e sarama.ConfigEntry) bool { return e.Name == "max.message.bytes" })
 	want("max.message.bytes", cfg[i].Value, v)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -100,9 +101,14 @@ func segmentioTopic(ctx context.Context, name string, partitions int, entries ..
 		{Topic: t, NumPartitions: partitions, ReplicationFactor: replicas, ConfigEntries: entries},
 	}}))
 	must(resp.Errors[t])
+	settled()
+	var ends []kafka.OffsetRequest
+	for p := range partitions {
+		ends = append(ends, kafka.LastOffsetOf(p))
+	}
 	until(t+" to be served", func() bool {
-		o, err := cl.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{t: {kafka.LastOffsetOf(partitions - 1)}}})
-		return err == nil && len(o.Topics[t]) == 1 && o.Topics[t][0].Error == nil
+		o, err := cl.ListOffsets(ctx, &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{t: ends}})
+		return err == nil && len(o.Topics[t]) == partitions && !slices.ContainsFunc(o.Topics[t], func(p kafka.PartitionOffsets) bool { return p.Error != nil })
 	})
 	return t
 }
@@ -182,6 +188,7 @@ func (s segmentio) smoke() {
 		want("create again", errors.Is(again.Errors[t], kafka.TopicAlreadyExists), true)
 		grow := must1(cl.CreatePartitions(ctx, &kafka.CreatePartitionsRequest{Topics: []kafka.TopicPartitionsConfig{{Name: t, Count: 4}}}))
 		must(grow.Errors[t])
+		settled()
 		until("4 partitions", func() bool {
 			return len(must1(cl.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{t}})).Topics[0].Partitions) == 4
 		})

@@ -1,5 +1,6 @@
 // What the Node.js drivers share: the command line, the checks' frame, and the reading of standard input.
 import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
 
 export const bootstrap = process.env.BOOTSTRAP
 export const nodes = Number(process.env.NODES ?? 1)
@@ -75,6 +76,16 @@ export async function fails (body, ...words) {
     if (words.some(w => text.includes(w))) return
   }
   throw new Error(`expected an error with one of ${words}, got ${text ?? 'no error'}`)
+}
+
+/** Returns when every broker has acted on what was decided, see interop/drivers.go. */
+export async function settled () {
+  const at = process.env.SETTLE
+  if (!at) return
+  const colon = at.lastIndexOf(':')
+  let problem = ''
+  for await (const part of connect(Number(at.slice(colon + 1)), at.slice(0, colon)).setEncoding('utf8')) problem += part
+  if (problem !== '\n') throw new Error(`the brokers do not settle: ${problem}`)
 }
 
 export async function until (what, done, ms = 40_000) {

@@ -1,7 +1,7 @@
 // The driver of @platformatic/kafka.
 import { spawn } from 'node:child_process'
 import { Admin, Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
-import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, login, murmur2, replicas, stdinEnds, until } from './checks.js'
+import { args, bootstrap, check, codecs, command, expect, fails, finish, lines, login, murmur2, replicas, settled, stdinEnds, until } from './checks.js'
 
 const base = { clientId: 'interop', bootstrapBrokers: [bootstrap], metadataMaxAge: 1000, ...login() }
 const open = new Set()
@@ -22,6 +22,7 @@ const asked = { groupProtocol: 'consumer', rebalanceTimeout: 60_000 }
 async function topic (name, partitions = 1, configs = []) {
   const t = `${args.prefix}-${name}`
   await admin.createTopics({ topics: [t], partitions, replicas, configs })
+  await settled()
   await until(`${t} to be served`, async () => {
     try {
       const all = Array.from({ length: partitions }, (x, i) => ({ partitionIndex: i, timestamp: -1n }))
@@ -245,13 +246,16 @@ async function smoke () {
     const t = await topic('admin', 2)
     await fails(() => admin.createTopics({ topics: [t], partitions: 1, replicas }), 'TOPIC_ALREADY_EXISTS', 'already exists')
     await admin.createPartitions({ topics: [{ name: t, count: 4, assignments: null }] })
+    await settled()
     await until('4 partitions', async () => (await admin.metadata({ topics: [t], forceUpdate: true })).topics.get(t).partitionsCount === 4)
     await admin.incrementalAlterConfigs({ resources: [{ resourceType: 2, resourceName: t, configs: [{ name: 'max.message.bytes', configOperation: 0, value: '2000000' }] }] })
+    await settled()
     const d = await admin.describeConfigs({ resources: [{ resourceType: 2, resourceName: t, configurationKeys: ['max.message.bytes'] }] })
     expect('2000000', d[0].configs[0].value, 'max.message.bytes')
     await admin.listGroups()
     await admin.describeLogDirs({ topics: [{ name: t, partitions: [0] }] })
     await admin.deleteTopics({ topics: [t] })
+    await settled()
     expect(false, (await admin.listTopics()).includes(t), 'a deleted topic listed')
   })
   await check('large-messages', async () => {

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAlreadyExistsError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, REPLICAS, acheck, expect, finish, lines, login, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, REPLICAS, acheck, expect, finish, lines, login, settled, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -38,6 +38,7 @@ async def topic(name, partitions=1, **config):
                 raise AssertionError(f"create {t}: error {err}")
     finally:
         await a.close()
+    await asyncio.to_thread(settled)
     c = await consumer(enable_auto_commit=False)
     for _ in range(200):
         try:
@@ -185,6 +186,7 @@ async def admin():
     except TopicAlreadyExistsError:
         pass
     await a.create_partitions({t: NewPartitions(4)})
+    await asyncio.to_thread(settled)
     for _ in range(100):
         d = await a.describe_topics([t])
         if len(d[0]["partitions"]) == 4:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ import traceback
 BOOTSTRAP = os.environ["BOOTSTRAP"]
 NODES = int(os.environ.get("NODES", 1))
 REPLICAS = int(os.environ.get("REPLICAS", 1))
+SETTLE = os.environ.get("SETTLE")
 COMMAND = sys.argv[1]
 ARGS = dict(a.split("=", 1) for a in sys.argv[2:])
 MECHANISM = os.environ.get("SASL_MECHANISM")
@@ -133,6 +135,17 @@ def fails(body, *names):
             return
         raise AssertionError(f"expected one of {names}, got {text}") from e
     raise AssertionError(f"expected one of {names}, got no error")
+
+
+def settled():
+    """Returns when every broker has acted on what was decided, see interop/drivers.go."""
+    if not SETTLE:
+        return
+    host, port = SETTLE.rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as s, s.makefile() as f:
+        problem = f.read()
+    if problem != "\n":
+        raise AssertionError(f"the brokers do not settle: {problem}")
 
 
 def until(what, done, limit=40):

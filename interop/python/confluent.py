@@ -11,7 +11,7 @@ from confluent_kafka import (Consumer, ConsumerGroupTopicPartitions, KafkaError,
 from confluent_kafka.admin import (AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic,
                                    OffsetSpec, ResourceType)
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, MECHANISM, NODES, PASSWORD, REPLICAS, USER, check, expect, fails, finish, lines, side_by_side, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, MECHANISM, NODES, PASSWORD, REPLICAS, USER, check, expect, fails, finish, lines, settled, side_by_side, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -52,6 +52,7 @@ def topic(name, partitions=1, **config):
     t = f"{PREFIX}-{name}"
     cfg = {k.replace("_", "."): str(v) for k, v in config.items()}
     admin().create_topics([NewTopic(t, partitions, REPLICAS, config=cfg)])[t].result(20)
+    settled()
     until(f"{t} to be served", lambda: served(t, partitions))
     return t
 
@@ -341,12 +342,14 @@ def admin_check():
     fails(lambda: a.create_topics([NewTopic(t, 1, REPLICAS)])[t].result(20), "TOPIC_ALREADY_EXISTS")
     fails(lambda: a.create_topics([NewTopic("a b", 1, REPLICAS)])["a b"].result(20), "TOPIC_EXCEPTION")
     a.create_partitions([NewPartitions(t, 4)])[t].result(20)
+    settled()
     until("4 partitions", lambda: len(a.list_topics(t, 10).topics[t].partitions) == 4)
     res = ConfigResource(ResourceType.TOPIC, t)
     expect("3600000", a.describe_configs([res])[res].result(20)["retention.ms"].value, "retention.ms")
     res.add_incremental_config(ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE))
     res.add_incremental_config(ConfigEntry("max.message.bytes", "2000000", incremental_operation=AlterConfigOpType.SET))
     a.incremental_alter_configs([res])[res].result(20)
+    settled()
     got = a.describe_configs([ConfigResource(ResourceType.TOPIC, t)])
     got = next(iter(got.values())).result(20)
     expect(["604800000", "2000000"], [got["retention.ms"].value, got["max.message.bytes"].value], "altered configs")

@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.errors import KafkaError
 
-from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, login, until, until_stdin_ends
+from checks import ARGS, BOOTSTRAP, CODECS, COMMAND, NODES, REPLICAS, check, expect, fails, finish, lines, login, settled, until, until_stdin_ends
 
 PREFIX = ARGS.get("prefix", "")
 
@@ -30,6 +30,7 @@ def topic(name, partitions=1, **config):
     t = f"{PREFIX}-{name}"
     a = admin()
     a.create_topics([NewTopic(t, partitions, REPLICAS, topic_configs=config)])
+    settled()
     a.close()
     c = consumer(group_id=None)
     every = [TopicPartition(t, p) for p in range(partitions)]
@@ -193,9 +194,11 @@ def admin_check():
     a = admin()
     fails(lambda: a.create_topics([NewTopic(t, 1, REPLICAS)]), "TopicAlreadyExists")
     a.create_partitions({t: NewPartitions(4)})
+    settled()
     until("4 partitions", lambda: len(a.describe_topics([t])[0]["partitions"]) == 4)
     res = ConfigResource(ConfigResourceType.TOPIC, t, configs={"max.message.bytes": "2000000"})
     a.alter_configs([res])
+    settled()
     expect(True, "2000000" in str(a.describe_configs([ConfigResource(ConfigResourceType.TOPIC, t)])), "max.message.bytes described")
     send(t, [str(i) for i in range(100)], batch_size=0)
     c = consumer(group_id=PREFIX + "-admin", enable_auto_commit=False)

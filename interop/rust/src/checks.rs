@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::Read;
+use std::net::TcpStream;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -98,6 +100,14 @@ fn count(name: &str) -> i32 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
+/// Returns when every broker has acted on what was decided, see interop/drivers.go.
+fn settled() -> Res<()> {
+    let Ok(at) = std::env::var("SETTLE") else { return Ok(()) };
+    let mut problem = String::new();
+    TcpStream::connect(at)?.read_to_string(&mut problem)?;
+    expect("what keeps the brokers from settling", problem.as_str(), "\n")
+}
+
 fn topic(args: &Args, name: &str, partitions: i32, more: &[(&str, &str)]) -> Res<String> {
     let t = format!("{}-{}", args.get("prefix", ""), name);
     let mut new = NewTopic::new(&t, partitions, TopicReplication::Fixed(count("REPLICAS")));
@@ -106,6 +116,7 @@ fn topic(args: &Args, name: &str, partitions: i32, more: &[(&str, &str)]) -> Res
     }
     let a = admin()?;
     one(wait(a.create_topics([&new], &options()))?)?;
+    settled()?;
     until(&format!("{t} to be served"), || Ok((0..partitions).all(|p| a.inner().fetch_watermarks(&t, p, WAIT).is_ok())))?;
     Ok(t)
 }
@@ -269,6 +280,7 @@ fn admin_check(args: &Args) -> Res<()> {
     let again = NewTopic::new(&t, 1, TopicReplication::Fixed(count("REPLICAS")));
     fails("create again", one(wait(a.create_topics([&again], &options()))?), "TopicAlreadyExists")?;
     one(wait(a.create_partitions([&NewPartitions::new(&t, 4)], &options()))?)?;
+    settled()?;
     until("4 partitions", || Ok(a.inner().fetch_metadata(Some(&t), WAIT)?.topics()[0].partitions().len() == 4))?;
     let topic = ResourceSpecifier::Topic(&t);
     let described = |name: &str| -> Res<Option<String>> {
@@ -277,6 +289,7 @@ fn admin_check(args: &Args) -> Res<()> {
     };
     expect("retention.ms", described("retention.ms")?, Some("3600000".into()))?;
     one(wait(a.alter_configs([&AlterConfig::new(topic).set("max.message.bytes", "2000000")], &options()))?)?;
+    settled()?;
     expect("max.message.bytes", described("max.message.bytes")?, Some("2000000".into()))?;
     expect("retention.ms, which the request left out", described("retention.ms")?, Some("604800000".into()))?;
     let p = producer(&[])?;
