@@ -26,7 +26,7 @@ const (
 	keys       = 40
 	idempotent = 3 // producers 0 to 2
 	txnal      = 2 // producers 3 and 4
-	settleTime = 90 * time.Second
+	settleTime = 4 * time.Minute
 	// deletesFrom is the share of a history, in per cent, in which no records are deleted. After that nothing is looked up
 	// by time: Kafka finds the greatest timestamp below the log start too, and finds nothing where the first segment that
 	// reaches a time holds it below the log start only.

@@ -32,8 +32,12 @@ type producer struct {
 	epoch int16
 }
 
-// patience is how long a broker may say that it is not ready.
-const patience = 30 * time.Second
+// patience is how long a broker may say that it is not ready, answerLimit how long it may take for what was asked: a machine that is
+// busy with other things makes it slow, which is not what is compared.
+const (
+	patience    = 3 * time.Minute
+	answerLimit = time.Minute
+)
 
 func newSide(name, addr string, p process) *side {
 	return &side{name: name, addr: addr, process: p, producers: map[int]*producer{}, names: map[int64]string{}}
@@ -45,7 +49,7 @@ func (s *side) connect(ctx context.Context) error {
 		s.cl.Close()
 	}
 	var err error
-	s.cl, err = kgo.NewClient(kgo.SeedBrokers(s.addr), kgo.MaxVersions(byName()), kgo.MetadataMinAge(50*time.Millisecond), kgo.RetryTimeout(patience))
+	s.cl, err = kgo.NewClient(kgo.SeedBrokers(s.addr), kgo.MaxVersions(byName()), kgo.MetadataMinAge(50*time.Millisecond), kgo.RetryTimeout(patience), kgo.RequestTimeoutOverhead(answerLimit))
 	if err != nil {
 		return err
 	}
@@ -120,7 +124,7 @@ func codeText(code int16) string {
 func (s *side) produce(ctx context.Context, topic, txnID string, b batch.Batch) (string, error) {
 	return settled(ctx, func() (int16, string, error) {
 		req := kmsg.NewPtrProduceRequest()
-		req.Acks, req.TimeoutMillis = -1, 10_000
+		req.Acks, req.TimeoutMillis = -1, int32(answerLimit.Milliseconds())
 		if txnID != "" {
 			req.TransactionID = &txnID
 		}
@@ -190,17 +194,17 @@ func (s *side) endTxn(ctx context.Context, n int, txnID string, commit bool) (st
 		return text, err
 	}
 	for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
-		d, err := s.adm.DescribeTransactions(ctx, txnID)
-		if err != nil {
-			return text, err
+		var d kadm.DescribedTransactions
+		if d, err = s.adm.DescribeTransactions(ctx, txnID); err == nil {
+			err = d[txnID].Err
 		}
-		switch state := d[txnID].State; state {
-		case "Ongoing", "PrepareCommit", "PrepareAbort":
+		switch state := d[txnID].State; {
+		case err != nil, state == "Ongoing", state == "PrepareCommit", state == "PrepareAbort":
 		default:
 			return text + ", " + state, nil
 		}
 	}
-	return text, fmt.Errorf("%s: the transaction of %s does not end", s.name, txnID)
+	return text, errors.Join(fmt.Errorf("%s: the transaction of %s does not end", s.name, txnID), err)
 }
 
 // listOffset looks an offset up by time. What is as late as markers is one.
@@ -245,7 +249,7 @@ func (s *side) bounds(ctx context.Context, topic string) (start, end int64, err 
 func (s *side) deleteRecords(ctx context.Context, topic string, to int64) (string, error) {
 	return settled(ctx, func() (int16, string, error) {
 		req := kmsg.NewPtrDeleteRecordsRequest()
-		req.TimeoutMillis = 10_000
+		req.TimeoutMillis = int32(answerLimit.Milliseconds())
 		p := kmsg.NewDeleteRecordsRequestTopicPartition()
 		p.Offset = to
 		t := kmsg.NewDeleteRecordsRequestTopic()
