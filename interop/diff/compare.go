@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // difference is one field in which the two answers differ.
@@ -22,6 +23,8 @@ type result struct {
 	known                                  map[string]int
 	// once are differences that were none when the scenario was played again.
 	once []difference
+	// firm are scenarios that differed in something else when they were played again: they are not played any more.
+	firm map[string]bool
 }
 
 // momentary matches the fields that say how things stand at a moment, passing the error codes of what passes.
@@ -39,12 +42,15 @@ func (r *result) doubtful() map[string]bool {
 			step = d.step
 			first[d.scenario] = step
 		}
-		if d.step == step && (momentary.MatchString(d.path) || passing.MatchString(d.a) || passing.MatchString(d.b)) {
+		if d.step == step && !r.firm[d.scenario] && (momentary.MatchString(d.path) || passing.MatchString(d.a) || passing.MatchString(d.b)) {
 			doubtful[d.scenario] = true
 		}
 	}
 	return doubtful
 }
+
+// playedAgain is added to the names of steps that were.
+const playedAgain = " (again)"
 
 // second takes the result of scenarios that were played again: where they agree, the first differences count no more.
 func (r *result) second(other result, played map[string]bool) {
@@ -57,14 +63,23 @@ func (r *result) second(other result, played map[string]bool) {
 		agreed := played[d.scenario] && !again[d.scenario] && other.exchanges > 0
 		if agreed {
 			r.once = append(r.once, d)
-			steps[d.scenario+d.step] = true
+			steps[d.scenario+strings.ReplaceAll(d.step, playedAgain, "")] = true
 		}
 		return agreed
 	})
 	r.different -= len(steps)
 	r.equal += len(steps)
+	doubtful := other.doubtful()
+	for scenario := range again {
+		if !doubtful[scenario] {
+			if r.firm == nil {
+				r.firm = map[string]bool{}
+			}
+			r.firm[scenario] = true
+		}
+	}
 	for _, d := range other.differences {
-		d.step += " (again)"
+		d.step += playedAgain
 		r.differences = append(r.differences, d)
 	}
 }
