@@ -118,7 +118,7 @@ func (f *flightRun) produceConsole(ctx context.Context, codec string, from, coun
 
 func (f *flightRun) produceKcat(ctx context.Context, codec string, from, count int) error {
 	_, err := f.execIn(ctx, time.Minute, nil, f.part(from, count, "\t"), "kcat", "-q", "-P", "-b", f.target.addr, "-t", f.topic,
-		"-K", "\t", "-z", codec, "-X", "acks=all", "-X", "topic.partitioner=murmur2_random", "-X", "linger.ms=5")
+		"-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "topic.partitioner=murmur2_random", "-X", "linger.ms=5")
 	return err
 }
 
@@ -174,7 +174,11 @@ func (f *flightRun) consume(ctx context.Context, topic string, d driver, group, 
 	for _, m := range members {
 		wait = errors.Join(wait, m.stop())
 	}
-	return errors.Join(wait, got.account(f.keys, copies, total))
+	err := got.account(f.keys, copies, total)
+	if wait == nil && err != nil { // as many came as there are, in time, and they are not those
+		err = &wrong{err}
+	}
+	return errors.Join(wait, err)
 }
 
 // ledger is what the members of a group have printed.
@@ -217,7 +221,7 @@ func (l *ledger) add(i int, line string, last map[int64]int64) {
 
 func (l *ledger) fail(format string, a ...any) {
 	if l.problem == nil {
-		l.problem = fmt.Errorf(format, a...)
+		l.problem = &wrong{fmt.Errorf(format, a...)}
 	}
 }
 
@@ -332,7 +336,7 @@ func (f *flightRun) offsetsAsBefore(ctx context.Context) error {
 	for group, before := range f.committed {
 		for p, at := range before {
 			if now[group][p] != at {
-				return fmt.Errorf("group %s had committed %d of partition %d before the kill, now it is %d", group, at, p, now[group][p])
+				return &wrong{fmt.Errorf("group %s had committed %d of partition %d before the kill, now it is %d", group, at, p, now[group][p])}
 			}
 			compared++
 		}

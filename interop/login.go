@@ -165,7 +165,10 @@ func (l *loginRun) refused(ctx context.Context, d driver) error {
 		return fmt.Errorf("the client says nothing of a wrong password: %s", out)
 	}
 	n, err := l.records(ctx, topic)
-	return errors.Join(err, want("records", n, 0))
+	if err == nil && n != 0 {
+		err = &wrong{want("records", n, 0)}
+	}
+	return err
 }
 
 // kcat logs in by PLAIN alone: its librdkafka is older than 2.6.1 and repeats its nonce in SCRAM, which Kafka from 4.0 on refuses as well.

@@ -22,8 +22,9 @@ type row struct {
 // Run is what every suite works with.
 type Run struct {
 	target *target
-	// repo is the repository, cache what setup.sh filled, work a directory for this run alone.
-	repo, cache, work string
+	// repo is the repository, cache what setup.sh filled, root a directory for this run alone, and work, in it, one for suites: those
+	// that are tried again have another, without what they left.
+	repo, cache, root, work string
 	// id makes the names of this run's topics and groups its own on a broker that others use too.
 	id    string
 	start time.Time
@@ -45,20 +46,20 @@ func newRun() (*Run, error) {
 		}
 		cache = filepath.Join(user, "logstead-interop")
 	}
-	work, err := os.MkdirTemp("", "logstead-interop-")
+	root, err := os.MkdirTemp("", "logstead-interop-")
 	if err != nil {
 		return nil, err
 	}
 	id := fmt.Sprintf("io%x", time.Now().Unix()&0xffffff)
-	return &Run{repo: strings.TrimSpace(string(out)), cache: cache, work: work, id: id, start: time.Now()}, nil
+	return &Run{repo: strings.TrimSpace(string(out)), cache: cache, root: root, work: root, id: id, start: time.Now()}, nil
 }
 
 func (r *Run) close(keep bool) {
 	if keep {
-		fmt.Println("kept", r.work)
+		fmt.Println("kept", r.root)
 		return
 	}
-	os.RemoveAll(r.work)
+	os.RemoveAll(r.root)
 }
 
 // setup installs what the chosen suites need.

@@ -56,7 +56,7 @@ func (t *target) restartable() bool { return t.node != nil || t.cluster != nil }
 
 // alive returns why the broker does not take connections any more.
 func (t *target) alive() error {
-	c, err := net.DialTimeout("tcp", t.addr, 5*time.Second)
+	c, err := net.DialTimeout("tcp", t.addr, 30*time.Second)
 	if err == nil {
 		return c.Close()
 	}

@@ -169,7 +169,7 @@ def balanced(n, *members):
 
 
 def produce():
-    p = producer(compression_type=ARGS["codec"], linger_ms=5)
+    p = producer(compression_type=ARGS["codec"], linger_ms=5, enable_idempotence=True)
     acked, errors = [0], []
 
     def delivered(e, m):
