@@ -84,7 +84,7 @@ type Core struct {
 	busySince time.Time
 
 	founders   []Voter                 // see anchor
-	upgradeEnd int64                   // the offset after the upgrade, if this run has applied it
+	upgradeEnd int64                   // whose log ends here, or further on, has the upgrade; 0 where there was none
 	heardOn    map[uint64]base.TopicID // the directory that each node last spoke from, by raft id
 	warned     bool                    // that this node's directory is another than the quorum's
 
@@ -137,7 +137,7 @@ func Open(o Options, now time.Time) (*Core, error) {
 		st.term, st.vote = uint64(o.MinEpoch), 0
 	}
 	a := c.store.last()
-	c.voters, c.founders, c.applied, c.conf, c.end = a.voters, a.founders, a.index, a.confState(), a.offset
+	c.beginAt(a)
 	c.id = c.ownID()
 	c.last, c.formEnd = c.store.lastIndex(), o.Log.EndOffset()
 	c.node, err = etcd.NewRawNode(&etcd.Config{
@@ -155,6 +155,14 @@ func Open(o Options, now time.Time) (*Core, error) {
 		c.patience = 0
 	}
 	return c, nil
+}
+
+// beginAt takes in what a snapshot says.
+func (c *Core) beginAt(a *anchor) {
+	c.applied, c.voters, c.founders, c.conf, c.end = a.index, a.voters, a.founders, a.confState(), a.offset
+	if c.upgradeEnd = 0; len(a.founders) > 0 {
+		c.upgradeEnd = a.offset // it is somewhere below
+	}
 }
 
 // sole reports whether this node is all of the quorum. Nobody could take over from it then, and what it was asked while its disk
@@ -532,8 +540,7 @@ func (c *Core) Advance(w *Work) error {
 		return nil
 	}
 	if w.Snapshot > 0 {
-		a := &w.anchor
-		c.applied, c.voters, c.founders, c.conf, c.end = a.index, a.voters, a.founders, a.confState(), a.offset
+		c.beginAt(&w.anchor)
 	}
 	for _, e := range w.ready.CommittedEntries {
 		b, err := c.committed(e)

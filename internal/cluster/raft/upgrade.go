@@ -103,11 +103,10 @@ func (c *Core) Upgraded() bool {
 }
 
 // UpgradeStored says whether the upgrade is committed and every founder that is a voter has it, as this node, which leads,
-// knows. One that a snapshot has taken in is known to be committed only, and taken to be stored.
+// knows. Of one that a snapshot has taken in it is known that who has the snapshot's end has it.
 func (c *Core) UpgradeStored() bool {
 	if !c.IsLeader() || !Dynamic(c.voters) {
 		return false
 	}
-	return c.upgradeEnd == 0 ||
-		!slices.ContainsFunc(c.Progress(), func(p Progress) bool { return p.Voter.Founder && p.EndOffset < c.upgradeEnd })
+	return !slices.ContainsFunc(c.Progress(), func(p Progress) bool { return p.Voter.Founder && p.EndOffset < c.upgradeEnd })
 }

@@ -214,10 +214,17 @@ func TestSnapshotsAroundAnUpgrade(t *testing.T) {
 	if away.core.Upgraded() {
 		t.Fatal("the node that was cut off has the upgrade")
 	}
+	c.run(5*time.Second, nil)
+	if m := c.leader(); m == nil || m.core.UpgradeStored() {
+		t.Fatal("nobody leads, or whoever does says that all have the upgrade: the node that was cut off does not")
+	}
 	c.crash(away)
 	clear(c.cut)
 	c.settle()
 	c.upgraded(c.members)
+	if !c.leader().core.UpgradeStored() {
+		t.Error("it is not known that all have the upgrade")
+	}
 	if c.seen["snapshot installed"] == 0 {
 		t.Fatal("no snapshot was installed")
 	}
