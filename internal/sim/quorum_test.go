@@ -168,6 +168,11 @@ func (q *changer) note(what string, err error) {
 func (q *changer) upgradeEnded(err error) {
 	q.note("upgrade", err)
 	if err == nil && !q.upgraded {
+		for _, n := range q.w.nodes { // it is in every log, if not known to be committed everywhere
+			if n.up && !n.ctl.Upgraded() {
+				q.w.fail("kraft.version is 1 everywhere, it was said, and the log of %s does not have it", n)
+			}
+		}
 		q.upgraded = true
 		q.w.note("kraft.version is 1 everywhere")
 		q.w.reached("kraft.version went from 0 to 1 amid faults")
@@ -207,10 +212,9 @@ func (q *changer) finish() bool {
 	if !w.runUntil(30*time.Second, func() bool { return q.upgraded && q.node == nil && w.ruler() != nil }) && w.failed == nil {
 		w.fail("the quorum does not come to its end: kraft.version 1 everywhere %v, replaced %v", q.upgraded, q.node)
 	}
-	for _, n := range w.nodes {
-		if n.up && w.failed == nil && !n.ctl.DynamicVoters() {
-			w.fail("%s is at kraft.version 0", n)
-		}
+	static := func(n *node) bool { return n.up && !n.ctl.DynamicVoters() } // it has yet to hear that what it has is committed
+	if !w.runUntil(10*time.Second, func() bool { return !slices.ContainsFunc(w.nodes, static) }) && w.failed == nil {
+		w.fail("%s stays at kraft.version 0", w.nodes[slices.IndexFunc(w.nodes, static)])
 	}
 	return w.failed == nil
 }
