@@ -21,7 +21,7 @@ func TestClusterWithAuthorizer(t *testing.T) {
 	create := func(cl *kgo.Client, broker int, topic string) int16 {
 		t.Helper()
 		req := kmsg.NewPtrCreateTopicsRequest()
-		req.TimeoutMillis = 10_000
+		req.TimeoutMillis = 60_000
 		topics := kmsg.NewCreateTopicsRequestTopic()
 		topics.Topic, topics.NumPartitions, topics.ReplicationFactor = topic, 3, 3
 		req.Topics = append(req.Topics, topics)

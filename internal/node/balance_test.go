@@ -63,7 +63,7 @@ func (c *trio) replicasOn(topic string, id int32) (n int) {
 func (c *trio) placed(topic string, partitions int32, replicas ...int32) {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 10_000
+	req.TimeoutMillis = 60_000
 	rt := kmsg.NewCreateTopicsRequestTopic()
 	rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topic, -1, -1
 	for i := range partitions {

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,16 +20,44 @@ import (
 	"github.com/logstead/logstead/internal/kit/vfs"
 )
 
-// freePort is a port that nothing listens on now, below those that outgoing connections take: one of these
-// could be taken before the node comes to listen.
+// claims are the ports that freePort gave to tests of this process, and who holds them.
+var claims = struct {
+	sync.Mutex
+	held map[string]bool
+}{held: map[string]bool{}}
+
+// freePort is a port that nothing listens on, below those that outgoing connections take: one of these could be taken before the node
+// comes to listen. It is this test's until that ends, and nobody else is given it: a listener on another address of the loopback
+// network says so to other processes that run these tests, where there is such an address.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
+	claims.Lock()
+	defer claims.Unlock()
+	for range 1000 {
 		port := strconv.Itoa(12_000 + rand.IntN(18_000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
+		if claims.held[port] {
 			continue
 		}
+		claim, err := net.Listen("tcp", "127.0.0.77:"+port)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			if claim != nil {
+				_ = claim.Close()
+			}
+			continue
+		}
+		claims.held[port] = true
+		t.Cleanup(func() {
+			claims.Lock()
+			defer claims.Unlock()
+			delete(claims.held, port)
+			if claim != nil {
+				_ = claim.Close()
+			}
+		})
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +183,7 @@ func (c *trio) client(o ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers("127.0.0.1:"+c.ports[1], "127.0.0.1:"+c.ports[2], "127.0.0.1:"+c.ports[3]),
-		kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(30 * time.Second),
+		kgo.AllowAutoTopicCreation(), kgo.MetadataMinAge(100 * time.Millisecond), kgo.RetryTimeout(patience),
 	}, o...)...)
 	if err != nil {
 		c.t.Fatal(err)
@@ -196,9 +226,9 @@ func (c *trio) eventually(what string, ok func() bool) {
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
@@ -207,7 +237,7 @@ func await(t *testing.T, what string, ok func() bool) {
 func (c *trio) create(by int, topic string, replicas int16) {
 	c.t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 10_000
+	req.TimeoutMillis = 60_000
 	t := kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 3, replicas
 	req.Topics = append(req.Topics, t)

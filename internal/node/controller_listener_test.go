@@ -26,7 +26,7 @@ func TestControllerListener(t *testing.T) {
 		t.Error(err)
 	}
 	create := kmsg.NewCreateTopicsRequest()
-	create.TimeoutMs = 10_000
+	create.TimeoutMs = 60_000
 	create.Topics = []kmsg.CreateTopicsRequestCreatableTopic{{Name: "t", NumPartitions: 2, ReplicationFactor: 1}}
 	w := &kmsg.Writer{}
 	h := kmsg.NewRequestHeader()

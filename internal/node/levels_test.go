@@ -49,7 +49,7 @@ func TestUpgradeFromTheOldestLevel(t *testing.T) {
 	}
 	write()
 	req := kmsg.NewPtrUpdateFeaturesRequest()
-	req.TimeoutMillis = 10_000
+	req.TimeoutMillis = 60_000
 	for name, level := range map[string]int16{"metadata.version": 30, "group.version": 1, "transaction.version": 2} {
 		f := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
 		f.Feature, f.MaxVersionLevel, f.UpgradeType = name, level, 1

@@ -57,7 +57,8 @@ type Options struct {
 	// NextFreePort takes the next free port where one is taken, and notes it.
 	NextFreePort bool
 
-	fs vfs.FS // of tests; nil for the machine's
+	fs    vfs.FS      // of tests; nil for the machine's
+	clock clock.Clock // the same
 }
 
 // Node is one broker.
@@ -132,6 +133,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	if o.fs != nil {
 		n.fs = o.fs
+	}
+	if o.clock != nil {
+		n.clock = o.clock
 	}
 	cfg := newConfig(o.Config, nil, 0)
 	n.live.Store(cfg)

@@ -61,13 +61,17 @@ func loadConfig(t *testing.T, dir string, set ...string) *conf.Static {
 // startOn runs a node on a file system of the test's; nil is the machine's.
 func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
 	t.Helper()
-	static := loadConfig(t, dir, set...)
+	return startWith(t, Options{fs: fs}, dir, set...)
+}
+
+// startWith runs a node with seams of the test's.
+func startWith(t *testing.T, o Options, dir string, set ...string) *running {
+	t.Helper()
 	var level slog.LevelVar
 	level.Set(slog.LevelWarn)
-	n, err := Open(t.Context(), Options{
-		Config: static, Version: "test", Level: &level, Memory: dir == "", fs: fs,
-		Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: &level})),
-	})
+	o.Config, o.Version, o.Level, o.Memory = loadConfig(t, dir, set...), "test", &level, dir == ""
+	o.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: &level}))
+	n, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +96,7 @@ func startOn(t *testing.T, fs vfs.FS, dir string, set ...string) *running {
 	case <-n.Serving():
 	case err := <-done:
 		t.Fatalf("the node ended: %v", err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the node does not come up")
 	}
 	return r
@@ -108,9 +112,13 @@ func client(t *testing.T, n *running, o ...kgo.Opt) *kgo.Client {
 	return cl
 }
 
+// patience is how long a test waits for what comes about by itself: seconds on a machine that is free, many times that on one whose
+// cores are taken and whose disk stands for a second now and then.
+const patience = 3 * time.Minute
+
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }

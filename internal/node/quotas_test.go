@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,7 +69,7 @@ func (a *asker) createTopics(version int16, partitions int32, names ...string) (
 		t := kmsg.CreateTopicsRequestCreatableTopic{Name: name, NumPartitions: partitions, ReplicationFactor: 1}
 		req.Topics = append(req.Topics, t)
 	}
-	req.TimeoutMs = 10_000
+	req.TimeoutMs = 60_000
 	resp := ask[*kmsg.CreateTopicsResponse](a, &req, version)
 	for _, t := range resp.Topics {
 		codes = append(codes, t.ErrorCode)
@@ -86,7 +87,7 @@ func (a *asker) produce(topic string, n int) (throttle int32, size int) {
 		a.t.Fatal(err)
 	}
 	req := kmsg.NewProduceRequest()
-	req.Acks, req.TimeoutMs = -1, 10_000
+	req.Acks, req.TimeoutMs = -1, 60_000
 	req.TopicData = []kmsg.ProduceRequestTopicProduceData{{Name: topic, PartitionData: []kmsg.ProduceRequestPartitionProduceData{
 		{Index: 0, Records: kmsg.Records{Bytes: records}},
 	}}}
@@ -190,15 +191,18 @@ func quotaScript(t *testing.T, addr string) {
 	m := newAsker(t, addr, name+"-mutate")
 	admin.setQuota(m.c.ClientID, "controller_mutation_rate", 1)
 	// The bucket holds eleven. It may be overdrawn once, then it is refused, or waited for by old clients.
+	// What time passes meanwhile it gains back.
+	began := time.Now()
+	gained := func() int32 { return int32(time.Since(began).Milliseconds()) + 1 }
 	codes, throttle := m.createTopics(6, 6, name+"-a", name+"-b", name+"-c")
-	if fmt.Sprint(codes) != fmt.Sprint([]int16{0, 0, kerr.ThrottlingQuotaExceeded.Code}) || throttle < 900 || throttle > 1000 {
-		t.Errorf("three topics of six partitions: errors %v, throttled for %d ms, want the last one %d and a second",
-			codes, throttle, kerr.ThrottlingQuotaExceeded.Code)
+	if fmt.Sprint(codes) != fmt.Sprint([]int16{0, 0, kerr.ThrottlingQuotaExceeded.Code}) || throttle < 1000-gained() || throttle > 1000 {
+		t.Errorf("three topics of six partitions: errors %v, throttled for %d ms, want the last one %d and a second less up to %d ms",
+			codes, throttle, kerr.ThrottlingQuotaExceeded.Code, gained())
 	}
 	muted(m, throttle)
 	codes, throttle = m.createTopics(5, 1, name+"-d")
-	if codes[0] != 0 || throttle < 300 || throttle > 1000 {
-		t.Errorf("an old client's topic: error %d, throttled for %d ms, want 0 and up to a second", codes[0], throttle)
+	if codes[0] != 0 || throttle < 2000-gained() || throttle > 1000 {
+		t.Errorf("an old client's topic: error %d, throttled for %d ms, want 0 and two seconds less up to %d ms", codes[0], throttle, gained())
 	}
 	admin.setQuota(m.c.ClientID, "controller_mutation_rate", -1)
 	drop := kmsg.NewDeleteTopicsRequest()
@@ -213,15 +217,22 @@ func quotaScript(t *testing.T, addr string) {
 // answers to the same requests.
 func TestClientQuotas(t *testing.T) { quotaScript(t, start(t, "").Bootstrap()) }
 
-// TestProducerIsSlowed compares what a producer gets through with its quota, and with a producer
-// that has none.
+// toWait adds up what a client is told to wait.
+type toWait struct{ sum atomic.Int64 }
+
+func (h *toWait) OnBrokerThrottle(_ kgo.BrokerMetadata, d time.Duration, _ bool) { h.sum.Add(int64(d)) }
+
+func (h *toWait) total() time.Duration { return time.Duration(h.sum.Load()) }
+
+// TestProducerIsSlowed holds what a producer gets through against its quota, beside a producer that has none. That it is not slowed
+// more than it has to be shows in what it was told to wait: how long it takes depends on the machine too.
 func TestProducerIsSlowed(t *testing.T) {
 	ctx := deadline(t)
 	n := start(t, "", "quota.window.num=2")
 	const rate, value = 200_000, 10_000
 	newAsker(t, n.Bootstrap(), "admin").setQuota("slow", "producer_byte_rate", rate)
-	send := func(ctx context.Context, id string, bytes int) {
-		p := client(t, n, kgo.ClientID(id), kgo.DefaultProduceTopic("t-"+id), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	send := func(ctx context.Context, id string, bytes int, told *toWait) {
+		p := client(t, n, kgo.ClientID(id), kgo.DefaultProduceTopic("t-"+id), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.WithHooks(told))
 		for sent := 0; sent < bytes; sent += value {
 			if err := p.ProduceSync(ctx, &kgo.Record{Value: make([]byte, value)}).FirstErr(); err != nil {
 				t.Error(err)
@@ -230,20 +241,20 @@ func TestProducerIsSlowed(t *testing.T) {
 		}
 	}
 	slow := make(chan time.Duration, 1)
+	var slowed, free toWait
 	began := time.Now()
 	go func() {
-		send(ctx, "slow", 4*rate)
+		send(ctx, "slow", 4*rate, &slowed)
 		slow <- time.Since(began)
 	}()
-	send(ctx, "free", 4*rate)
-	free := time.Since(began)
+	send(ctx, "free", 4*rate, &free)
 	took := <-slow
 	// One window's worth goes through at once, the rest at the rate.
-	if want := 3 * time.Second; took < want*8/10 || took > want*12/10 {
-		t.Errorf("%d bytes at %d a second took %v, want %v", 4*rate, rate, took, want)
+	if want := 3 * time.Second; took < want*8/10 || slowed.total() > want*12/10 || slowed.total() == 0 {
+		t.Errorf("%d bytes at %d a second took %v, and %v were to be waited; want %v", 4*rate, rate, took, slowed.total(), want)
 	}
-	if free > took/2 {
-		t.Errorf("the client without a quota took %v, the slow one %v", free, took)
+	if free.total() > 0 {
+		t.Errorf("the client without a quota was told to wait for %v", free.total())
 	}
 }
 
@@ -259,16 +270,26 @@ func TestAddressesConnectSlowly(t *testing.T) {
 	if resp := ask[*kmsg.AlterClientQuotasResponse](admin, &req, 1); resp.Entries[0].ErrorCode != 0 {
 		t.Fatalf("error %d", resp.Entries[0].ErrorCode)
 	}
-	newAsker(t, n.Bootstrap(), "first").unread()
-	second, err := net.Dial("tcp", n.Bootstrap())
-	if err != nil {
-		t.Fatal(err)
+	dial := func() net.Conn {
+		nc, err := net.Dial("tcp", n.Bootstrap())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		return nc
 	}
-	defer second.Close() //nolint:errcheck // the broker closed it
-	_ = second.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := second.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("the second connection in a second ended with %v, want it closed", err)
-	}
+	await(t, "two connections within a second", func() bool { // which a machine that sleeps now and then may need some tries for
+		began := time.Now()
+		dial()
+		second := dial()
+		soon := time.Since(began) < time.Second
+		_ = second.SetDeadline(time.Now().Add(5 * time.Second))
+		_, err := second.Read(make([]byte, 1))
+		if !errors.Is(err, io.EOF) && soon {
+			t.Fatalf("the second connection in a second ended with %v, want it closed", err)
+		}
+		return errors.Is(err, io.EOF)
+	})
 }
 
 // TestReplicationKnowsNoClientQuotas: what limits every client does not limit what replicates a partition, or tells the controller

@@ -54,7 +54,7 @@ func TestFirstVoterIsRemovedWhileItRuns(t *testing.T) {
 		run(id)
 	}
 	for id := 2; id <= 3; id++ {
-		if code := c.addVoter(1, id, c.directory(id), 20_000); code != 0 {
+		if code := c.addVoter(1, id, c.directory(id), 60_000); code != 0 {
 			t.Fatalf("node %d was not added: error %d", id, code)
 		}
 	}
@@ -84,10 +84,10 @@ func TestVotersComeAndGo(t *testing.T) {
 		t.Errorf("a node was added under another directory: error %d", code)
 	}
 	for id := 2; id <= 3; id++ {
-		if code := c.addVoter(id, id, c.directory(id), 20_000); code != 0 {
+		if code := c.addVoter(id, id, c.directory(id), 60_000); code != 0 {
 			t.Fatalf("node %d was not added: error %d", id, code)
 		}
-		if code := c.addVoter(1, id, c.directory(id), 20_000); code != kerr.DuplicateVoter.Code {
+		if code := c.addVoter(1, id, c.directory(id), 60_000); code != kerr.DuplicateVoter.Code {
 			t.Errorf("node %d was added twice: error %d", id, code)
 		}
 	}
