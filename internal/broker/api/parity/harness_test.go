@@ -39,7 +39,8 @@ const nodeID = 1
 // start runs a broker until the test ends and returns its address.
 func start(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
+	const dir = "/data"
+	fs := vfs.NewMem() // how fast the disk is must not matter
 	static, err := conf.Load(conf.Source{Set: []string{
 		"node.id=1", "process.roles=broker,controller", "log.dirs=" + dir,
 		"listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0",
@@ -50,13 +51,13 @@ func start(t *testing.T) string {
 	}
 	b := &broker{t: t, conf: static, parts: partition.NewTable()}
 	b.store, err = storage.Open(t.Context(), storage.Options{
-		FS: vfs.OS{}, Dirs: []string{dir}, NodeID: nodeID, Journal: storage.JournalOptions{FileBytes: 1 << 20},
+		FS: fs, Dirs: []string{dir}, NodeID: nodeID, Journal: storage.JournalOptions{FileBytes: 1 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.ctl, err = controller.Open(t.Context(), controller.Options{
-		Config: controller.Config{NodeID: nodeID, Static: static}, Store: b.store, FS: vfs.OS{},
+		Config: controller.Config{NodeID: nodeID, Static: static}, Store: b.store, FS: fs,
 		ClusterID: b.store.ClusterID(),
 	})
 	if err != nil {
