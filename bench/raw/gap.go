@@ -29,20 +29,31 @@ func (l GapLoad) Run(ctx context.Context, breakIt func() error) (longest time.Du
 			return 0, err
 		}
 	}
-	broken := make(chan error, 1)
+	broken, over := error(nil), make(chan struct{})
 	last := time.Now()
-	go func() { broken <- breakIt() }()
-	for calm := time.Now(); time.Since(calm) < l.Calm; {
+	go func() {
+		defer close(over)
+		broken = breakIt()
+	}()
+	for calm, done := time.Now(), false; !done || time.Since(calm) < l.Calm; {
 		if err := p.produce(ctx); err != nil {
-			return 0, errors.Join(err, <-broken)
+			<-over
+			return 0, errors.Join(err, broken)
 		}
 		now := time.Now()
 		if gap := now.Sub(last); gap > longest {
 			longest, calm = gap, now
 		}
 		last = now
+		if !done {
+			select {
+			case <-over: // acks have to come for Calm from here on: the break may have been slow to begin
+				done, calm = true, now
+			default:
+			}
+		}
 	}
-	return longest, <-broken
+	return longest, broken
 }
 
 // gapProducer is connected to who leads, if it knows.
