@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func TestClusterMetrics(t *testing.T) {
 	}
 	values(t, ctx, cl, 3)
 	const in, out = "kafka_server_brokertopicmetrics_replicationbytesin_total", "kafka_server_brokertopicmetrics_replicationbytesout_total"
-	leader, active := c.leader("orders", 0), 0
+	leader := c.leader("orders", 0)
 	c.eventually("the followers have what was produced", func() bool {
 		n := 0.0
 		for id := 1; id <= 3; id++ {
@@ -55,28 +56,30 @@ func TestClusterMetrics(t *testing.T) {
 		}
 		return n == 2*c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total")
 	})
-	active, _ = c.active()
-	for id := 1; id <= 3; id++ {
-		for name, want := range map[string]float64{
-			"kafka_server_replicamanager_leadercount":                 float64(bit(id == leader)),
-			"kafka_server_replicamanager_partitioncount":              1,
-			"kafka_controller_kafkacontroller_globalpartitioncount":   1,
-			"kafka_controller_kafkacontroller_activecontrollercount":  float64(bit(id == active)),
-			"kafka_server_raftmetrics_current_leader":                 float64(active),
-			"kafka_controller_kafkacontroller_offlinepartitionscount": 0,
-			"kafka_controller_kafkacontroller_activebrokercount":      3,
-			"kafka_controller_kafkacontroller_fencedbrokercount":      0,
-			"kafka_server_replicamanager_atminisrpartitioncount":      0,
-			"kafka_server_replicamanager_reassigningpartitions":       0,
-			"kafka_server_replicamanager_underreplicatedpartitions":   0,
-			"kafka_server_brokertopicmetrics_bytesout_total":          c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
-			out: 2 * c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
-		} {
-			if got := c.metric(id, name); got != want {
-				t.Errorf("node %d, which leads if it is %d, with controller %d: %s is %v, want %v", id, leader, active, name, got, want)
+	c.steady("metrics", func(active int) (wrong []string) {
+		for id := 1; id <= 3; id++ {
+			for name, want := range map[string]float64{
+				"kafka_server_replicamanager_leadercount":                 float64(bit(id == leader)),
+				"kafka_server_replicamanager_partitioncount":              1,
+				"kafka_controller_kafkacontroller_globalpartitioncount":   1,
+				"kafka_controller_kafkacontroller_activecontrollercount":  float64(bit(id == active)),
+				"kafka_server_raftmetrics_current_leader":                 float64(active),
+				"kafka_controller_kafkacontroller_offlinepartitionscount": 0,
+				"kafka_controller_kafkacontroller_activebrokercount":      3,
+				"kafka_controller_kafkacontroller_fencedbrokercount":      0,
+				"kafka_server_replicamanager_atminisrpartitioncount":      0,
+				"kafka_server_replicamanager_reassigningpartitions":       0,
+				"kafka_server_replicamanager_underreplicatedpartitions":   0,
+				"kafka_server_brokertopicmetrics_bytesout_total":          c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
+				out: 2 * c.metric(leader, "kafka_server_brokertopicmetrics_bytesin_total") * float64(bit(id == leader)),
+			} {
+				if got := c.metric(id, name); got != want {
+					wrong = append(wrong, fmt.Sprintf("node %d, which leads if it is %d, with controller %d: %s is %v, want %v", id, leader, active, name, got, want))
+				}
 			}
 		}
-	}
+		return wrong
+	})
 	c.crash(leader)
 	next := 0
 	c.eventually("another node leads alone", func() bool {

@@ -68,9 +68,7 @@ func TestClusterReassignsIntoADirectory(t *testing.T) {
 	c := startTrio(t)
 	two := c.secondDir(3)
 	adm := kadm.NewClient(c.client())
-	if _, err := adm.CreateTopic(deadline(t), 4, 3, nil, "orders"); err != nil {
-		t.Fatal(err)
-	}
+	c.replicated("orders", 4)
 	c.everywhere("orders") // else node 3 may make these replicas where the next ones are to be
 	c.inSync("orders", 3)
 	assign := func(replicas ...int32) {

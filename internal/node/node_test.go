@@ -104,7 +104,7 @@ func startWith(t *testing.T, o Options, dir string, set ...string) *running {
 
 func client(t *testing.T, n *running, o ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.Bootstrap()), kgo.AllowAutoTopicCreation()}, o...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(n.Bootstrap()), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(-1)}, o...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

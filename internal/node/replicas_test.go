@@ -1,11 +1,13 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -37,12 +39,14 @@ func (c *trio) inSync(topic string, n int) {
 	})
 }
 
-// replicated creates a topic on all three nodes.
+// replicated creates a topic on all three nodes, and waits until these that run know it.
 func (c *trio) replicated(topic string, partitions int32) {
 	c.t.Helper()
-	if _, err := kadm.NewClient(c.client()).CreateTopic(deadline(c.t), partitions, 3, nil, topic); err != nil {
+	_, err := kadm.NewClient(c.client()).CreateTopic(deadline(c.t), partitions, 3, nil, topic)
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) { // which is the answer to a request that had to be repeated
 		c.t.Fatal(err)
 	}
+	c.everywhere(topic)
 }
 
 // produceNumbers writes numbered records with acks=all.

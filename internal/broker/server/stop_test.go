@@ -30,9 +30,9 @@ func TestStopResetsWhatWasNotAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	for until := time.Now().Add(10 * time.Second); s.Connections()["PLAINTEXT"] == 0; time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(patience); s.Connections()["PLAINTEXT"] == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatal("the connection was not accepted within 10 s")
+			t.Fatal("the connection was not accepted within two minutes")
 		}
 	}
 	cancel()
