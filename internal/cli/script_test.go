@@ -76,7 +76,7 @@ func cmdWaitStable(ts *testscript.TestScript, _ bool, args []string) {
 	cl, err := kadm.NewOptClient(kgo.SeedBrokers(ts.Getenv("BROKER")))
 	ts.Check(err)
 	defer cl.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		gs, err := cl.DescribeGroups(context.Background(), args[0])
 		if err == nil && gs[args[0]].State == "Stable" && len(gs[args[0]].Members) > 0 {
 			return

