@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // settler tells who asks when every broker has acted on all that the controller has decided so far. With several brokers a
@@ -22,6 +24,7 @@ import (
 type settler struct {
 	listener net.Listener
 	client   *kgo.Client
+	brokers  int // their ids begin at 1
 
 	mu struct {
 		sync.Mutex
@@ -37,8 +40,8 @@ const (
 )
 
 // newSettler listens until ctx is done or it is closed.
-func newSettler(ctx context.Context, seeds ...string) (*settler, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(seeds...))
+func newSettler(ctx context.Context, c *local.Cluster) (*settler, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(c.Bootstrap(), ",")...))
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func newSettler(ctx context.Context, seeds ...string) (*settler, error) {
 		cl.Close()
 		return nil, err
 	}
-	s := &settler{listener: l, client: cl}
+	s := &settler{listener: l, client: cl, brokers: c.Nodes()}
 	go s.serve(ctx)
 	return s, nil
 }
@@ -82,22 +85,34 @@ func (s *settler) settle(ctx context.Context) error {
 	defer s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	brokers, err := kadm.NewClient(s.client).ListBrokers(ctx)
-	if err != nil {
-		return fmt.Errorf("list the brokers: %w", err)
-	}
 	for range 2 {
 		s.mu.mark++
-		if err := s.leaveMark(ctx, float64(s.mu.mark)); err != nil {
+		mark := float64(s.mu.mark)
+		if err := again(ctx, func() error { return s.leaveMark(ctx, mark) }); err != nil {
 			return fmt.Errorf("leave a mark in the metadata: %w", err)
 		}
-		for _, id := range brokers.NodeIDs() {
-			if err := s.awaitMark(ctx, id, float64(s.mu.mark)); err != nil {
+		for id := 1; id <= s.brokers; id++ {
+			if err := again(ctx, func() error { return s.seeMark(ctx, id, mark) }); err != nil {
 				return fmt.Errorf("broker %d has not acted on what the controller decided within %v: %w", id, settleLimit, err)
 			}
 		}
 	}
 	return nil
+}
+
+// again does something until it is done or the time is up: nodes may just have been started again.
+func again(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(settlePause):
+		}
+	}
 }
 
 func (s *settler) leaveMark(ctx context.Context, mark float64) error {
@@ -118,29 +133,20 @@ func (s *settler) leaveMark(ctx context.Context, mark float64) error {
 	return err
 }
 
-func (s *settler) awaitMark(ctx context.Context, broker int32, mark float64) error {
+func (s *settler) seeMark(ctx context.Context, broker int, mark float64) error {
 	name := settleMark
 	describe := kmsg.NewPtrDescribeClientQuotasRequest()
 	c := kmsg.NewDescribeClientQuotasRequestComponent()
 	c.EntityType, c.MatchType, c.Match = "client-id", kmsg.QuotasMatchTypeExact, &name
 	describe.Components, describe.Strict = append(describe.Components, c), true
-	for {
-		got := 0.0
-		resp, err := s.client.Broker(int(broker)).RetriableRequest(ctx, describe)
-		if err == nil {
-			for _, e := range resp.(*kmsg.DescribeClientQuotasResponse).Entries {
-				for _, v := range e.Values {
-					got = v.Value
-				}
-			}
-		}
-		if got == mark {
+	resp, err := s.client.Broker(broker).RetriableRequest(ctx, describe)
+	if err != nil {
+		return err
+	}
+	for _, e := range resp.(*kmsg.DescribeClientQuotasResponse).Entries {
+		if len(e.Values) == 1 && e.Values[0].Value == mark {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("mark %v is not there but %v: %w", mark, got, errors.Join(err, ctx.Err()))
-		case <-time.After(settlePause):
-		}
 	}
+	return fmt.Errorf("mark %v is not there", mark)
 }

@@ -125,7 +125,7 @@ func newCluster(ctx context.Context, r *Run, kind string, nodes int) (*target, e
 		t.stop()
 		return nil, err
 	}
-	if t.settler, err = newSettler(ctx, strings.Split(c.Bootstrap(), ",")...); err != nil {
+	if t.settler, err = newSettler(ctx, c); err != nil {
 		t.stop()
 		return nil, err
 	}
