@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // properties writes a Java properties file of sorted lines.
@@ -193,10 +195,13 @@ func (r *Run) awaitCommitted(ctx context.Context, group, topic string, offset in
 
 // restPort asks the kernel for a port that is free now.
 func restPort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := local.FreeAddr()
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
 }

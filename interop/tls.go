@@ -139,12 +139,8 @@ func (t *tlsRun) keyStore(ctx context.Context, file, kind, secret, name, ext str
 
 // start runs a broker of the same kind as the suites' with a listener in the clear and one that speaks TLS.
 func (t *tlsRun) start(ctx context.Context, kind string) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	t.addr = l.Addr().String()
-	if err := l.Close(); err != nil {
+	var err error
+	if t.addr, err = local.FreeAddr(); err != nil {
 		return err
 	}
 	set := func(plain, controller string) []string {

@@ -121,12 +121,11 @@ func (nd *node) pickPorts(f *fabric) error {
 		return nil
 	}
 	for _, to := range []*string{&nd.port, &nd.controllerPort, &nd.httpPort} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		addr, err := local.FreeAddr()
 		if err != nil {
 			return err
 		}
-		defer l.Close() // not before all are picked
-		_, *to, _ = net.SplitHostPort(l.Addr().String())
+		_, *to, _ = net.SplitHostPort(addr)
 	}
 	return nil
 }

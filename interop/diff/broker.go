@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,12 +24,10 @@ func start(ctx context.Context, flag string, nodes int, authorizer bool) (*syste
 	}
 	sys := &system{}
 	if authorizer {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		var err error
+		if sys.login, err = local.FreeAddr(); err != nil {
 			return nil, nil, err
 		}
-		sys.login = l.Addr().String()
-		l.Close()
 	}
 	addr, gate, stop, err := broker(ctx, flag, sys.login)
 	sys.addrs, sys.gate = []string{addr}, gate

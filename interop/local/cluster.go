@@ -74,11 +74,14 @@ func NewCluster(ctx context.Context, kind, dir string, nodes int) (*Cluster, err
 	return c, nil
 }
 
-// lowAddrs are two addresses that nothing listens on and that are not taken, below the ports of outgoing connections:
-// one of those could be taken while a node is down.
+// lowPort is a port below those of outgoing connections. One of these could take another one while a node is down, even a client that
+// tries to reach the node.
+func lowPort() int { return 12_000 + rand.IntN(18_000) }
+
+// lowAddrs are two addresses that nothing listens on and that are not taken.
 func lowAddrs(taken map[string]bool) (a, b string, err error) {
 	for range 200 {
-		port := 12_000 + rand.IntN(18_000)
+		port := lowPort()
 		var free int
 		for i := range 2 {
 			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)))

@@ -43,12 +43,12 @@ func NewKafka(ctx context.Context, dir string) (*Kafka, error) {
 
 // freePorts returns a port that is free, with one after it for the controller, which it holds.
 func freePorts() (int, net.Listener, error) {
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 200 {
+		port := lowPort()
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return 0, nil, err
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
 		next, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
 		l.Close()
 		if err == nil {

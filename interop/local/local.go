@@ -54,7 +54,7 @@ func New(ctx context.Context, dir string) (*Node, error) {
 		}
 	}
 	var err error
-	if n.Addr, n.HTTP, err = freeAddrs(); err != nil {
+	if n.Addr, n.HTTP, err = lowAddrs(nil); err != nil {
 		return nil, err
 	}
 	return n, nil
@@ -82,20 +82,6 @@ func Build(ctx context.Context, bin string) error {
 		return fmt.Errorf("build logstead: %w\n%s", err, out)
 	}
 	return nil
-}
-
-// freeAddrs returns two addresses on loopback that are free now.
-func freeAddrs() (a, b string, err error) {
-	var addrs [2]string
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer l.Close()
-		addrs[i] = l.Addr().String()
-	}
-	return addrs[0], addrs[1], nil
 }
 
 // logPath is the file with everything the broker printed.

@@ -51,6 +51,6 @@ func (k *Kafka) Listeners() string {
 
 // FreeAddr is an address on loopback that is free now.
 func FreeAddr() (string, error) {
-	a, _, err := freeAddrs()
+	a, _, err := lowAddrs(nil)
 	return a, err
 }
