@@ -267,7 +267,7 @@ func (b *balancing) cluster(now time.Time, im *meta.Image, s *balanceSettings) b
 	for _, br := range im.Brokers() {
 		v, _ := b.traffic.Volume(br.ID)
 		room, full := v.Room()
-		p := balance.Broker{ID: br.ID, Closed: full || br.Fenced || br.InControlledShutdown || cordoned(br), Room: room}
+		p := balance.Broker{ID: br.ID, Closed: full || br.Fenced || br.InControlledShutdown || br.Cordoned(), Room: room}
 		if br.Rack != nil {
 			p.Rack = *br.Rack
 		}
@@ -289,16 +289,6 @@ func (b *balancing) cluster(now time.Time, im *meta.Image, s *balanceSettings) b
 		return cmp.Or(strings.Compare(x.Topic, y.Topic), cmp.Compare(x.Partition, y.Partition))
 	})
 	return st
-}
-
-// cordoned says whether a broker has no directory left that takes replicas.
-func cordoned(b *meta.Broker) bool {
-	for _, d := range b.LogDirs {
-		if !slices.Contains(b.CordonedDirs, d) {
-			return false
-		}
-	}
-	return len(b.LogDirs) > 0
 }
 
 // planned takes in a plan: what it has found, and whether there is anything to do.

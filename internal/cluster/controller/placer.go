@@ -131,7 +131,7 @@ func (p *placer) shuffle() {
 func (m *Machine) placeable() []*meta.Broker {
 	var out []*meta.Broker
 	for _, b := range m.image().Brokers() {
-		if (b.Fenced || !b.InControlledShutdown) && !cordoned(b) {
+		if (b.Fenced || !b.InControlledShutdown) && !b.Cordoned() {
 			out = append(out, b)
 		}
 	}
@@ -141,7 +141,7 @@ func (m *Machine) placeable() []*meta.Broker {
 // stopping says whether a broker could take partitions if it were not about to stop.
 func (m *Machine) stopping() bool {
 	return slices.ContainsFunc(m.image().Brokers(), func(b *meta.Broker) bool {
-		return b.InControlledShutdown && !b.Fenced && !cordoned(b)
+		return b.InControlledShutdown && !b.Fenced && !b.Cordoned()
 	})
 }
 

@@ -42,7 +42,7 @@ func (m *Machine) beginMove(mv *balance.Move) kmsg.Record {
 		return nil
 	}
 	for _, id := range mv.Adding() {
-		if !m.isActive(id) || cordoned(m.image().Broker(id)) {
+		if !m.isActive(id) || m.image().Broker(id).Cordoned() {
 			return nil
 		}
 	}

@@ -93,6 +93,16 @@ type Broker struct {
 	LogDirs, CordonedDirs []base.TopicID
 }
 
+// Cordoned says that the broker gets no more replicas: none of its directories takes any (KIP-1066).
+func (b *Broker) Cordoned() bool {
+	for _, d := range b.LogDirs {
+		if !slices.Contains(b.CordonedDirs, d) {
+			return false
+		}
+	}
+	return len(b.LogDirs) > 0
+}
+
 // Reachable says whether the broker has an address on a listener; b may be nil.
 func (b *Broker) Reachable(listener string) bool {
 	if b == nil {
