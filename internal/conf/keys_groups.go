@@ -63,7 +63,7 @@ var groupsKeys = []row{
 	{"offsets.topic.num.partitions", Int, "50", atLeast(1), ReadOnly, High, Honoured,
 		"Partitions of __consumer_offsets; do not change it afterwards."},
 	{"offsets.topic.replication.factor", Short, "3", atLeast(1), ReadOnly, High, Honoured,
-		"Replicas of __consumer_offsets; capped at the number of brokers."},
+		"Replicas of __consumer_offsets; capped at the number of brokers, and raised to it when brokers join."},
 	{"offsets.topic.segment.bytes", Int, "104857600", atLeast(1), ReadOnly, High, Honoured,
 		"Segment size of __consumer_offsets."},
 }

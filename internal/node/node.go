@@ -223,7 +223,9 @@ func (n *Node) Run(ctx context.Context) error {
 		start("in-sync sets", n.watchISR)
 		start("load reports", n.reportLoads)
 		start("directories of replicas", n.reportPlaces)
-		err = n.enter(ctx, fail)
+		if err = n.enter(ctx, fail); err == nil {
+			start("internal topics", n.growTopics)
+		}
 	case roles.Broker:
 		start("cordons", n.tellCordons)
 		err = n.register(ctx)

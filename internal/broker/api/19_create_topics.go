@@ -1,9 +1,6 @@
 package api
 
 import (
-	"context"
-	"errors"
-
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/cluster/controller"
@@ -75,23 +72,8 @@ func (b *Broker) autoCreate(r controller.Request, of onBehalf, names ...string) 
 // createNow creates topics and waits until they exist here.
 func (b *Broker) createNow(
 	r controller.Request, of onBehalf, req *kmsg.CreateTopicsRequest,
-) (resp *kmsg.CreateTopicsResponse, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
-	defer cancel()
-	err = kerr.NotController
-	if ctl := b.Admin.Controller; ctl != nil {
-		err = ctl.Await(ctx, func(m *controller.Machine) ([]kmsg.Record, error) {
-			var records []kmsg.Record
-			records, resp = m.CreateTopics(r, req)
-			return records, nil
-		})
-		if err == nil {
-			b.awaitMetadata(ctl)
-		}
-	}
-	if errors.Is(err, kerr.NotController) && b.Forwarder != nil {
-		resp = &kmsg.CreateTopicsResponse{}
-		err = b.forwardRequest(ctx, of, req, resp)
-	}
-	return resp, err
+) (*kmsg.CreateTopicsResponse, error) {
+	return decideFor(b, of, req, func(m *controller.Machine) ([]kmsg.Record, *kmsg.CreateTopicsResponse) {
+		return m.CreateTopics(r, req)
+	})
 }

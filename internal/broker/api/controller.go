@@ -75,6 +75,31 @@ func ask[R kmsg.Response](
 	return o.resp, o.err
 }
 
+// decideFor has the active controller decide, here or on another node, and waits until this broker acts on it.
+func decideFor[T any, Resp interface {
+	*T
+	kmsg.Response
+}](b *Broker, of onBehalf, req kmsg.Request, decide func(*controller.Machine) ([]kmsg.Record, Resp)) (Resp, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), forwardTimeout)
+	defer cancel()
+	resp := Resp(new(T))
+	var err error = kerr.NotController
+	if ctl := b.Admin.Controller; ctl != nil {
+		err = ctl.Await(ctx, func(m *controller.Machine) (records []kmsg.Record, _ error) {
+			records, resp = decide(m)
+			return records, nil
+		})
+		if err == nil {
+			b.awaitMetadata(ctl)
+		}
+	}
+	if errors.Is(err, kerr.NotController) && b.Forwarder != nil {
+		resp = new(T) // a controller that is not the active one may have been asked all the same
+		err = b.forwardRequest(ctx, of, req, resp)
+	}
+	return resp, err
+}
+
 // awaitMetadata waits until this broker acts on what its controller has just decided, or has fallen behind:
 // the client finds out by asking again.
 func (b *Broker) awaitMetadata(ctl *controller.Controller) {
