@@ -199,7 +199,7 @@ func TestNodesThatDoNotTrustEachOther(t *testing.T) {
 	p, other := newPKI(t), newPKI(t)
 	set := append(other.keys("", p.store("node.pem", "node", "127.0.0.1")), "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:SSL",
 		"controller.quorum.voters=1@127.0.0.1:1,2@127.0.0.1:2", "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0")
-	refused(t, "must hold who signed the certificate", set...)
+	refused(t, `must hold who signed the certificate of "CN=node" in ssl.keystore.location `+filepath.Join(p.dir, "node.pem"), set...)
 }
 
 // refused starts a node that must not start.

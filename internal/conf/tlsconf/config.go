@@ -123,8 +123,8 @@ func (m *Material) Trusts(server *Material) error {
 	client := *m
 	client.o.CheckHost = false
 	if err := client.verify(tls.ConnectionState{PeerCertificates: chain}, ""); err != nil {
-		return fmt.Errorf("a broker with these stores would not trust another one: %w; %s must hold who signed the certificate of %q",
-			err, m.o.TrustStore, chain[0].Subject)
+		return fmt.Errorf("a broker with these stores would not trust another one: %w; %s must hold who signed the certificate of %q in %s",
+			err, m.o.TrustStore, chain[0].Subject, server.o.KeyStore)
 	}
 	return nil
 }
