@@ -69,6 +69,7 @@ type security struct {
 		tries     map[user]int       // logins that clients of the load have begun
 		shown     map[shownAt][]byte // serial numbers that nodes are to show
 		stores    map[shownAt]string // files of the key stores in use
+		first     map[shownAt]string // those that the properties name, with which a node begins that has heard of no others
 	}
 }
 
@@ -90,7 +91,7 @@ func newSecurity(dir string) (*security, error) {
 		s.roots.AddCert(a.Certificate)
 	}
 	s.mu.passwords, s.mu.tries = map[user]string{}, map[user]int{}
-	s.mu.shown, s.mu.stores = map[shownAt][]byte{}, map[shownAt]string{}
+	s.mu.shown, s.mu.stores, s.mu.first = map[shownAt][]byte{}, map[shownAt]string{}, map[shownAt]string{}
 	for _, u := range []user{admin, nodeUser, writer, transactor, copier, reader, javaUser, guest} {
 		s.mu.passwords[u] = string(u) + "-secret"
 	}
@@ -216,7 +217,11 @@ func (s *security) issue(nd *node, controller bool) (name string, err error) {
 func (s *security) installed(nd *node, controller bool, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.stores[shownAt{nd.id, controller}] = name
+	at := shownAt{nd.id, controller}
+	s.mu.stores[at] = name
+	if s.mu.first[at] == "" {
+		s.mu.first[at] = name
+	}
 }
 
 func (s *security) store(nd *node, controller bool) string {
@@ -231,11 +236,25 @@ func (s *security) wanted(nd *node, controller bool) []byte {
 	return s.mu.shown[shownAt{nd.id, controller}]
 }
 
-// overwrite puts a new key and certificate into the file that a node reads.
+// overwrite puts a new key and certificate into the file that a node reads, and into the one that its properties name. A node
+// that is started again and finds no quorum knows the configs of its last snapshot of the metadata alone, as with Apache
+// Kafka: it begins with what its properties name, and not at all where it would not trust that itself.
 func (s *security) overwrite(nd *node, controller bool) error {
 	name, err := s.issue(nd, controller)
 	if err != nil {
 		return err
+	}
+	s.mu.Lock()
+	first := s.mu.first[shownAt{nd.id, controller}]
+	s.mu.Unlock()
+	if store := s.store(nd, controller); store != first {
+		pair, err := os.ReadFile(name)
+		if err == nil {
+			err = replaceFile(first, pair)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return os.Rename(name, s.store(nd, controller))
 }
