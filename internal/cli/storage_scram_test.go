@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -57,15 +59,25 @@ func TestParseAddScram(t *testing.T) {
 	}
 }
 
+// freeAddress is one that nothing listens on, below those that outgoing connections take: one of these could be taken before the server
+// comes to listen.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprint("127.0.0.1:", 30_000+rand.IntN(2_000)) // and above what other packages' tests draw from
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("no free port")
+	return ""
+}
+
 // TestFormattedUser formats a directory with a user, starts a server that asks for a login on it, and logs in.
 func TestFormattedUser(t *testing.T) {
 	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := freeAddress(t)
 	set := []string{
 		"--set", "log.dirs=" + dir, "--set", "listeners=CLIENTS://" + address, "--set", "listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT",
 		"--set", "sasl.enabled.mechanisms=SCRAM-SHA-256", "--set", "inter.broker.listener.name=CLIENTS",
