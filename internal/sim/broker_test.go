@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/logstead/logstead/internal/broker/partition"
-	"github.com/logstead/logstead/internal/broker/replica"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/kit/base"
@@ -70,6 +69,7 @@ func (w *world) allKeys() []tp {
 func (n *node) published(im *meta.Image) {
 	n.w.check.image(n, im)
 	n.image = im
+	defer n.wakeFetchers()
 	if b := im.Broker(n.id); b == nil || b.Incarnation != n.incarnation {
 		return // until this incarnation is registered, the metadata speaks of an earlier one
 	}
@@ -80,7 +80,6 @@ func (n *node) published(im *meta.Image) {
 			return
 		}
 	}
-	n.pumpAll()
 }
 
 // adopt opens what is new of a topic and gives its replicas their roles; false says that the disk failed.
@@ -164,9 +163,13 @@ func (n *node) assume(k tp, p *partition.Partition, mp *meta.Partition) {
 	}
 	n.unloadShard(k)
 	p.MakeFollower(n.id, s)
-	n.unfollow(k)
-	if mp.Leader > 0 {
-		n.follow(k, p, mp.Leader, mp.LeaderEpoch)
+	if mp.Leader < 0 {
+		n.unfollow(k)
+		return
+	}
+	n.follow(k, p, mp.Leader, mp.LeaderEpoch)
+	if p.Log().Offline() {
+		n.unfollow(k)
 	}
 }
 
@@ -232,6 +235,7 @@ func (n *node) register(to int32) {
 		n.reports = false
 		if err == nil && resp.ErrorCode == 0 {
 			n.epoch = resp.BrokerEpoch
+			n.goOnFetching()
 			n.w.note("node %d is registered with epoch %d", n.id, n.epoch)
 		} else if err == nil {
 			n.w.reached("registration refused: " + errName(kerr.ErrorForCode(resp.ErrorCode)))
@@ -335,42 +339,6 @@ func awaitsMetadata(err error) bool {
 		kerr.InvalidRequest, kerr.InvalidUpdateVersion, kerr.NewLeaderElected}, func(e error) bool { return errors.Is(err, e) })
 }
 
-// loop drives a Fetcher, as replica's loops do.
-type loop struct {
-	f      *replica.Fetcher
-	flying int // numbers requests; what is answered is the newest
-	busy   bool
-	woken  time.Time // when it comes by itself
-}
-
-type following struct{ leader, epoch int32 }
-
-func (n *node) unfollow(k tp) {
-	if f := n.follows[k]; f != nil {
-		p := n.parts[k]
-		n.loops[f.leader].f.Remove(p.TopicID, k.Partition)
-		delete(n.follows, k)
-	}
-}
-
-func (n *node) follow(k tp, p *partition.Partition, leader, epoch int32) {
-	l := n.loops[leader]
-	if l == nil {
-		l = &loop{f: replica.NewFetcher(replica.FetcherOptions{
-			NodeID: n.id, BrokerEpoch: func() int64 { return n.epoch },
-			Limits: func() replica.Limits {
-				return replica.Limits{MaxWait: fetchWait, MinBytes: 1, MaxBytes: 64 << 10, MaxPartitionBytes: n.w.opts.fetchBytes(),
-					Backoff: 200 * time.Millisecond}
-			},
-			Failed: func(k tp, err error, _ int) { n.w.reached("fetch failed: " + errName(err)) },
-		})}
-		n.loops[leader] = l
-	}
-	n.follows[k] = &following{leader, epoch}
-	p.OnStored(func() { n.pump(leader) })
-	l.f.Add(k, p.TopicID, replicaOf{n, k, p}, epoch)
-}
-
 // replicaOf watches what a Fetcher does with a partition.
 type replicaOf struct {
 	n *node
@@ -408,35 +376,6 @@ func (r replicaOf) cut(why string, fn func() error) error {
 		r.n.w.check.truncated(r.n, r.k, end)
 	}
 	return err
-}
-
-func (n *node) pumpAll() {
-	for id := range n.w.nodes {
-		n.pump(int32(id + 1))
-	}
-}
-
-// pump sends the next fetch to a leader.
-func (n *node) pump(leader int32) {
-	l := n.loops[leader]
-	if l == nil || l.busy || n.doomed || n.epoch < 0 {
-		return
-	}
-	req, _ := l.f.Next(n.w.now()) // who waits for a time is looked after with the next tick
-	if req == nil {
-		return
-	}
-	l.busy = true
-	n.call(leader, patience, func(t *node, reply func(any)) { t.serve(req, n.w.now().Add(fetchWait), reply) },
-		func(answer any, ok bool) {
-			l.busy = false
-			if resp, is := answer.(kmsg.Response); ok && is {
-				l.f.Answer(n.w.now(), resp)
-			} else {
-				l.f.Unreachable(n.w.now())
-			}
-			n.pump(leader)
-		})
 }
 
 // serve answers a follower.

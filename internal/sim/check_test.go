@@ -113,6 +113,9 @@ func (c *checker) look(n *node) {
 	c.checkSeat(n)
 	for _, k := range c.w.allKeys() {
 		if p := n.parts[k]; p != nil {
+			if start := p.Log().StartOffset(); start > 0 {
+				c.w.fail("%s at %s: the log begins at %d, nothing below was deleted", k, n, start)
+			}
 			c.appended(n, k, p)
 			c.absorb(n, k, p)
 		}

@@ -1,8 +1,9 @@
 // Package sim runs a whole cluster in one goroutine on a virtual clock, from one seed.
 //
 // What it drives is the real thing: the quorum (raft.Core), the controller with its Machine, storage on
-// files in memory, partitions with their roles, in-sync sets and high watermarks, the pure Fetcher and the fetch sessions that leaders
-// have for it, and in half of the seeds the coordinators of groups and transactions (coord.Shards with their machines, and the sender of markers).
+// files in memory, partitions with their roles, in-sync sets and high watermarks, what decides whom to fetch and when
+// (replica.Roster, Course and Fetcher), the fetch sessions that leaders have for it, and in half of the seeds the coordinators
+// of groups and transactions (coord.Shards with their machines, and the sender of markers).
 // Around it are played: a network that delays, loses, repeats and reorders, and is cut; nodes whose
 // power fails between any two operations on their disk, whose disks fail or are full, and whose controllers lose their directories and are
 // replaced; idempotent and transactional producers, consumers that are members of groups or read from followers, and one that

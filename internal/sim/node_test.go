@@ -12,6 +12,7 @@ import (
 
 	"github.com/logstead/logstead/internal/broker/api"
 	"github.com/logstead/logstead/internal/broker/partition"
+	"github.com/logstead/logstead/internal/broker/replica"
 	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/cluster/raft"
@@ -74,8 +75,9 @@ type node struct {
 	reports     bool  // a report to the controller is under way
 	parts       map[tp]*partition.Partition
 	states      map[tp]*meta.Partition
-	follows     map[tp]*following
-	loops       map[int32]*loop
+	roster      replica.Roster
+	loops       map[replica.LoopKey]*loop
+	perLeader   int         // how many loops share what one leader has (num.replica.fetchers)
 	api         *api.Broker // what answers followers
 	evened      controller.BalanceSummary
 	coords      *coordinators
@@ -121,8 +123,9 @@ func (n *node) start() {
 	n.leaving = false
 	n.fault.OnOp(n.burn)
 	n.image, n.epoch, n.reports = nil, -1, false
-	n.parts, n.states, n.follows = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}, map[tp]*following{}
-	n.loops, n.api, n.coords = map[int32]*loop{}, n.newAPI(), nil
+	n.parts, n.states = map[tp]*partition.Partition{}, map[tp]*meta.Partition{}
+	n.roster, n.loops, n.perLeader = replica.Roster{}, map[replica.LoopKey]*loop{}, w.opts.fetchers
+	n.api, n.coords = n.newAPI(), nil
 	n.places, n.telling, n.evened = map[tp]bool{}, false, controller.BalanceSummary{}
 	if w.opts.coordinators {
 		n.coords = n.newCoordinators()
@@ -158,7 +161,7 @@ func (n *node) newID() (id base.TopicID) {
 func (n *node) open() (err error) {
 	o := storage.Options{
 		FS: n.fault, Clock: n.w.clk, Dirs: n.w.opts.paths(), NodeID: n.id, ClusterID: clusterID,
-		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved},
+		Journal: storage.JournalOptions{Disabled: true}, ByHand: true, RecoveryThreads: 1, Events: storage.Events{Moved: n.logMoved, DirOffline: n.dirOffline},
 		BrokerEpoch: n.noteEpoch, UncachedBytes: 1,
 	}
 	if n.store, err = storage.Open(context.Background(), o); err != nil {
@@ -360,7 +363,6 @@ func (n *node) tick() {
 	}
 	n.reportPlaces()
 	n.tellDirectory()
-	n.pumpAll()
 }
 
 // syncLater has the store sync what waits for it, after a while.

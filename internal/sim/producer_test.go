@@ -89,7 +89,7 @@ func (p *producer) try() {
 				}
 				if part := t.parts[k]; err == nil {
 					w.check.absorb(t, k, part)
-					if w.opts.feature == unclean { // what it is told is true when it is said
+					if w.opts.unclean() { // what it is told is true when it is said
 						w.check.acked(k, part.LeaderEpoch(), base, values)
 					}
 				}
@@ -104,7 +104,7 @@ func (p *producer) answered(base int64, err error) {
 	p.attempt++ // whatever comes now is late
 	switch {
 	case err == nil:
-		if w.opts.feature != unclean {
+		if !w.opts.unclean() {
 			w.check.acked(p.k, p.epoch[p.k], base, p.values)
 		}
 		w.note("producer %d: %s has %v at %d", p.id, p.k, p.values, base)

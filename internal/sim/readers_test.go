@@ -34,7 +34,7 @@ type early struct {
 }
 
 func (w *world) read() {
-	if w.opts.feature == unclean {
+	if w.opts.unclean() {
 		return // what they had read may be lost
 	}
 	for _, isolation := range []partition.Isolation{partition.ReadUncommitted, partition.ReadCommitted} {

@@ -23,6 +23,7 @@ type mover struct {
 type destination struct {
 	number   int
 	replicas []int32
+	replaces bool // another one that was under way
 }
 
 func newMover(w *world) *mover { return &mover{w: w, ends: map[tp][]destination{}} }
@@ -42,7 +43,7 @@ func (w *world) ruler() *node {
 // begin notes where the replicas are before anything was asked for.
 func (m *mover) begin() {
 	for _, k := range m.w.allKeys() {
-		m.ends[k] = []destination{{0, m.w.newest().states[k].Replicas}}
+		m.ends[k] = []destination{{replicas: m.w.newest().states[k].Replicas}}
 	}
 }
 
@@ -55,21 +56,91 @@ func (m *mover) move() {
 	}
 	keys := w.allKeys()
 	k := keys[w.rng.IntN(len(keys))]
-	var to []int32
-	moving := slices.DeleteFunc(keys, func(k tp) bool {
-		p := n.image.Topic(k.Topic).Partitions[k.Partition]
-		return len(p.Adding)+len(p.Removing) == 0
-	})
+	moving := slices.DeleteFunc(keys, func(k tp) bool { return !moves(n.image.Topic(k.Topic).Partitions[k.Partition]) })
 	if len(moving) > 0 && w.chance(0.5) {
-		k = moving[w.rng.IntN(len(moving))]
-	} else {
-		factor := min([]int{1, 2, 2, 3, 3, 3, 3, 4}[w.rng.IntN(8)], len(w.nodes))
-		for _, i := range w.rng.Perm(len(w.nodes))[:factor] {
-			to = append(to, int32(i+1))
+		m.ask(n, moving[w.rng.IntN(len(moving))], nil)
+		return
+	}
+	m.ask(n, k, m.somewhere())
+	if w.chance(0.5) {
+		w.after(w.between(0, 400*time.Millisecond), func() { m.meddle(k) })
+	}
+}
+
+// somewhere are brokers that a partition could be on.
+func (m *mover) somewhere() (to []int32) {
+	w := m.w
+	factor := min([]int{1, 2, 2, 3, 3, 3, 3, 4}[w.rng.IntN(8)], len(w.nodes))
+	for _, i := range w.rng.Perm(len(w.nodes))[:factor] {
+		to = append(to, int32(i+1))
+	}
+	return to
+}
+
+func moves(p *meta.Partition) bool { return len(p.Adding)+len(p.Removing) > 0 }
+
+// meddle does something else with a partition that is on its way.
+func (m *mover) meddle(k tp) {
+	w, n := m.w, m.w.ruler()
+	if !w.faulty || n == nil || !moves(n.image.Topic(k.Topic).Partitions[k.Partition]) {
+		return
+	}
+	p := n.image.Topic(k.Topic).Partitions[k.Partition]
+	switch x := w.rng.IntN(10); {
+	case x < 2: // it changes its mind, and changes it again
+		m.ask(n, k, nil)
+		w.after(w.between(0, 60*time.Millisecond), func() {
+			if n := w.ruler(); n != nil {
+				m.ask(n, k, without(p.Replicas, p.Removing))
+			}
+		})
+	case x < 4:
+		m.ask(n, k, m.somewhere())
+	case x < 6:
+		w.elect(electPreferred)
+	case x < 8 && w.opts.unclean():
+		w.note("all in sync of %s crash while it moves: %v", k, p.ISR)
+		for _, id := range p.ISR {
+			w.node(id).crash()
+		}
+		w.elect(electUnclean)
+	default:
+		of := slices.Concat(p.Adding, p.Removing, []int32{p.Leader})
+		if id := of[w.rng.IntN(len(of))]; id > 0 {
+			w.reached("a broker of a reassignment crashed in the middle of it")
+			w.node(id).crash()
 		}
 	}
+}
+
+// flip takes a replica away and brings it back at once, here and there, when nothing else happens: whoever fetches it must not miss that.
+func (m *mover) flip() {
+	if m == nil {
+		return
+	}
+	w := m.w
+	for range 4 {
+		if n := w.ruler(); n != nil && w.failed == nil {
+			keys := w.allKeys()
+			k := keys[w.rng.IntN(len(keys))]
+			p := n.image.Topic(k.Topic).Partitions[k.Partition]
+			if followers := without(p.Replicas, []int32{p.Leader}); !moves(p) && p.Leader > 0 && len(followers) > 0 {
+				m.ask(n, k, without(p.Replicas, followers[:1]))
+				w.run(w.between(0, 40*time.Millisecond))
+				if n := w.ruler(); n != nil {
+					m.ask(n, k, p.Replicas)
+				}
+			}
+		}
+		w.run(w.between(0, 500*time.Millisecond))
+	}
+}
+
+// ask has a partition moved, or with no brokers what is under way taken back.
+func (m *mover) ask(n *node, k tp, to []int32) {
+	w := m.w
 	m.asked++
-	d := destination{m.asked, to}
+	d := destination{m.asked, to, to != nil && moves(n.image.Topic(k.Topic).Partitions[k.Partition])}
 	m.ends[k] = append(m.ends[k], d)
 	w.note("%s is asked to move %s to %v", n, k, to)
 	req := kmsg.NewAlterPartitionReassignmentsRequest()
@@ -99,6 +170,8 @@ func (m *mover) answered(n *node, k tp, d destination, refused, err error) {
 		m.w.reached("a reassignment was cancelled")
 		p := n.image.Topic(k.Topic).Partitions[k.Partition]
 		d.replicas = without(p.Replicas, p.Removing)
+	case d.replaces:
+		m.w.reached("a reassignment was replaced while it was under way")
 	default:
 		m.w.reached("a reassignment was asked for")
 	}
@@ -117,7 +190,7 @@ func (m *mover) settled() bool {
 	}
 	for _, k := range m.w.allKeys() {
 		p := im.Topic(k.Topic).Partitions[k.Partition]
-		if len(p.Adding)+len(p.Removing) > 0 || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
+		if moves(p) || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
 			return d.replicas == nil || slices.Equal(d.replicas, p.Replicas)
 		}) {
 			return false
@@ -178,8 +251,11 @@ func (c *checker) assignment(im *meta.Image, k tp, p, was *meta.Partition) {
 		c.w.fail("metadata at %d: %s has replicas %v; not all of them are those in sync, %v, to be added, %v, or removed, %v", im.Offset, k,
 			p.Replicas, p.ISR, p.Adding, p.Removing)
 	}
-	if was == nil || len(was.Adding)+len(was.Removing) == 0 || p.PartitionEpoch != was.PartitionEpoch+1 ||
-		len(p.Adding)+len(p.Removing) > 0 || !slices.Equal(p.Replicas, without(was.Replicas, was.Removing)) {
+	if was != nil && moves(was) && was.Leader > 0 && p.Leader == p.Replicas[0] && p.Leader != was.Leader && slices.Equal(p.ISR, was.ISR) {
+		c.w.reached("a preferred leader was elected while replicas were moved")
+	}
+	if was == nil || !moves(was) || p.PartitionEpoch != was.PartitionEpoch+1 ||
+		moves(p) || !slices.Equal(p.Replicas, without(was.Replicas, was.Removing)) {
 		return
 	}
 	c.w.reached("a reassignment came to its end")

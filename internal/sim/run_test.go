@@ -19,7 +19,7 @@ func simulate(o options) *world {
 		w.fail("no cluster comes up without faults")
 	}
 	w.faulty = true
-	if o.feature == reassigns && w.failed == nil {
+	if o.moves() && w.failed == nil {
 		w.mover = newMover(w)
 		w.mover.begin()
 	}
@@ -57,7 +57,7 @@ func (w *world) create() {
 				t.Name, t.NumPartitions, t.ReplicationFactor = name, 1, 3
 				if name == topicName {
 					t.NumPartitions = w.opts.partitions
-					if w.opts.feature == unclean {
+					if w.opts.unclean() {
 						yes := "true"
 						t.Configs = []kmsg.CreateTopicsRequestCreatableTopicConfig{{Name: uncleanAllowed, Value: &yes}}
 					}
@@ -111,8 +111,11 @@ func (w *world) breakSomething() {
 	if w.changer != nil && w.chance(0.5) {
 		w.changer.wipe()
 	}
-	if w.opts.feature == unclean && w.chance(0.7) {
+	if w.opts.unclean() && w.chance(0.7) {
 		w.uncleanly()
+	}
+	if w.opts.fetchers > 1 && w.chance(0.3) {
+		w.nodes[w.rng.IntN(len(w.nodes))].spreadAnew()
 	}
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	switch x := w.rng.IntN(100); {
@@ -145,7 +148,7 @@ func (w *world) breakSomething() {
 		w.reached("a process stood still")
 		n.frozen = w.now().Add(w.between(200*time.Millisecond, 3*time.Second))
 	case x < 90:
-		w.electPreferred()
+		w.elect(electPreferred)
 	default:
 		n.sicken()
 	}
@@ -169,19 +172,20 @@ func (w *world) cutFor(from, to int32, d time.Duration) {
 	w.after(d, func() { delete(all, l) })
 }
 
-func (w *world) electPreferred() {
-	for _, n := range w.nodes {
-		if id, _ := n.ctl.Leader(); !n.up || id != n.id {
-			continue
-		}
-		req := kmsg.NewElectLeadersRequest()
-		n.act(func() {
-			n.submit(func(m *controller.Machine, _ time.Time) controller.Outcome {
-				records, _ := m.ElectLeaders(&req)
-				return controller.Outcome{Records: records}
-			})
-		})
-	}
+// The kinds of elections that an operator asks for.
+const (
+	electPreferred int8 = iota
+	electUnclean
+)
+
+// elect asks for elections of all partitions.
+func (w *world) elect(kind int8) {
+	req := kmsg.NewElectLeadersRequest()
+	req.ElectionType = kind
+	w.decide(func(m *controller.Machine, _ time.Time) controller.Outcome {
+		records, _ := m.ElectLeaders(&req)
+		return controller.Outcome{Records: records}
+	})
 }
 
 // recover heals a majority and demands progress there, then the rest, and that all comes to the same.
@@ -240,6 +244,7 @@ func (w *world) recover() {
 	if !w.runUntil(30*time.Second, func() bool { return w.group.unsettled() == "" }) && w.failed == nil {
 		w.fail("a group does not come to rest: %s", w.group.unsettled())
 	}
+	w.mover.flip()
 	if !w.runUntil(20*time.Second, func() bool { return w.check.same(w.nodes) && w.mover.settled() && w.balanced() }) && w.failed == nil {
 		if w.stuck() { // a partition at rest, which nobody has waited for before
 			w.reached("the only one in sync has lost its disk")

@@ -35,6 +35,7 @@ var sometimes = []string{
 	"a follower went on with its session", "a follower began another session", "fetch session refused: FETCH_SESSION_ID_NOT_FOUND",
 	"a session told of a partition without records", "a partition was at rest", "a consumer committed what it had let go",
 	"a follower wrote past the page cache",
+	"a fetch was given up for another partition", "a loop ended with a fetch under way", "a replica went to another loop in the same leader epoch",
 }
 
 // seldom are those that some of a thousand seeds must have reached.
@@ -47,6 +48,9 @@ var seldom = []string{
 	"the level of eligible leader replicas was set", "somebody was eligible where a crash takes records",
 	"kraft.version went from 0 to 1 amid faults", "a controller lost its directory", "a controller was removed", "a wiped controller was added anew",
 	"a wiped controller came back as it was formatted first",
+	"a reassignment was replaced while it was under way", "a broker of a reassignment crashed in the middle of it",
+	"a preferred leader was elected while replicas were moved", "an unclean election while replicas were moved",
+	"a replica was made anew before its loop had looked", "a loop that was to end had an answer",
 	"a leader was moved away", "a replica was dropped with its log", "a stray log was removed", "the replication factor grew", "the replication factor shrank",
 	"an unclean election", "an unclean election lost what was committed", "a leader that had not heard of an unclean election went on",
 	"a producer began anew after an unclean election",

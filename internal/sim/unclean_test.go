@@ -5,10 +5,8 @@ import (
 	"time"
 
 	"github.com/logstead/logstead/internal/broker/partition"
-	"github.com/logstead/logstead/internal/cluster/controller"
 	"github.com/logstead/logstead/internal/cluster/meta"
 	"github.com/logstead/logstead/internal/proto/batch"
-	"github.com/logstead/logstead/internal/proto/kmsg"
 )
 
 // Unclean elections (unclean.leader.election.enable): where all in sync are gone another replica leads, and what it has not is lost. From
@@ -121,7 +119,7 @@ func (c *checker) uncleans(im *meta.Image) {
 			len(was.ISR) == 0 && slices.Equal(was.LastELR, []int32{p.Leader}) {
 			continue
 		}
-		if c.w.opts.feature != unclean {
+		if !c.w.opts.unclean() {
 			if p.RecoveryState == 0 {
 				continue // one that has just been added may lead with the same change
 			}
@@ -130,6 +128,9 @@ func (c *checker) uncleans(im *meta.Image) {
 			return
 		}
 		c.w.reached("an unclean election")
+		if len(was.Adding)+len(was.Removing) > 0 {
+			c.w.reached("an unclean election while replicas were moved")
+		}
 		c.w.note("metadata at %d: %s is led by %d after an unclean election", im.Offset, k, p.Leader)
 		l.pending = append(l.pending, p.LeaderEpoch)
 	}
@@ -220,10 +221,5 @@ func (w *world) uncleanly() {
 			w.node(id).crash()
 		}
 	}
-	req := kmsg.NewElectLeadersRequest()
-	req.ElectionType = 1
-	w.decide(func(m *controller.Machine, _ time.Time) controller.Outcome {
-		records, _ := m.ElectLeaders(&req)
-		return controller.Outcome{Records: records}
-	})
+	w.elect(electUnclean)
 }

@@ -205,6 +205,8 @@ type options struct {
 	snapshots  int64         // bytes of metadata between two
 	rest       time.Duration // after which nothing is written to one of the partitions any more; 0 is never
 
+	fetchers int // at most, that a node has for one leader
+
 	large bool // records are of some KiB: followers that are behind fetch several blocks of a disk at once
 
 	coordinators bool // there are a group and transactions, and the topics of their coordinators
@@ -253,6 +255,12 @@ func (o options) enlarged() options {
 	return o
 }
 
+// fetched chooses, by chance of its own, how many fetchers a node has for a leader.
+func (o options) fetched() options {
+	o.fetchers = []int{1, 1, 2, 3}[rand.New(rand.NewPCG(o.seed, 37)).IntN(4)]
+	return o
+}
+
 // fetchBytes and segmentBytes are what a follower fetches of a partition at once, and what a segment holds.
 func (o options) fetchBytes() int32 {
 	if o.large {
@@ -279,9 +287,13 @@ const (
 	quorums   feature = "quorums"   // controllers lose their directories and are replaced; half of the quorums begin static
 	unclean   feature = "unclean"   // a replica that misses records may lead where nobody else can
 	balances  feature = "balances"  // the active controller evens out what brokers carry
+	strays    feature = "strays"    // partitions move, and a replica that misses records may lead
 )
 
-var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks, quorums, unclean, balances}
+var features = []feature{plain, plain, plain, plain, reassigns, reassigns, disks, disks, quorums, unclean, balances, strays}
+
+func (o options) unclean() bool { return o.feature == unclean || o.feature == strays }
+func (o options) moves() bool   { return o.feature == reassigns || o.feature == strays }
 
 // featured chooses a seed's feature, by chance of its own: what a seed is beside that stays as it was.
 func (o options) featured() options {
@@ -296,8 +308,11 @@ func (o options) featured() options {
 	if o.feature == balances {
 		o.nodes, o.partitions = []int{3, 4, 4, 5}[rng.IntN(4)], 2+rng.Int32N(3)
 	}
-	if o.feature == unclean { // a leader that has all of its log, and nothing that goes on from what may be lost
+	if o.unclean() { // a leader that has all of its log, and nothing that goes on from what may be lost
 		o.fsync, o.coordinators, o.nodes = false, false, []int{3, 5}[rng.IntN(2)]
+		if o.feature == strays && rng.IntN(2) == 0 {
+			o.nodes = 4
+		}
 	}
 	return o
 }
@@ -320,5 +335,5 @@ func newOptions(seed uint64) options {
 		syncDelay:    []time.Duration{0, 5 * time.Millisecond, 100 * time.Millisecond}[rng.IntN(3)],
 		snapshots:    []int64{0, 3000}[rng.IntN(2)],
 		coordinators: rng.IntN(2) == 0, transactors: 1 + rng.IntN(2),
-	}.sized(rng).featured().eligible().grouped().rested().enlarged()
+	}.sized(rng).featured().eligible().grouped().rested().enlarged().fetched()
 }
