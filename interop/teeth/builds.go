@@ -266,7 +266,7 @@ var builds = []broken{
 	{
 		promise: "a follower hears of the high watermark", name: "a session does not tell again what is named again",
 		edits: []edit{{"internal/broker/api/fetch_session.go", "p.named = s.of.follower()", "p.named = false"}},
-		suite: "simulator", command: sim + " -seed 601", words: `FAIL: TestSeeds(?s).*the replicas do not come to the same`,
+		suite: "requests", command: "go test ./internal/broker/api -run TestSessionTellsAgain", words: `FAIL: TestSessionTellsAgain`,
 	},
 	{
 		promise: "a follower hears of the high watermark", name: "a high watermark is not marked",
@@ -286,7 +286,26 @@ var builds = []broken{
 		edits: []edit{{
 			"internal/broker/group/reconcile.go", "taken && !mine {", "taken && !mine && r.targetEpoch < 0 {",
 		}},
-		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*it has not let go`,
+		suite: "simulator", command: sim, words: `FAIL: TestSeeds(?s).*(it has not let go|has committed t-\d with epoch)`,
+	},
+	{
+		promise: "a replica that was made anew is fetched", name: "a loop takes up what was let go last",
+		edits: []edit{
+			{
+				"internal/broker/replica/course.go",
+				"\tcase epoch == NoEpoch && c.changes[i].epoch != NoEpoch && c.changes[i].Replica != m.Replica:\n\t\treturn // another",
+				"\tcase c.changes[i].Replica != m.Replica:\n\t\tc.at[k] = len(c.changes)\n\t\tc.changes = append(c.changes, change{m, epoch})\n\t\tc.urgent = c.urgent || epoch != NoEpoch\n\t\treturn // another",
+			},
+			{"internal/broker/replica/course.go", "range changes {", "range slices.Backward(changes) {"},
+			{"internal/broker/replica/course.go", "w != nil && w.replica == c.Replica {", "w != nil {"},
+			{"internal/broker/replica/course.go", "import (\n", "import (\n\t\"slices\"\n"},
+		},
+		suite: "simulator", command: sim + " -only reassigns", words: `FAIL: TestSeeds(?s).*(do not come to the same|no progress with a majority healed)`,
+	},
+	{
+		promise: "a reassignment is taken back to who is there", name: "a reassignment is taken back to nobody",
+		edits: []edit{{"internal/cluster/controller/reassign.go", "id == noLeader && len(c.isr) == 0 {", "id == noLeader && len(c.isr) < 0 {"}},
+		suite: "controller", command: controllers, words: `FAIL: TestCluster/cancel_unclean`,
 	},
 	{
 		promise: "only who has all leads, unless it is allowed otherwise", name: "an unclean election where none is allowed",
@@ -379,6 +398,11 @@ var builds = []broken{
 		edits: []edit{{"internal/cluster/raft/upgrade.go", " && !c.store.mu.state.joiner {", " {"}},
 		suite: "quorum", command: "go test ./internal/cluster/raft -run TestJoinerFromASnapshotBefore",
 		words: `FAIL: TestJoinerFromASnapshotBefore`,
+	},
+	{
+		promise: "a change of the quorum is answered when all have it", name: "an upgrade in a snapshot is taken to be stored",
+		edits: []edit{{"internal/cluster/raft/upgrade.go", "p.EndOffset < c.upgradeEnd })", "p.EndOffset < c.upgradeEnd && p.EndOffset >= 0 })"}},
+		suite: "quorum", command: "go test ./internal/cluster/raft -run TestSnapshotsAroundAnUpgrade", words: `FAIL: TestSnapshotsAroundAnUpgrade`,
 	},
 	{
 		promise: "damage is found", name: "what was synced may be cut",
