@@ -301,8 +301,9 @@ func refuseUnserved(l *Live) error {
 
 // Capped is the configuration with the internal topics' replication lowered to what so many
 // brokers can hold, and a line for the log about each key that was lowered. Apache Kafka would wait
-// for more brokers instead; on one node that is for ever. Once brokers join, the topics are given what was meant (node's growth). While a cluster comes up its voters count as
-// brokers: what the first one makes must not stay on it alone.
+// for more brokers instead; on one node that is for ever. Once brokers join, the topics are given what was
+// meant (node's growth). While a cluster comes up its voters count as brokers: what the first one makes must
+// not stay on it alone.
 func (b *Broker) Capped(brokers int) (*Broker, []string) {
 	brokers = max(brokers, len(b.Quorum.Voters), len(b.Quorum.BootstrapServers))
 	c := *b
