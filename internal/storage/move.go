@@ -67,6 +67,10 @@ type MoveStatus struct {
 const (
 	// freezeBytes is how little must be left to copy before appends are held back.
 	freezeBytes = 1 << 20
+	// mostFreezeBytes is how much that may be where a log grows as fast as it is copied: it is doubled with each round after
+	// patientRounds, or a move from a busy log to a slow disk would never end.
+	mostFreezeBytes = 64 << 20
+	patientRounds   = 4
 	// moveRounds bounds the rounds in which a move catches up with its log.
 	moveRounds = 1000
 )
@@ -286,12 +290,16 @@ func (m *move) run(ctx context.Context) error {
 	if err := m.to.forget(m.l.tp); err != nil {
 		return err
 	}
-	for range moveRounds {
+	few := int64(freezeBytes)
+	for round := range moveRounds {
 		copied, err := m.copy(ctx)
 		if err != nil {
 			return err
 		}
-		if copied > freezeBytes {
+		if copied > few {
+			if round >= patientRounds {
+				few = min(2*few, mostFreezeBytes)
+			}
 			continue
 		}
 		if err = m.switchOver(ctx); !errors.Is(err, errMoveChanged) {

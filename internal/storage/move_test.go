@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -274,5 +275,47 @@ func TestNewLogsAndDirectories(t *testing.T) {
 	cordoned = "*"
 	if got := place(5); got != b {
 		t.Errorf("partition 5 is in %s, the fuller one", got)
+	}
+}
+
+// TestMoveOfABusyLogEnds: a log that gets more records during each round than appends are held back for is moved all the same.
+func TestMoveOfABusyLogEnds(t *testing.T) {
+	fs := vfs.NewFault(vfs.NewMem())
+	s, err := Open(context.Background(), Options{FS: fs, Dirs: []string{"/a", "/b"}, NodeID: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() //nolint:errcheck // nothing that counts is written
+	tp := base.TopicPartition{Topic: "busy"}
+	l, err := s.Create(tp, base.NewTopicID(), DefaultLogConfig(), "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grow := func() {
+		for range 3 {
+			if _, err := l.Append(makeBatch(spec{values: []string{strings.Repeat("v", 1<<20)}}), AppendOptions{Now: epoch0}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	grow()
+	if err := errors.Join(l.Sync(), s.Move(tp, "/b")); err != nil {
+		t.Fatal(err)
+	}
+	m := s.nextMove()
+	rounds := 0
+	fs.OnOp(func(op vfs.Op) {
+		if op.Kind == vfs.OpSync && path.Dir(op.Path) == m.home && strings.HasSuffix(op.Path, logSuffix) && !m.frozen {
+			rounds++
+			grow()
+		}
+	})
+	err = m.run(context.Background())
+	s.finishMove(m, err)
+	if moved, ok := s.Log(tp); err != nil || !ok || moved.Dir() != "/b" || moved.EndOffset() != l.EndOffset() {
+		t.Errorf("after %d rounds: %v, want the log in /b", rounds, err)
+	}
+	if rounds <= patientRounds {
+		t.Errorf("it took %d rounds, in which nothing was tried", rounds)
 	}
 }
