@@ -153,7 +153,7 @@ func (c *trio) reassigning() (n int) {
 	im := c.up()[0].image()
 	for t := range im.Topics() {
 		for _, p := range t.Partitions {
-			if len(p.Adding)+len(p.Removing) > 0 {
+			if p.Moving() {
 				n++
 			}
 		}

@@ -82,7 +82,7 @@ func TestClusterReassignsIntoADirectory(t *testing.T) {
 		}
 		c.eventually("reassigned", func() bool {
 			return !slices.ContainsFunc(c.up()[0].image().Topic("orders").Partitions, func(p *meta.Partition) bool {
-				return !slices.Equal(p.Replicas, replicas) || len(p.Adding)+len(p.Removing) > 0
+				return !slices.Equal(p.Replicas, replicas) || p.Moving()
 			})
 		})
 	}

@@ -59,13 +59,13 @@ type grown struct {
 }
 
 // look says what is to be done now.
-func (g *growth) look(im *meta.Image, now time.Time, wanted []wantedTopic) (todo []grown) {
+func (g *growth) look(im *meta.Image, now time.Time, wanted func() []wantedTopic) (due []grown) {
 	if !g.anybodyNew(im, now) {
 		return nil
 	}
 	alive, awaited := takers(im)
 	left := awaited && now.Sub(g.joined) < growthPatience
-	for _, w := range wanted {
+	for _, w := range wanted() {
 		t := im.Topic(w.name)
 		if t == nil {
 			continue
@@ -76,13 +76,13 @@ func (g *growth) look(im *meta.Image, now time.Time, wanted []wantedTopic) (todo
 			if t.Partitions[0].Leader == g.id {
 				if more := w.more(t, alive); len(more) > 0 {
 					g.begun[w.name] = true
-					todo = append(todo, grown{topic: w.name, replicas: more})
+					due = append(due, grown{topic: w.name, replicas: more})
 				}
 			}
 			continue
 		}
 		if least := min(w.minInsync, w.factor); g.begun[w.name] && least > insyncConfig(im, w.name) {
-			todo = append(todo, grown{topic: w.name, minInsync: least})
+			due = append(due, grown{topic: w.name, minInsync: least})
 			left = true
 			continue
 		}
@@ -91,7 +91,7 @@ func (g *growth) look(im *meta.Image, now time.Time, wanted []wantedTopic) (todo
 	if !left {
 		g.joined = time.Time{}
 	}
-	return todo
+	return due
 }
 
 // anybodyNew takes in who is registered, and says whether somebody joined whom topics have not been given to.
@@ -128,11 +128,9 @@ func takers(im *meta.Image) (list []*meta.Broker, awaited bool) {
 // reached says whether all partitions have the replicas, in sync, and none is under way.
 func (w wantedTopic) reached(t *meta.Topic) bool {
 	return !slices.ContainsFunc(t.Partitions, func(p *meta.Partition) bool {
-		return underWay(p) || len(p.Replicas) < w.factor
+		return p.Moving() || len(p.Replicas) < w.factor
 	})
 }
-
-func underWay(p *meta.Partition) bool { return len(p.Adding)+len(p.Removing) > 0 }
 
 // more chooses replicas for partitions that have too few: in racks that have none yet, on brokers that hold the fewest of this
 // topic. Who has led the fewest stands first, so that the coordinators are spread too.
@@ -143,7 +141,7 @@ func (w wantedTopic) more(t *meta.Topic, alive []*meta.Broker) map[int32][]int32
 			held[id]++
 		}
 		first[p.Replicas[0]]++
-		if underWay(p) {
+		if p.Moving() {
 			room--
 		}
 	}
@@ -152,7 +150,7 @@ func (w wantedTopic) more(t *meta.Topic, alive []*meta.Broker) map[int32][]int32
 		if len(out) >= room {
 			break
 		}
-		if underWay(p) || len(p.Replicas) >= w.factor || p.Leader < 0 {
+		if p.Moving() || len(p.Replicas) >= w.factor || p.Leader < 0 {
 			continue
 		}
 		to := slices.Clone(p.Replicas)
@@ -210,8 +208,9 @@ func (n *Node) growTopics(ctx context.Context) error {
 	g := &growth{id: n.api.NodeID}
 	tick := time.NewTicker(growthTick)
 	defer tick.Stop()
+	wanted := func() []wantedTopic { return wantedTopics(n.live.Load().live.Broker()) }
 	for {
-		for _, do := range g.look(n.image(), n.clock.Now(), wantedTopics(n.live.Load().live.Broker())) {
+		for _, do := range g.look(n.image(), n.clock.Now(), wanted) {
 			err := n.grow(do)
 			if errors.Is(err, kerr.ClusterAuthorizationFailed) || errors.Is(err, kerr.TopicAuthorizationFailed) {
 				err = fmt.Errorf("%w; principals of brokers need ALTER on the cluster and ALTER_CONFIGS on the topic, which super.users have", err)

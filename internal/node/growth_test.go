@@ -39,49 +39,49 @@ func inRack(id int32, rack string) kmsg.Record {
 
 // TestGrowth: topics get replicas when a broker joins, and at no other time.
 func TestGrowth(t *testing.T) {
-	three := []wantedTopic{{name: offsetsTopic, factor: 3}}
+	three := func() []wantedTopic { return []wantedTopic{{name: offsetsTopic, factor: 3}} }
 	now := time.Unix(1_000, 0)
 	later := func() time.Time { now = now.Add(growthSettle); return now }
 	im, _ := applied(t, meta.Empty("c"), append(offsetsOf([]int32{1}, []int32{1}), broker(1, false))...)
 	g := &growth{id: 1}
 	for range 2 {
-		if todo := g.look(im, later(), three); len(todo) != 0 {
-			t.Fatalf("one broker: %+v", todo)
+		if due := g.look(im, later(), three); len(due) != 0 {
+			t.Fatalf("one broker: %+v", due)
 		}
 	}
 	im, _ = applied(t, im, broker(2, true), broker(3, false))
-	if todo := g.look(im, now, three); len(todo) != 0 {
-		t.Fatalf("nothing is waited for: %+v", todo)
+	if due := g.look(im, now, three); len(due) != 0 {
+		t.Fatalf("nothing is waited for: %+v", due)
 	}
-	todo := g.look(im, later(), three)
-	if len(todo) != 1 || len(todo[0].replicas) != 2 || len(todo[0].replicas[0]) != 2 || slices.Contains(todo[0].replicas[0], 2) {
-		t.Fatalf("with one that serves: %+v", todo)
+	due := g.look(im, later(), three)
+	if len(due) != 1 || len(due[0].replicas) != 2 || len(due[0].replicas[0]) != 2 || slices.Contains(due[0].replicas[0], 2) {
+		t.Fatalf("with one that serves: %+v", due)
 	}
-	if a, b := todo[0].replicas[0][0], todo[0].replicas[1][0]; a == b {
+	if a, b := due[0].replicas[0][0], due[0].replicas[1][0]; a == b {
 		t.Errorf("both are to be led by %d", a)
 	}
-	if todo := (&growth{id: 3, known: map[int32]bool{1: true}, joined: now.Add(-growthSettle), begun: map[string]bool{}}).
-		look(im, now, three); len(todo) != 0 {
-		t.Errorf("who does not lead acts: %+v", todo)
+	if due := (&growth{id: 3, known: map[int32]bool{1: true}, joined: now.Add(-growthSettle), begun: map[string]bool{}}).
+		look(im, now, three); len(due) != 0 {
+		t.Errorf("who does not lead acts: %+v", due)
 	}
 	im, _ = applied(t, im, append(nowOn([]int32{1, 3}, []int32{3, 1}), brokerChange(2, -1, 0))...)
-	if todo = g.look(im, later(), three); len(todo) != 1 || len(todo[0].replicas[0]) != 3 {
-		t.Fatalf("the other one serves now: %+v", todo)
+	if due = g.look(im, later(), three); len(due) != 1 || len(due[0].replicas[0]) != 3 {
+		t.Fatalf("the other one serves now: %+v", due)
 	}
 	im, _ = applied(t, im, nowOn([]int32{1, 2, 3}, []int32{3, 1, 2})...)
-	if todo = g.look(im, later(), three); len(todo) != 0 || !g.joined.IsZero() {
-		t.Fatalf("all is reached: %+v", todo)
+	if due = g.look(im, later(), three); len(due) != 0 || !g.joined.IsZero() {
+		t.Fatalf("all is reached: %+v", due)
 	}
 	// Somebody lowers the factor by hand.
 	im, _ = applied(t, im, nowOn([]int32{1, 2}, []int32{3, 1})...)
-	if todo = g.look(im, later(), three); len(todo) != 0 {
-		t.Errorf("nobody has joined: %+v", todo)
+	if due = g.look(im, later(), three); len(due) != 0 {
+		t.Errorf("nobody has joined: %+v", due)
 	}
 }
 
 // TestGrowthRaisesMinInsync: what was lowered with the replicas comes back with them, where this broker has brought them.
 func TestGrowthRaisesMinInsync(t *testing.T) {
-	want := []wantedTopic{{name: offsetsTopic, factor: 3, minInsync: 2}}
+	want := func() []wantedTopic { return []wantedTopic{{name: offsetsTopic, factor: 3, minInsync: 2}} }
 	now := time.Unix(1_000, 0)
 	g := &growth{id: 1}
 	low := &kmsg.ConfigRecord{ResourceType: int8(meta.ResourceTopic), ResourceName: offsetsTopic, Name: "min.insync.replicas", Value: new("1")}
@@ -90,17 +90,17 @@ func TestGrowthRaisesMinInsync(t *testing.T) {
 	im, _ = applied(t, im, broker(2, false))
 	g.look(im, now, want)
 	now = now.Add(growthSettle)
-	if todo := g.look(im, now, want); len(todo) != 1 || todo[0].minInsync != 0 {
-		t.Fatalf("before the replicas are there: %+v", todo)
+	if due := g.look(im, now, want); len(due) != 1 || due[0].minInsync != 0 {
+		t.Fatalf("before the replicas are there: %+v", due)
 	}
 	im, _ = applied(t, im, nowOn([]int32{1, 2})...)
-	if todo := g.look(im, now, want); len(todo) != 1 || todo[0].minInsync != 2 || todo[0].replicas != nil {
-		t.Fatalf("once they are: %+v", todo)
+	if due := g.look(im, now, want); len(due) != 1 || due[0].minInsync != 2 || due[0].replicas != nil {
+		t.Fatalf("once they are: %+v", due)
 	}
 	low.Value = new("2")
 	im, _ = applied(t, im, low)
-	if todo := g.look(im, now, want); len(todo) != 0 || !g.joined.IsZero() {
-		t.Errorf("once it is raised: %+v", todo)
+	if due := g.look(im, now, want); len(due) != 0 || !g.joined.IsZero() {
+		t.Errorf("once it is raised: %+v", due)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestInternalTopicsGrowWithTheCluster(t *testing.T) {
 	run(3)
 	c.eventually("three replicas of all", func() bool {
 		for _, p := range c.nodes[3].image().Topic(offsetsTopic).Partitions {
-			if len(p.Replicas) != 3 || len(p.ISR) != 3 || underWay(p) {
+			if len(p.Replicas) != 3 || len(p.ISR) != 3 || p.Moving() {
 				return false
 			}
 		}

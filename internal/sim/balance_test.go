@@ -103,6 +103,6 @@ func (w *world) balanced() bool {
 		return false
 	}
 	return !slices.ContainsFunc(w.partitions(im), func(p *meta.Partition) bool {
-		return len(p.Adding)+len(p.Removing) > 0 || len(p.Replicas) != 3 || p.Leader != p.Replicas[0]
+		return p.Moving() || len(p.Replicas) != 3 || p.Leader != p.Replicas[0]
 	})
 }

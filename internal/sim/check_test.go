@@ -355,7 +355,7 @@ func (c *checker) image(n *node, im *meta.Image) {
 				fmt.Fprintf(&b, "eligible %v, last %v ", p.ELR, p.LastELR)
 			}
 			c.eligible(n, im, tp{Topic: name, Partition: int32(i)}, p, before(n.image, name, i))
-			if len(p.Adding)+len(p.Removing) > 0 {
+			if p.Moving() {
 				fmt.Fprintf(&b, "with %v without %v ", p.Adding, p.Removing)
 			}
 			c.assignment(im, tp{Topic: name, Partition: int32(i)}, p, before(n.image, name, i))

@@ -56,7 +56,7 @@ func (m *mover) move() {
 	}
 	keys := w.allKeys()
 	k := keys[w.rng.IntN(len(keys))]
-	moving := slices.DeleteFunc(keys, func(k tp) bool { return !moves(n.image.Topic(k.Topic).Partitions[k.Partition]) })
+	moving := slices.DeleteFunc(keys, func(k tp) bool { return !n.image.Topic(k.Topic).Partitions[k.Partition].Moving() })
 	if len(moving) > 0 && w.chance(0.5) {
 		m.ask(n, moving[w.rng.IntN(len(moving))], nil)
 		return
@@ -77,12 +77,10 @@ func (m *mover) somewhere() (to []int32) {
 	return to
 }
 
-func moves(p *meta.Partition) bool { return len(p.Adding)+len(p.Removing) > 0 }
-
 // meddle does something else with a partition that is on its way.
 func (m *mover) meddle(k tp) {
 	w, n := m.w, m.w.ruler()
-	if !w.faulty || n == nil || !moves(n.image.Topic(k.Topic).Partitions[k.Partition]) {
+	if !w.faulty || n == nil || !n.image.Topic(k.Topic).Partitions[k.Partition].Moving() {
 		return
 	}
 	p := n.image.Topic(k.Topic).Partitions[k.Partition]
@@ -124,7 +122,7 @@ func (m *mover) flip() {
 			keys := w.allKeys()
 			k := keys[w.rng.IntN(len(keys))]
 			p := n.image.Topic(k.Topic).Partitions[k.Partition]
-			if followers := without(p.Replicas, []int32{p.Leader}); !moves(p) && p.Leader > 0 && len(followers) > 0 {
+			if followers := without(p.Replicas, []int32{p.Leader}); !p.Moving() && p.Leader > 0 && len(followers) > 0 {
 				m.ask(n, k, without(p.Replicas, followers[:1]))
 				w.run(w.between(0, 40*time.Millisecond))
 				if n := w.ruler(); n != nil {
@@ -140,7 +138,7 @@ func (m *mover) flip() {
 func (m *mover) ask(n *node, k tp, to []int32) {
 	w := m.w
 	m.asked++
-	d := destination{m.asked, to, to != nil && moves(n.image.Topic(k.Topic).Partitions[k.Partition])}
+	d := destination{m.asked, to, to != nil && n.image.Topic(k.Topic).Partitions[k.Partition].Moving()}
 	m.ends[k] = append(m.ends[k], d)
 	w.note("%s is asked to move %s to %v", n, k, to)
 	req := kmsg.NewAlterPartitionReassignmentsRequest()
@@ -190,7 +188,7 @@ func (m *mover) settled() bool {
 	}
 	for _, k := range m.w.allKeys() {
 		p := im.Topic(k.Topic).Partitions[k.Partition]
-		if moves(p) || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
+		if p.Moving() || !slices.ContainsFunc(m.ends[k], func(d destination) bool {
 			return d.replicas == nil || slices.Equal(d.replicas, p.Replicas)
 		}) {
 			return false
@@ -251,11 +249,11 @@ func (c *checker) assignment(im *meta.Image, k tp, p, was *meta.Partition) {
 		c.w.fail("metadata at %d: %s has replicas %v; not all of them are those in sync, %v, to be added, %v, or removed, %v", im.Offset, k,
 			p.Replicas, p.ISR, p.Adding, p.Removing)
 	}
-	if was != nil && moves(was) && was.Leader > 0 && p.Leader == p.Replicas[0] && p.Leader != was.Leader && slices.Equal(p.ISR, was.ISR) {
+	if was != nil && was.Moving() && was.Leader > 0 && p.Leader == p.Replicas[0] && p.Leader != was.Leader && slices.Equal(p.ISR, was.ISR) {
 		c.w.reached("a preferred leader was elected while replicas were moved")
 	}
-	if was == nil || !moves(was) || p.PartitionEpoch != was.PartitionEpoch+1 ||
-		moves(p) || !slices.Equal(p.Replicas, without(was.Replicas, was.Removing)) {
+	if was == nil || !was.Moving() || p.PartitionEpoch != was.PartitionEpoch+1 ||
+		p.Moving() || !slices.Equal(p.Replicas, without(was.Replicas, was.Removing)) {
 		return
 	}
 	c.w.reached("a reassignment came to its end")

@@ -31,7 +31,7 @@ func (b *Broker) listPartitionReassignments(c *Call, req *kmsg.ListPartitionReas
 	add := func(t *meta.Topic, partitions []int32) {
 		out := kmsg.ListPartitionReassignmentsResponseOngoingTopicReassignment{Name: t.Name}
 		for _, i := range partitions {
-			if p := partitionOf(t, i); p != nil && len(p.Adding)+len(p.Removing) > 0 {
+			if p := partitionOf(t, i); p != nil && p.Moving() {
 				out.Partitions = append(out.Partitions, kmsg.ListPartitionReassignmentsResponseOngoingPartitionReassignment{
 					PartitionIndex: i, Replicas: p.Replicas, AddingReplicas: p.Adding, RemovingReplicas: p.Removing,
 				})

@@ -163,7 +163,7 @@ func (b *balancing) settle(now time.Time, im *meta.Image) (others int) {
 	}
 	for t := range im.Topics() {
 		for i, p := range t.Partitions {
-			if len(p.Adding)+len(p.Removing) == 0 {
+			if !p.Moving() {
 				continue
 			}
 			k := balance.Key{Topic: t.ID, Partition: int32(i)}
@@ -184,7 +184,7 @@ func (b *balancing) settle(now time.Time, im *meta.Image) (others int) {
 		switch {
 		case p == nil:
 			delete(b.moving, k)
-		case len(p.Adding)+len(p.Removing) > 0:
+		case p.Moving():
 		case slices.Equal(p.Replicas, m.To):
 			delete(b.moving, k)
 			b.done = append(b.done, k)
@@ -281,7 +281,7 @@ func (b *balancing) cluster(now time.Time, im *meta.Image, s *balanceSettings) b
 			load, known := b.traffic.Load(k)
 			st.Partitions = append(st.Partitions, balance.Partition{
 				Topic: t.Name, Partition: int32(i), Replicas: p.Replicas, Bytes: load.Bytes, In: load.In, Out: load.Out,
-				Fixed: excluded || held || !known || p.Leader == noLeader || len(p.Adding)+len(p.Removing) > 0,
+				Fixed: excluded || held || !known || p.Leader == noLeader || p.Moving(),
 			})
 		}
 	}

@@ -103,7 +103,7 @@ func recordOrNil(c *partitionChange) (kmsg.Record, error) {
 // cancelReassignment takes back the replicas that were being added.
 func (m *Machine) cancelReassignment(t *meta.Topic, index int32) (kmsg.Record, error) {
 	p := t.Partitions[index]
-	if len(p.Adding)+len(p.Removing) == 0 {
+	if !p.Moving() {
 		return nil, kerr.NoReassignmentInProgress
 	}
 	c := m.change(t, index)

@@ -37,7 +37,7 @@ func (m *Machine) BeginBalance(moves []balance.Move, rate int64) (records []kmsg
 
 func (m *Machine) beginMove(mv *balance.Move) kmsg.Record {
 	t, p := m.partition(mv.Topic, mv.Partition)
-	if p == nil || len(p.Adding)+len(p.Removing) > 0 || !slices.Equal(p.Replicas, mv.From) ||
+	if p == nil || p.Moving() || !slices.Equal(p.Replicas, mv.From) ||
 		m.checkAssignment(mv.To, len(mv.From)) != nil {
 		return nil
 	}

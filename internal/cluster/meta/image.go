@@ -60,6 +60,9 @@ type Partition struct {
 	ELR, LastELR     []int32
 }
 
+// Moving says that a reassignment is under way.
+func (p *Partition) Moving() bool { return len(p.Adding)+len(p.Removing) > 0 }
+
 // OnlyComplete says that nobody but this replica is known to have all that was committed. A partition of one replica has
 // nothing to lose by a replica that begins anew.
 func (p *Partition) OnlyComplete(id int32) bool {
