@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 const (
@@ -21,8 +23,6 @@ const (
 	fewAnswers = 1000
 	// p99Floor is what the scheduler of a machine that clients, attackers and broker share takes now and then.
 	p99Floor = 10 * time.Millisecond
-	// turns are how often what misses a bound of time is done.
-	turns = 3
 	// quietParts are the parts in which it is measured what is usual.
 	quietParts = 5
 )
@@ -280,32 +280,29 @@ func (j *judgement) add(k judgement) {
 }
 
 // judge demands that the valid producer was not held up. A single stall of the machine (its disk, its processors) moves
-// a p99 over some seconds as an attack would, but it does not come again with the attack: what missed the bound is done
-// again, and counts when it misses each time.
+// a p99 over some seconds as an attack would, but it does not come again with the attack.
 func (h *hostile) judge(ctx context.Context, j judgement) {
-	name := "valid producer during " + j.during
-	for turn := 1; ; turn++ {
+	trial := &local.Trial{Name: "valid producer during " + j.during, Report: h.report}
+	for {
 		usual, err := j.usual(ctx)
+		if err == nil && len(j.took) == 0 {
+			err = errors.New("no answer to the valid producer")
+		}
 		if err != nil {
-			h.report.Check(name, err)
+			h.report.Check(trial.Name, err)
 			return
 		}
-		most := bound(usual)
-		p99 := quantile(j.took, 99)
-		seen := fmt.Sprintf("%d answers, p50 %.1f ms, p99 %.1f ms, longest %.1f ms; without the attack p99 %.1f ms, bound %.1f ms",
-			len(j.took), ms(quantile(j.took, 50)), ms(p99), ms(quantile(j.took, 100)), ms(usual), ms(most))
-		if p99 <= most || turn == turns {
-			h.report.That(name, p99 <= most, "%s", seen)
+		most, p99 := bound(usual), quantile(j.took, 99)
+		again := trial.Take(local.Bound{Held: p99 <= most, Found: fmt.Sprintf(
+			"%d answers, p50 %.1f ms, p99 %.1f ms, longest %.1f ms; without the attack p99 %.1f ms, bound %.1f ms",
+			len(j.took), ms(quantile(j.took, 50)), ms(p99), ms(quantile(j.took, 100)), ms(usual), ms(most))})
+		if !again {
+			trial.Close()
 			return
 		}
-		h.report.Note("again: %s: %s", name, seen)
 		j.took = nil
 		for _, a := range j.attacks {
 			j.took = append(j.took, h.attack(ctx, a)...)
-		}
-		if len(j.took) == 0 {
-			h.report.Check(name, errors.New("no answer to the valid producer"))
-			return
 		}
 	}
 }
