@@ -73,10 +73,10 @@ part_java() {
   for v in 2 3 4; do
     mkdir -p "$cache/java/driver-$v"
     javac -nowarn -Xlint:-options -d "$cache/java/driver-$v" -cp "$(cat "$cache/java/clients-$v.cp")" \
-      "$here/java/Driver.java"
+      "$here/java/Driver.java" "$here/java/Settle.java"
   done
   mkdir -p "$cache/java/streams"
-  javac -nowarn -d "$cache/java/streams" -cp "$(cat "$cache/java/kafka.cp")" "$here/java/Streams.java"
+  javac -nowarn -d "$cache/java/streams" -cp "$(cat "$cache/java/kafka.cp")" "$here/java/Streams.java" "$here/java/Settle.java"
   stamp java "${files[@]}"
 }
 

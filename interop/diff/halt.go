@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/logstead/logstead/interop/local"
 )
 
 // This file has what steps do to nodes: stop them in order, start them, have them stand still and go on. A node is named
@@ -117,7 +119,7 @@ func (s *system) active(ctx context.Context, node int) (id int, err error) {
 	t := kmsg.NewDescribeQuorumRequestTopic()
 	t.Topic, t.Partitions = "__cluster_metadata", append(t.Partitions, kmsg.NewDescribeQuorumRequestTopicPartition())
 	req.Topics = append(req.Topics, t)
-	err = again(ctx, func() error {
+	err = local.Again(ctx, func() error {
 		resp, err := s.once(node, req, 0)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,8 +23,8 @@ type system struct {
 	login string
 	// gate is where clients have to log in by hand, see s_login.go; empty where there is none.
 	gate string
-	// mark counts the marks that were left in the metadata, see caughtUp.
-	mark int
+	// mark is what caughtUp leaves in the metadata.
+	mark local.Mark
 	// cluster is what runs, when the suite started several nodes.
 	cluster *local.Cluster
 	// away are the nodes that are stopped or stand still, see halt.go.
@@ -112,7 +112,7 @@ func (s *system) placeInternalTopics(ctx context.Context) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	err := again(limited, func() error {
+	err := local.Again(limited, func() error {
 		resp, err := s.once(1, req, 7)
 		if err != nil {
 			return err
@@ -150,74 +150,14 @@ func (s *system) once(node int, req kmsg.Request, version int16) (kmsg.Response,
 	return resp, err
 }
 
-// caughtUp returns when every node that is there has acted on all that the controller has decided so far: a quota of nobody's is
-// written behind it and shows on a node when what was written before does. A node may have read both at once and be
-// at work on them, so a second one follows, which it reads when it is done with the first.
+// caughtUp returns when every node that is there has acted on all that the controller has decided so far.
 func (s *system) caughtUp(ctx context.Context, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	for range 2 {
-		s.mark++
-		if err := again(ctx, func() error { return s.leaveMark(prefix + "-mark") }); err != nil {
-			return fmt.Errorf("leave a mark in the metadata: %w", err)
-		}
-		for _, node := range s.there() {
-			if err := again(ctx, func() error { return s.seeMark(node, prefix+"-mark") }); err != nil {
-				return fmt.Errorf("wait for a mark in the metadata: node %d: %w", node, err)
-			}
-		}
-	}
-	return nil
-}
-
-// again does something until it is done or the time is up.
-func again(ctx context.Context, do func() error) error {
-	for {
-		err := do()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-}
-
-func (s *system) leaveMark(name string) error {
-	alter := kmsg.NewPtrAlterClientQuotasRequest()
-	e, en, op := kmsg.NewAlterClientQuotasRequestEntry(), kmsg.NewAlterClientQuotasRequestEntryEntity(), kmsg.NewAlterClientQuotasRequestEntryOp()
-	en.Type, en.Name = "client-id", &name
-	op.Key, op.Value = "request_percentage", float64(s.mark)
-	e.Entity, e.Ops = append(e.Entity, en), append(e.Ops, op)
-	alter.Entries = append(alter.Entries, e)
-	resp, err := s.once(s.there()[0], alter, 1)
-	if err != nil {
-		return err
-	}
-	for _, e := range resp.(*kmsg.AlterClientQuotasResponse).Entries {
-		if e.ErrorCode != 0 {
-			return fmt.Errorf("error %d", e.ErrorCode)
-		}
-	}
-	return nil
-}
-
-func (s *system) seeMark(node int, name string) error {
-	describe := kmsg.NewPtrDescribeClientQuotasRequest()
-	c := kmsg.NewDescribeClientQuotasRequestComponent()
-	c.EntityType, c.MatchType, c.Match = "client-id", kmsg.QuotasMatchTypeExact, &name
-	describe.Components, describe.Strict = append(describe.Components, c), true
-	resp, err := s.once(node, describe, 1)
-	if err != nil {
-		return err
-	}
-	entries := resp.(*kmsg.DescribeClientQuotasResponse).Entries
-	if len(entries) != 1 || len(entries[0].Values) != 1 || entries[0].Values[0].Value != float64(s.mark) {
-		return fmt.Errorf("it is not there yet")
-	}
-	return nil
+	s.mark.Name = prefix + "-mark"
+	return s.mark.Settle(ctx, s.there(), func(_ context.Context, node int, req kmsg.Request) (kmsg.Response, error) {
+		return s.once(cmp.Or(node, s.there()[0]), req, 1)
+	})
 }
 
 // decides says whether a request changes what the controllers agree on.

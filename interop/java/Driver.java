@@ -1,4 +1,3 @@
-import java.net.Socket;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
@@ -179,7 +178,7 @@ public class Driver {
         String t = prefix + "-" + name;
         try (Admin a = admin()) {
             a.createTopics(List.of(new NewTopic(t, partitions, REPLICAS).configs(pairs(config)))).all().get();
-            settled();
+            Settle.settled();
             // Apache Kafka answers before its logs are made. An idempotent producer that writes meanwhile can have its
             // second batch taken and its first refused for ever, so wait until every partition answers.
             Map<TopicPartition, OffsetSpec> all = new HashMap<>();
@@ -187,17 +186,6 @@ public class Driver {
             until(t + " to be served", () -> served(a, all), () -> sleep(20));
         }
         return t;
-    }
-
-    /** Returns when every broker has acted on what was decided, see interop/drivers.go. */
-    static void settled() throws Exception {
-        String at = System.getenv("SETTLE");
-        if (at == null) return;
-        int colon = at.lastIndexOf(':');
-        try (Socket s = new Socket(at.substring(0, colon), Integer.parseInt(at.substring(colon + 1)))) {
-            String problem = new String(s.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            if (!problem.equals("\n")) throw new IllegalStateException("the brokers do not settle: " + problem);
-        }
     }
 
     static boolean served(Admin a, Map<TopicPartition, OffsetSpec> partitions) {
@@ -561,7 +549,7 @@ public class Driver {
             expect(2, describe(a, t).get(t).partitions().size(), "partitions");
             expectError(() -> describe(a, prefix + "-none"), UnknownTopicOrPartitionException.class);
             a.createPartitions(Map.of(t, NewPartitions.increaseTo(4))).all().get();
-            settled();
+            Settle.settled();
             until("4 partitions", () -> { try { return describe(a, t).get(t).partitions().size() == 4; } catch (Exception e) { return false; } }, () -> { });
             expectError(() -> a.createPartitions(Map.of(t, NewPartitions.increaseTo(2))).all().get(), InvalidPartitionsException.class);
             Config c = a.describeConfigs(List.of(res)).all().get().get(res);
@@ -572,7 +560,7 @@ public class Driver {
                 new AlterConfigOp(new ConfigEntry("retention.ms", ""), AlterConfigOp.OpType.DELETE),
                 new AlterConfigOp(new ConfigEntry("cleanup.policy", "compact"), AlterConfigOp.OpType.SUBTRACT),
                 new AlterConfigOp(new ConfigEntry("max.message.bytes", "2000000"), AlterConfigOp.OpType.SET)))).all().get();
-            settled();
+            Settle.settled();
             Config d = a.describeConfigs(List.of(res)).all().get().get(res);
             expect("604800000", d.get("retention.ms").value(), "retention.ms after delete");
             expect("delete", d.get("cleanup.policy").value(), "cleanup.policy after subtract");

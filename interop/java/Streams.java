@@ -1,5 +1,3 @@
-import java.net.Socket;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.*;
 import java.time.Duration;
 import java.util.*;
@@ -27,7 +25,7 @@ public class Streams {
             List<NewTopic> topics = new ArrayList<>();
             for (String t : List.of(lines, labels, counts, joined)) topics.add(new NewTopic(t, 2, Short.parseShort(System.getenv().getOrDefault("REPLICAS", "1"))));
             a.createTopics(topics).all().get();
-            settled();
+            Settle.settled();
         }
         // Of the last twenty minutes: what is older than its topic's retention may be deleted at any look of the broker's.
         long base = System.currentTimeMillis() - 20 * 60_000L;
@@ -52,17 +50,6 @@ public class Streams {
             if (!r.value().equals(r.key() + "=label-" + r.key().substring(1))) throw new IllegalStateException("joined " + r.key() + " to " + r.value());
         System.out.println("streams ok: " + want.size() + " windowed words, 1800 joined records");
         System.exit(0);
-    }
-
-    /** Returns when every broker has acted on what was decided, see interop/drivers.go. */
-    static void settled() throws Exception {
-        String at = System.getenv("SETTLE");
-        if (at == null) return;
-        int colon = at.lastIndexOf(':');
-        try (Socket s = new Socket(at.substring(0, colon), Integer.parseInt(at.substring(colon + 1)))) {
-            String problem = new String(s.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-            if (!problem.equals("\n")) throw new IllegalStateException("the brokers do not settle: " + problem);
-        }
     }
 
     static void feed(String topic, long base, int from, int n, Map<String, Long> want) throws Exception {
